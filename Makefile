@@ -1,0 +1,34 @@
+# The commands of the project; each sets up what it needs. PYTHON chooses the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := .venv/$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+RUN := $(VENV)/bin/python
+PIP_FLAGS := --quiet --disable-pip-version-check
+CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
+READY := $(VENV)/.ready
+
+.PHONY: setup quickstart test test-fast lint clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install $(PIP_FLAGS) --constraint $(CONSTRAINTS) --editable '.[dev]'
+	touch $@
+
+quickstart: setup  ## the main job on the built-in two-shop demo; writes runs/quickstart/
+	$(RUN) train.py configs/quickstart.py --workdir runs/quickstart
+
+test: setup
+	$(RUN) -m pytest -n 2
+
+test-fast: setup  ## without the tests marked slow
+	$(RUN) -m pytest -n 2 -m 'not slow'
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf .venv runs .cache

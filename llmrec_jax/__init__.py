@@ -1,0 +1,18 @@
+"""Recommenders whose items are text, so that what is learned in one shop carries over to the next."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmrec_jax.inference.recommender import Recommender
+
+__version__ = "0.1.0"
+__all__ = ["Recommender"]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: most of the program needs no inference, and a command's --help should not load JAX.
+    if name == "Recommender":
+        from llmrec_jax.inference.recommender import Recommender
+
+        return Recommender
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,91 @@
+"""The joint catalogue: the items of all domains under one numbering, and the cache of their tokens.
+
+Reads no domain files (`domains.py` does) and trains no tokenizer; arrays stay on the host.
+
+I items of the joint catalogue   L tokens of a text   F width of a text feature
+"""
+
+import dataclasses
+import hashlib
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from llmrec_jax.data.domains import Domain
+from llmrec_jax.data.tokenizer import TokenTable, encode
+from llmrec_jax.types import Catalog
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class JointCatalog:
+    """Items end to end, sources first and the target last: domain `d` owns the numbers `starts[d]` to `starts[d + 1]`.
+
+    An id may occur in two domains; it then names two items.
+    """
+
+    domains: tuple[str, ...]
+    starts: np.ndarray  # int64 [domains + 1]
+    domain_I: np.ndarray  # int32
+    item_ids: list[str]
+    titles: list[str]
+    texts: list[str]
+
+    @classmethod
+    def of(cls, domains: Sequence[Domain]) -> "JointCatalog":
+        """Puts the catalogues of `domains` (sources first, target last) end to end."""
+        sizes = [len(domain.item_ids) for domain in domains]
+        return cls(
+            domains=tuple(domain.name for domain in domains),
+            starts=np.cumsum([0, *sizes]),
+            domain_I=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+            item_ids=[item_id for domain in domains for item_id in domain.item_ids],
+            titles=[title for domain in domains for title in domain.titles],
+            texts=[text for domain in domains for text in domain.texts],
+        )
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray) -> Catalog:
+        """What the step reads, as NumPy arrays.
+
+        Args:
+          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder.
+          log_q_I: log probability that a batch holds the item (`pipeline.log_q`).
+        """
+        if len(items) != len(self) or len(log_q_I) != len(self):
+            raise ValueError(f"{len(self)} items, but {len(items)} rows of text and {len(log_q_I)} of log_q")
+        log_q_I = log_q_I.astype(np.float32)
+        if isinstance(items, TokenTable):
+            tokens_IL, mask_IL = items.padded()
+            return Catalog(tokens_IL, mask_IL, None, self.domain_I, log_q_I)
+        return Catalog(None, None, np.asarray(items, np.float32), self.domain_I, log_q_I)
+
+
+def token_table(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int, cache_dir: str | Path) -> TokenTable:
+    """`encode(tokenizer, texts, max_tokens)`, made once and then memory-mapped from `cache_dir`.
+
+    The name of the cached folder is a hash of all three, so a stale table is never read; it appears by a rename, so
+    neither is half a table, whoever else fills the same cache.
+    """
+    digest = hashlib.sha256(f"{max_tokens} {tokenizer.to_str()}".encode())
+    for text in texts:
+        data = text.encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    folder = Path(cache_dir) / "tokens" / digest.hexdigest()[:32]
+    if not folder.is_dir():
+        draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+        draft.mkdir(parents=True)
+        try:
+            encode(tokenizer, texts, max_tokens).save(draft)
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same table
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return TokenTable.load(folder)

@@ -1,0 +1,36 @@
+"""Text features of a catalogue as the rest of the program likes them: centred, evened out, of length one.
+
+Vectors of a language model share one large direction and a few dominant ones; cosines between them are mostly about
+those. Half-whitening (principal components scaled by eigenvalue^-1/4) is the middle between leaving that as it is and
+giving every direction the same variance; it was the safe choice on every domain measured.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Whitening(NamedTuple):
+    """An affine map of text vectors, fitted on a catalogue and kept with the model for items that come later."""
+
+    mean_F: np.ndarray
+    transform_FF: np.ndarray
+
+    def __call__(self, features_NF: np.ndarray) -> np.ndarray:
+        """Map vectors [N, F] and scale each to length one, float32."""
+        return unit_rows((features_NF - self.mean_F) @ self.transform_FF)
+
+
+def half_whitening(features_IF: np.ndarray) -> Whitening:
+    """Fit on a catalogue: subtract its mean, scale its principal components by eigenvalue^-1/4."""
+    mean_F = features_IF.mean(axis=0, dtype=np.float64)
+    centred_IF = features_IF - mean_F
+    values_F, vectors_FF = np.linalg.eigh(centred_IF.T @ centred_IF / len(features_IF))
+    scale_F = np.where(values_F > 1e-6 * values_F[-1], np.maximum(values_F, 1e-30), np.inf) ** -0.25
+    return Whitening(mean_F.astype(np.float32), (vectors_FF * scale_F).astype(np.float32))
+
+
+def unit_rows(x_NF: np.ndarray) -> np.ndarray:
+    """Rows scaled to length one, float32; a zero row stays zero."""
+    norm_N1 = np.linalg.norm(x_NF, axis=1, keepdims=True)
+    return (x_NF / np.where(norm_N1 > 0, norm_N1, 1.0)).astype(np.float32)

@@ -1,0 +1,52 @@
+"""How many rows of a batch each domain gets, and where they lie. Fixed for a run: every batch has the same shares.
+
+B rows of a batch
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def rows_per_domain(
+    batch_size: int, source_users: Sequence[int], target_share: float, has_target_rows: bool
+) -> list[int]:
+    """Splits a batch into fixed shares; sources first, target last; the sum is `batch_size` exactly.
+
+    The target gets the nearest whole number to `target_share * batch_size`, none where it has no training users
+    (zero-shot). The sources share the rest in proportion to their training users (Sainte-Laguë's method: each further
+    row goes to the source with the most users per row), each source that has users at least one. A domain gets no row
+    where the share is exactly 0 or 1 against it.
+
+    Raises:
+      ValueError: nobody to train on, a share outside [0, 1], or fewer rows than domains.
+    """
+    if not 0 <= target_share <= 1:
+        raise ValueError(f"target_share={target_share} is not between 0 and 1")
+    num_sources = sum(users > 0 for users in source_users)
+    if not num_sources and not has_target_rows:
+        raise ValueError(f"no training users: source users {list(source_users)}, and the target has none")
+    if not num_sources or not has_target_rows:
+        target_share = float(has_target_rows)
+    sources_wanted, target_wanted = num_sources * (target_share < 1), int(target_share > 0)
+    if batch_size < sources_wanted + target_wanted:
+        raise ValueError(
+            f"batch_size={batch_size} is too small: {sources_wanted} sources + {target_wanted} target need a row each"
+        )
+    target = int(np.clip(round(target_share * batch_size), target_wanted, batch_size - sources_wanted))
+    users = np.array(source_users, np.float64)
+    rows = (users > 0).astype(np.int64) * (target_share < 1)
+    for _ in range(batch_size - target - int(rows.sum())):
+        rows[np.argmax(users / (2 * rows + 1))] += 1
+    return [*rows.tolist(), target]
+
+
+def interleave(rows: Sequence[int]) -> np.ndarray:
+    """The domain of each row of a batch, `domain_B` int32, each domain's rows at an even stride.
+
+    Row `i` of a domain with `r` rows stands at `(i + 1/2) / r` of the way, so every contiguous slice of the batch (a
+    process's, a device's) holds about its share of each domain: of two domains, to within two rows.
+    """
+    domain_B = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
+    place_B = np.concatenate([(np.arange(r) + 0.5) / max(r, 1) for r in rows])
+    return domain_B[np.argsort(place_B, kind="stable")]

@@ -1,0 +1,192 @@
+"""Text to token ids: load or train a tokenizer, encode a catalogue into a ragged table.
+
+Knows nothing of items, domains or caches; `catalog.py` does.
+
+L tokens of a text   N texts   R rows asked for
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+# The library forks nothing while it tokenises; said aloud, or a fork elsewhere in the process prints a warning.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenTable:
+    """The tokens of many texts, end to end: text `n` is `ids[offsets[n]:offsets[n + 1]]`, never empty."""
+
+    ids: np.ndarray  # int32 [tokens]
+    offsets: np.ndarray  # int64 [N + 1]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `ids.npy` and `offsets.npy` into `folder`, which must exist."""
+        np.save(Path(folder) / "ids.npy", self.ids)
+        np.save(Path(folder) / "offsets.npy", self.offsets)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "TokenTable":
+        """Maps what `save` wrote into memory. Raises `ValueError` where the files are torn or do not fit together."""
+        try:
+            ids = np.load(Path(folder) / "ids.npy", mmap_mode="r")
+            offsets = np.load(Path(folder) / "offsets.npy")
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{folder}: damaged token table ({error}); delete the folder") from error
+        if offsets[-1] != len(ids):
+            raise ValueError(f"{folder}: the offsets end at {offsets[-1]}, but there are {len(ids)} token ids")
+        return cls(ids, offsets)
+
+    def padded(self, rows: np.ndarray | None = None, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The texts `rows` (None: all) as a rectangle padded with zeros on the right.
+
+        Args:
+          rows: int [R], any order, repeats allowed.
+          length: L; None takes the longest of the rows.
+
+        Returns:
+          `(tokens_RL, mask_RL)`, int32 and bool.
+
+        Raises:
+          ValueError: a text is longer than `length`. Cutting here would lose the closing token.
+        """
+        lengths_N = np.diff(self.offsets)
+        begin_R, length_R = (self.offsets[:-1], lengths_N) if rows is None else (self.offsets[rows], lengths_N[rows])
+        longest = int(length_R.max(initial=0))
+        if length is None:
+            length = longest
+        if longest > length:
+            raise ValueError(f"a text has {longest} tokens, more than the {length} asked for")
+        mask_RL = np.arange(length) < length_R[:, None]
+        tokens_RL = np.zeros(mask_RL.shape, np.int32)
+        # Texts side by side: with all rows in order the table itself is the answer, and nothing need be gathered.
+        if rows is None:
+            tokens_RL[mask_RL] = self.ids
+        else:
+            tokens_RL[mask_RL] = self.ids[(begin_R[:, None] + np.arange(length))[mask_RL]]
+        return tokens_RL, mask_RL
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """Loads the tokenizer of a Hugging Face folder, without the padding and truncation it may carry.
+
+    Takes `tokenizer.json`, else `vocab.json` + `merges.txt` or `vocab.txt`. A tokenizer that adds no special tokens
+    (GPT-2's) is made to close each text with `<|endoftext|>`: "last" pooling then always reads the same token, and no
+    text is empty.
+    """
+    folder = Path(folder)
+    if (folder / "tokenizer.json").is_file():
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise ValueError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
+    elif (folder / "vocab.txt").is_file() or all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
+        from transformers import AutoTokenizer  # slow to import, and only old folders need it
+
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+    else:
+        raise ValueError(f"{folder}: no tokenizer.json, no vocab.json with merges.txt and no vocab.txt")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer if tokenizer.encode("").ids else _close_texts(tokenizer)
+
+
+def train_tokenizer(texts: Sequence[str], kind: Literal["bert", "gpt2"], vocab_size: int) -> Tokenizer:
+    """Trains a tokenizer on a catalogue. The same texts give the same bytes.
+
+    Args:
+      texts: what to learn from; may be few, or none.
+      kind: `bert` is lowercased WordPiece with `[PAD]` = 0 and the template `[CLS] text [SEP]`; `gpt2` is byte-level
+        BPE with the template `text <|endoftext|>`.
+      vocab_size: upper bound, unless the characters of the texts (for `gpt2`: the 256 bytes) alone are more. Read the
+        size from the result.
+    """
+    if kind == "gpt2":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=[END_OF_TEXT], initial_alphabet=alphabet, show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return _close_texts(tokenizer)
+    vocab = _train_wordpiece(texts, vocab_size)
+    tokenizer = _bert_tokenizer(vocab)
+    tokenizer.add_special_tokens(list(BERT_SPECIAL))
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> TokenTable:
+    """Encodes each text into at most `max_tokens` tokens, special tokens included and never cut off.
+
+    Raises:
+      ValueError: `max_tokens` leaves no room beside the special tokens, or the tokenizer makes no token of a text.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())  # the limit is ours; the caller's tokenizer stays as it is
+    tokenizer.no_padding()
+    special = len(tokenizer.encode("").ids)
+    if max_tokens <= special:
+        raise ValueError(f"max_tokens={max_tokens} leaves no room for text beside {special} special tokens")
+    tokenizer.enable_truncation(max_tokens)
+    encodings = tokenizer.encode_batch_fast(list(texts))
+    offsets = np.zeros(len(encodings) + 1, np.int64)
+    np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
+    empty = np.flatnonzero(np.diff(offsets) == 0)
+    if empty.size:
+        raise ValueError(f"text {empty[0]} ({texts[empty[0]]!r}) has no tokens: the tokenizer adds no special token")
+    ids = np.fromiter((token for encoding in encodings for token in encoding.ids), np.int32, count=int(offsets[-1]))
+    return TokenTable(ids, offsets)
+
+
+def pad_id(tokenizer: Tokenizer) -> int:
+    """The id of `[PAD]` (BERT) or, where there is none, of `<|endoftext|>` (GPT-2, as is the custom)."""
+    for token in ("[PAD]", "<pad>", END_OF_TEXT):
+        if (token_id := tokenizer.token_to_id(token)) is not None:
+            return token_id
+    raise ValueError(f"the tokenizer knows none of [PAD], <pad> and {END_OF_TEXT}")
+
+
+def _close_texts(tokenizer: Tokenizer) -> Tokenizer:
+    token_id = tokenizer.token_to_id(END_OF_TEXT)
+    if token_id is None:
+        raise ValueError(f"the tokenizer adds no special tokens and has no {END_OF_TEXT} to close a text with")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END_OF_TEXT}", special_tokens=[(END_OF_TEXT, token_id)]
+    )
+    return tokenizer
+
+
+def _bert_tokenizer(vocab: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _train_wordpiece(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
+    """Trains twice. The trainer numbers the pieces `##x` in the order of a randomly seeded hash map, and breaks ties
+    between merges by number; so a first training without merges lists the pieces, and the second gets them in order.
+    """
+
+    def train(first: Sequence[str], size: int) -> dict[str, int]:
+        tokenizer = _bert_tokenizer({})
+        trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(first), show_progress=False)
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer.get_vocab()
+
+    alphabet = set(train(BERT_SPECIAL, 0)) - set(BERT_SPECIAL)
+    return train((*BERT_SPECIAL, *sorted(alphabet)), vocab_size)

@@ -1,0 +1,90 @@
+"""What travels between the rooms: the batch, the catalogue on the devices, the outputs of a forward pass.
+
+Plain tuples of arrays (JAX pytrees, NumPy or JAX arrays alike); no behaviour, no imports from other rooms.
+
+Shape letters, used as suffixes of array names everywhere (`history_BS` is a batch of histories):
+  B  users (rows) in a batch         S  steps of a history          P  predictions: steps that have a next item
+  I  items of the joint catalogue    U  distinct items of a batch   L  tokens of a text
+  D  width of item and user vectors  F  width of a text feature     V  vocabulary
+  N  heads, or "any number of rows"  H  width of a head             E  events of a domain, users end to end
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+
+Array: TypeAlias = jax.Array | np.ndarray
+
+
+class Batch(NamedTuple):
+    """One training batch: `B` histories of one user each, the distinct items they name, and what is to be predicted.
+
+    Items are numbered over the joint catalogue (sources first, target last); `history_BS` and `target_P` point into
+    `items_U`. Every step of a history that has a next item is a prediction; histories are short and rows long, so they
+    are listed rather than masked. All three axes are padded, histories on the right.
+    """
+
+    items_U: Array  # int32: the batch's distinct items; padding repeats item 0
+    item_mask_U: Array  # bool: False on padding
+    history_BS: Array  # int32: index into items_U; 0 on padding
+    history_mask_BS: Array  # bool
+    domain_B: Array  # int32: index of the row's domain
+    step_P: Array  # int32: where the prediction is made, as a row of the flattened histories [B * S]
+    target_P: Array  # int32: the next item, as an index into items_U
+    domain_P: Array  # int32, ascending
+    prediction_mask_P: Array  # bool
+
+
+class Catalog(NamedTuple):
+    """The joint catalogue as it lies on the devices: read by every step, changed by none.
+
+    Exactly one of `tokens_IL` (the encoder runs inside the step) and `features_IF` (a frozen encoder's vectors) is set.
+    """
+
+    tokens_IL: Array | None  # int32, padded on the right
+    token_mask_IL: Array | None  # bool
+    features_IF: Array | None  # float32
+    domain_I: Array  # int32
+    log_q_I: Array  # float32: log probability that a batch holds the item (in-batch correction)
+
+
+class Outputs(NamedTuple):
+    """What the model says about a batch; what every loss term may look at.
+
+    Predictions (`P`) may be one device's share; item and user arrays always cover the global batch.
+    """
+
+    user_PD: Array  # user vector where the prediction is made
+    target_P: Array  # int32: index into items_UD of the next item
+    weight_P: Array  # float32: 0 on padding
+    domain_P: Array  # int32
+    items_UD: Array  # vectors of the batch's distinct items
+    item_ids_U: Array  # int32
+    item_mask_U: Array  # bool
+    item_domain_U: Array  # int32
+    log_q_U: Array  # float32
+    catalogue_ID: Array | None  # every item's vector, where the ranking loss asks for the whole catalogue
+    catalogue_domain_I: Array | None
+    users_ND: Array  # one vector per user of the global batch: the state after the last event
+    user_domain_N: Array  # int32
+    discriminate: Callable[[jax.Array], jax.Array] | None  # features [N, D] -> domain logits [N]
+
+
+class Mean(NamedTuple):
+    """A mean still to be taken: devices add both parts, then divide once."""
+
+    total: jax.Array
+    size: jax.Array
+
+
+class Shards(NamedTuple):
+    """How one device's share of a batch meets the others' inside a step; on one device nothing happens."""
+
+    gather: Callable[[Any], Any]  # leading axis cut over the devices -> all of it on every device
+    sum: Callable[[Any], Any]  # add a tree of arrays over the devices
+    number: Callable[[], Array]  # this share's number
+
+
+ALONE = Shards(gather=lambda x: x, sum=lambda tree: tree, number=lambda: np.int32(0))

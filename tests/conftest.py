@@ -1,0 +1,57 @@
+"""What every test runs under: one CPU that looks like eight devices, and no silent rank promotion."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_force_host_platform_device_count=8",
+        # Tests compile much and compute little: without these passes they take half the time.
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        os.environ.get("XLA_FLAGS", ""),
+    ]
+)
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+REPO = Path(__file__).resolve().parents[1]
+SHARED = REPO.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real domains beside the repository."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """A Hugging Face folder of the real MiniLM: $LLMREC_MINILM, or fetched once into .cache."""
+    if "LLMREC_MINILM" in os.environ:
+        return Path(os.environ["LLMREC_MINILM"])
+    folder, tool = REPO / ".cache" / "minilm", SHARED / "tools" / "get_minilm"
+    if folder.is_dir():
+        return folder
+    if not tool.exists():
+        pytest.skip(f"no MiniLM: LLMREC_MINILM is not set and {tool} is not there")
+    folder.parent.mkdir(exist_ok=True)
+    fetched = Path(tempfile.mkdtemp(dir=folder.parent))
+    result = subprocess.run([tool, fetched], capture_output=True, text=True)
+    if result.returncode:
+        shutil.rmtree(fetched)
+        pytest.skip(f"no MiniLM: {tool} failed: {result.stderr.strip()[-300:]}")
+    try:
+        fetched.rename(folder)
+    except OSError:  # another test process was faster
+        shutil.rmtree(fetched)
+    return folder

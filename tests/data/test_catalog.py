@@ -1,0 +1,116 @@
+"""The joint catalogue, the token cache and TF-IDF."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmrec_jax.data import catalog
+from llmrec_jax.data.catalog import JointCatalog, token_table
+from llmrec_jax.data.domains import Domain
+from llmrec_jax.data.tfidf import tfidf
+from llmrec_jax.data.tokenizer import TokenTable, encode, train_tokenizer
+
+
+def domain(name: str, titles: list[str]) -> Domain:
+    none = np.zeros(0)
+    return Domain(
+        name=name,
+        folder=Path(),
+        hash="",
+        order="none",
+        item_ids=[f"i{n}" for n in range(len(titles))],
+        titles=titles,
+        texts=[f"{title}. {name}" for title in titles],
+        user_ids=[],
+        items_E=none.astype(np.int32),
+        ratings_E=none.astype(np.float32),
+        timestamps_E=none.astype(np.int64),
+        offsets=np.zeros(1, np.int64),
+        report={},
+    )
+
+
+@pytest.fixture(scope="module")
+def joint():
+    return JointCatalog.of(
+        [domain("films", ["Red", "Blue Moon"]), domain("music", ["Blue"]), domain("books", ["Moon"])]
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer(joint):
+    return train_tokenizer(joint.texts, "bert", 60)
+
+
+def test_items_are_numbered_domain_by_domain(joint):
+    assert joint.starts.tolist() == [0, 2, 3, 4]
+    assert joint.domain_I.tolist() == [0, 0, 1, 2]
+    assert joint.item_ids == ["i0", "i1", "i0", "i0"]
+    assert joint.texts[joint.starts[2]] == "Moon. books"
+
+
+def test_to_catalog_sets_exactly_one_kind_of_feature(joint, tokenizer):
+    log_q_I = np.log(np.full(4, 0.25))
+    table = encode(tokenizer, joint.texts, 16)
+    read = joint.to_catalog(table, log_q_I)
+    assert read.features_IF is None
+    assert read.tokens_IL[3][read.token_mask_IL[3]].tolist() == tokenizer.encode("Moon. books").ids
+    assert read.log_q_I.dtype == np.float32
+    frozen = joint.to_catalog(np.eye(4), log_q_I)
+    assert frozen.tokens_IL is None
+    assert frozen.features_IF.dtype == np.float32
+    with pytest.raises(ValueError, match="4 items, but 3 rows"):
+        joint.to_catalog(np.eye(3), log_q_I)
+
+
+def test_cache_is_filled_once_and_keyed_by_all_that_matters(joint, tokenizer, tmp_path, monkeypatch):
+    made = []
+
+    def counted(*args):
+        made.append(args)
+        return encode(*args)
+
+    monkeypatch.setattr(catalog, "encode", counted)
+    first = token_table(joint.texts, tokenizer, 16, tmp_path)
+    again = token_table(joint.texts, tokenizer, 16, tmp_path)
+    np.testing.assert_array_equal(first.ids, encode(tokenizer, joint.texts, 16).ids)
+    np.testing.assert_array_equal(first.ids, again.ids)
+    assert isinstance(again.ids, np.memmap)
+    assert len(made) == 1
+    token_table(joint.texts, tokenizer, 4, tmp_path)
+    token_table(joint.texts, train_tokenizer(joint.texts, "gpt2", 300), 16, tmp_path)
+    token_table(["".join(joint.texts[:2]), *joint.texts[2:]], tokenizer, 16, tmp_path)
+    assert len(made) == 4
+    assert len(list((tmp_path / "tokens").iterdir())) == 4
+
+
+def test_a_failed_encoding_leaves_no_cache(joint, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(TokenTable, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        token_table(joint.texts, tokenizer, 16, tmp_path)
+    assert not list((tmp_path / "tokens").iterdir())
+
+
+def test_a_damaged_cache_is_named(joint, tokenizer, tmp_path):
+    token_table(joint.texts, tokenizer, 16, tmp_path)
+    (folder,) = (tmp_path / "tokens").iterdir()
+    (folder / "ids.npy").write_bytes((folder / "ids.npy").read_bytes()[:-4])
+    with pytest.raises(ValueError, match=f"{folder.name}: damaged token table"):
+        token_table(joint.texts, tokenizer, 16, tmp_path)
+
+
+def test_tfidf_equals_a_plain_loop():
+    texts = ["Red moon, red sea", "the MOON", "the sea and the moon", "", "unique"]
+    words = [["red", "moon", "red", "sea"], ["the", "moon"], ["the", "sea", "and", "the", "moon"], [], ["unique"]]
+    terms = ["moon", "sea", "the"]  # in 3, 2 and 2 texts; "red" is twice in one text only
+    expected = np.zeros((5, 3))
+    for row, text in enumerate(words):
+        for column, term in enumerate(terms):
+            df = sum(term in other for other in words)
+            expected[row, column] = text.count(term) * (np.log((1 + 5) / (1 + df)) + 1)
+        expected[row] /= np.linalg.norm(expected[row]) or 1
+    vectors = tfidf(texts)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, expected, rtol=1e-6)
+    assert tfidf(texts, max_terms=1).tolist() == [[1], [1], [1], [0], [0]]

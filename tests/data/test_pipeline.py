@@ -1,0 +1,281 @@
+"""Batches: a function of (seed, step) and nothing else, with the promised rows and items in them.
+
+In `tracer` splits every event is an item of its own, numbered by its place, so a batch tells which events it took.
+"""
+
+import dataclasses
+
+import jax._src.xla_bridge
+import numpy as np
+import pytest
+
+from llmrec_jax.config import DataConfig
+from llmrec_jax.data.mixture import interleave, rows_per_domain
+from llmrec_jax.data.pipeline import Room, batches, log_q, make_batch, plan_batches
+from llmrec_jax.data.split import Split
+
+HISTORY = 6
+
+
+def split_of(items_E: np.ndarray, lengths: np.ndarray) -> Split:
+    """Leave-one-out by hand: the last two events of a user are not for training."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    none = np.full(len(lengths), -1)
+    train_end = np.maximum(offsets[1:] - 2, offsets[:-1])
+    return Split(items_E.astype(np.int32), offsets, train_end, none, none, "leave_one_out")
+
+
+def tracer(num_users: int, seed: int) -> Split:
+    lengths = np.random.default_rng(seed).integers(1, 20, num_users)
+    return split_of(np.arange(lengths.sum()), lengths)
+
+
+SPLITS = (tracer(30, 0), tracer(50, 1), tracer(40, 2))
+STARTS = np.cumsum([0, *(len(split.items_E) for split in SPLITS)])
+
+
+def plan_of(batch_size=24, seed=3, **data):
+    return plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY, **data), batch_size, seed)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return plan_of(unlabelled_items=16)
+
+
+def rows_of(batch):
+    """Per row: its domain and its events, numbered within the domain: a full history's last target is one more."""
+    mask_P = batch.prediction_mask_P
+    target_of = dict(zip(batch.step_P[mask_P].tolist(), batch.target_P[mask_P], strict=True))
+    for row, domain in enumerate(batch.domain_B):
+        events = list(batch.history_BS[row][batch.history_mask_BS[row]])
+        last_step = row * HISTORY + len(events) - 1
+        events += [target_of[last_step]] if last_step in target_of else []
+        yield domain, batch.items_U[events] - STARTS[domain]
+
+
+def user_of(domain, events):
+    return int(np.searchsorted(SPLITS[domain].offsets, events[0], side="right") - 1)
+
+
+def assert_same(left, right):
+    for name, a, b in zip(left._fields, left, right, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+        assert a.dtype == b.dtype, name
+
+
+def test_a_batch_is_a_function_of_seed_and_step(plan):
+    again = plan_of(unlabelled_items=16)
+    assert_same(make_batch(plan, 5), make_batch(again, 5))
+    assert not np.array_equal(make_batch(plan, 5).items_U, make_batch(plan, 6).items_U)
+    assert not np.array_equal(make_batch(plan, 5).items_U, make_batch(plan_of(seed=4, unlabelled_items=16), 5).items_U)
+
+
+def test_rows_are_contiguous_windows_of_training_events(plan):
+    starts_seen = set()
+    for step in range(40):
+        batch = make_batch(plan, step)
+        # Right padding: a mask never rises again.
+        assert not (np.diff(batch.history_mask_BS.astype(int), axis=1) > 0).any()
+        assert not batch.history_BS[~batch.history_mask_BS].any()
+        for domain, events in rows_of(batch):
+            split = SPLITS[domain]
+            user = user_of(domain, events)
+            begin, end = split.offsets[user], split.train_end[user]
+            assert begin <= events[0]
+            assert events[-1] < end, "an event of validation or test"
+            np.testing.assert_array_equal(events, np.arange(events[0], events[0] + len(events)))
+            assert len(events) == min(end - begin, HISTORY + 1)
+            assert len(events) >= 2
+            starts_seen.add((domain, user, events[0] - begin))
+    long_users = {(domain, user) for domain, user, start in starts_seen if start}
+    assert len({(d, u, s) for d, u, s in starts_seen if (d, u) in long_users}) > 2 * len(long_users)
+
+
+def test_all_steps_with_a_next_event_are_predictions_and_their_targets_are_that_event(plan):
+    for step in range(20):
+        batch = make_batch(plan, step)
+        mask_P = batch.prediction_mask_P
+        steps, domains = batch.step_P[mask_P], batch.domain_P[mask_P]
+        lengths = []
+        for domain, events in rows_of(batch):
+            user = user_of(domain, events)
+            lengths.append(min(SPLITS[domain].train_end[user] - SPLITS[domain].offsets[user], HISTORY + 1))
+        assert sorted(steps) == [row * HISTORY + s for row, length in enumerate(lengths) for s in range(length - 1)]
+        # Events of a user are numbered one after the other: the next event is the next number.
+        now, following = batch.history_BS.reshape(-1)[steps], batch.target_P[mask_P]
+        np.testing.assert_array_equal(batch.items_U[following], batch.items_U[now] + 1)
+        np.testing.assert_array_equal(domains, batch.domain_B[steps // HISTORY])
+        assert (np.diff(batch.domain_P) >= 0).all()
+        assert (np.diff(mask_P.astype(int)) <= 0).all()
+        assert not batch.step_P[~mask_P].any()
+        assert not batch.target_P[~mask_P].any()
+
+
+def test_each_user_once_an_epoch_and_orders_differ(plan):
+    for domain, split in enumerate(SPLITS):
+        steps = -(-2 * len(plan.users[domain]) // plan.rows[domain])
+        seen = [
+            user_of(domain, events)
+            for step in range(steps)
+            for row_domain, events in rows_of(make_batch(plan, step))
+            if row_domain == domain
+        ]
+        size = len(plan.users[domain])
+        trainable = np.flatnonzero(split.train_end - split.offsets[:-1] >= 2).tolist()
+        assert sorted(seen[:size]) == sorted(seen[size : 2 * size]) == trainable
+        assert seen[:size] != seen[size : 2 * size]
+
+
+def test_more_rows_than_users():
+    plan = plan_of(batch_size=400, target_share=0.9)
+    counts = np.zeros(len(SPLITS[2].offsets) - 1, int)
+    for domain, events in rows_of(make_batch(plan, 3)):
+        if domain == 2:
+            counts[user_of(domain, events)] += 1
+    used = counts[plan.users[2]]
+    assert used.sum() == 360
+    assert used.max() - used.min() <= 2
+
+
+def test_distinct_items(plan):
+    target_only = 0
+    for step in range(20):
+        batch = make_batch(plan, step)
+        items = batch.items_U[batch.item_mask_U]
+        events = [batch.history_BS[batch.history_mask_BS], batch.target_P[batch.prediction_mask_P]]
+        used = batch.items_U[np.concatenate(events)]
+        assert (np.diff(items) > 0).all()
+        assert not batch.items_U[~batch.item_mask_U].any()
+        extra = np.setdiff1d(items, used)
+        assert (extra >= STARTS[-2]).all(), "an unlabelled item of a source"
+        assert len(extra) <= 16
+        target_only += len(extra)
+    assert target_only > 20 * 8
+
+
+def sizes_of(batch):
+    return Room(int(batch.item_mask_U.sum()), int(batch.prediction_mask_P.sum()))
+
+
+def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing():
+    lengths = np.random.default_rng(0).integers(4, 8, 100)  # far below HISTORY: a usual batch is far from the fullest
+    short = [split_of(np.arange(lengths.sum()), lengths) for _ in range(2)]
+    starts = np.array([0, lengths.sum(), 2 * lengths.sum()])
+    plan = plan_batches(short, starts, DataConfig(max_history=HISTORY, unlabelled_items=16), 64, 0)
+    usual, last = plan.rooms
+    assert all(size % 64 == 0 for room in plan.rooms for size in room)
+    assert usual.predictions < last.predictions == 64 * HISTORY
+    batches_seen = [make_batch(plan, step) for step in range(40)]
+    assert {(len(batch.items_U), len(batch.step_P)) for batch in batches_seen} == {usual}
+
+    # A usual room at the median instead, so that batches fall on both sides of it.
+    tight = Room(*(int(np.median(sizes)) for sizes in zip(*map(sizes_of, batches_seen), strict=True)))
+    rooms = set()
+    for step, roomy in enumerate(batches_seen):
+        batch = make_batch(dataclasses.replace(plan, rooms=(tight, last)), step)
+        fits = all(size <= room for size, room in zip(sizes_of(roomy), tight, strict=True))
+        assert (len(batch.items_U), len(batch.step_P)) == (tight if fits else last)
+        rooms.add(len(batch.items_U))
+        assert sizes_of(batch) == sizes_of(roomy)
+        for name, a, b in zip(batch._fields, batch, roomy, strict=True):
+            size = min(len(a), len(b))
+            np.testing.assert_array_equal(a[:size], b[:size], err_msg=name)
+    assert rooms == {tight.items, last.items}
+
+
+def test_the_last_room_holds_the_fullest_batch():
+    full = [split_of(np.arange(60 * (HISTORY + 3)), np.full(60, HISTORY + 3)) for _ in range(2)]  # no item twice
+    data = DataConfig(max_history=HISTORY, unlabelled_items=16)
+    plan = plan_batches(full, np.array([0, 540, 1080]), data, 24, 0)
+    size = max(sizes_of(make_batch(plan, step)) for step in range(20))
+    assert size.predictions == 24 * HISTORY
+    assert 24 * (HISTORY + 1) < size.items <= 24 * (HISTORY + 1) + 16
+    assert plan.rooms[-1].items >= 24 * (HISTORY + 1) + 16
+    few = [split_of(np.arange(60 * (HISTORY + 3)) % 50, np.full(60, HISTORY + 3)) for _ in range(2)]
+    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == 128  # the catalogue, rounded up
+
+
+def test_target_fraction_and_zero_shot():
+    few = plan_of(target_fraction=0.25)
+    assert 0 < len(few.users[2]) < len(plan_of().users[2]) / 2
+    assert few.rows[2] == 12
+    zero = plan_of(target_fraction=0.0, unlabelled_items=8)
+    assert zero.rows[2] == 0
+    assert sum(zero.rows) == 24
+    batch = make_batch(zero, 0)
+    assert 2 not in batch.domain_B
+    assert (batch.items_U >= STARTS[-2]).sum() == 8
+    assert np.isfinite(log_q(zero)).all()
+    np.testing.assert_allclose(np.exp(log_q(zero)[STARTS[2] :]), 8 / len(SPLITS[2].items_E), rtol=0.15)
+
+
+def test_unlabelled_items_beyond_the_target_are_refused():
+    with pytest.raises(ValueError, match=r"unlabelled_items=100000, but the target has \d+ items"):
+        plan_of(unlabelled_items=100000)
+
+
+def test_shares_are_exact():
+    assert rows_per_domain(64, [100, 300], 0.5, True) == [8, 24, 32]
+    assert rows_per_domain(64, [1, 10**6], 0.5, True) == [1, 31, 32]
+    assert rows_per_domain(64, [100, 300], 0.5, False) == [16, 48, 0]
+    assert rows_per_domain(64, [0, 300], 0.25, True) == [0, 48, 16]
+    assert rows_per_domain(64, [], 0.5, True) == [64]
+    assert rows_per_domain(64, [5], 1.0, True) == [0, 64]
+    assert rows_per_domain(3, [5, 5], 0.01, True) == [1, 1, 1]
+    for size in range(8, 60):
+        rows = rows_per_domain(size, [7, 1, 40, 13], 0.3, True)
+        assert sum(rows) == size
+        assert min(rows) >= 1
+    with pytest.raises(ValueError, match="batch_size=2 is too small: 2 sources"):
+        rows_per_domain(2, [5, 5], 0.5, True)
+    with pytest.raises(ValueError, match="no training users"):
+        rows_per_domain(8, [0, 0], 0.5, False)
+    with pytest.raises(ValueError, match=r"target_share=1\.5"):
+        rows_per_domain(8, [5], 1.5, True)
+
+
+def test_every_device_sees_the_mix():
+    domain_B = interleave([20, 44])
+    assert np.bincount(domain_B).tolist() == [20, 44]
+    shares = (domain_B.reshape(8, 8) == 0).sum(axis=1)
+    assert np.abs(shares - 2.5).max() <= 1.5
+
+
+def test_log_q_is_the_frequency_of_an_item_in_batches():
+    rng = np.random.default_rng(0)
+    num_items = 60
+    popularity = 1 / np.arange(1, num_items + 1)
+    splits = []
+    for num_users in (900, 700):
+        lengths = rng.integers(4, 9, num_users)
+        splits.append(split_of(rng.choice(num_items, lengths.sum(), p=popularity / popularity.sum()), lengths))
+    data = DataConfig(max_history=HISTORY, unlabelled_items=5, target_fraction=0.8)
+    plan = plan_batches(splits, np.array([0, num_items, 2 * num_items]), data, 32, 0)
+    counts = np.zeros(2 * num_items)
+    for step in range(1500):
+        batch = make_batch(plan, step)
+        counts[batch.items_U[batch.item_mask_U]] += 1
+    # The noise is 0.013 at most (one sigma); the formula draws events where a batch draws users.
+    error = np.exp(log_q(plan)) - counts / 1500
+    assert np.abs(error).max() < 0.05
+    assert np.abs(error).mean() < 0.015
+
+
+def test_iterator_yields_the_batches_and_resumes(plan):
+    iterator = batches(plan, 6)
+    for step in range(3):
+        assert_same(next(iterator), make_batch(plan, step))
+    state = iterator.get_state()
+    resumed = batches(plan, 6)
+    resumed.set_state(state)
+    for step in range(3, 6):
+        assert_same(next(resumed), make_batch(plan, step))
+    with pytest.raises(StopIteration):
+        next(resumed)
+
+
+def test_no_backend_is_initialised_by_the_pipeline(plan):
+    before = set(jax._src.xla_bridge._backends)
+    next(batches(plan, 1))
+    assert set(jax._src.xla_bridge._backends) == before
