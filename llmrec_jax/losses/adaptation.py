@@ -1,0 +1,172 @@
+"""Domain-adaptation losses: how far apart the features of two domains lie, and gradient reversal.
+
+Pure functions, scalar float32 out, all of them to be minimised: a distance (`coral`, `mk_mmd`) as it is; `dann` as the
+discriminator's loss, which the features maximise because their gradient comes back through `gradient_reversal`.
+Statistics run over the rows given, so the caller passes the global batch, not one device's share.
+
+Both sides take an optional mask (True: the row counts). A masked row may hold anything and changes neither value nor
+gradient, so one array may be passed twice with complementary masks. A side with too few rows for the statistic (two for
+a distance, one for the classifier) makes the loss 0 with gradient 0.
+
+Shape letters: B rows of a side (the two may differ), M rows of both sides, D width.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from llmrec_jax.types import Array
+
+_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def coral(
+    source_BD: Array, target_BD: Array, source_mask_B: Array | None = None, target_mask_B: Array | None = None
+) -> jax.Array:
+    """Deep CORAL (arXiv:1607.01719): `|C_s - C_t|_F^2 / (4 D^2)` of the unbiased covariances `C`, blind to means."""
+    source_BD, source_mask_B = _rows(source_BD, source_mask_B)
+    target_BD, target_mask_B = _rows(target_BD, target_mask_B)
+    difference_DD = _covariance(source_BD, source_mask_B) - _covariance(target_BD, target_mask_B)
+    distance = jnp.sum(difference_DD**2) / (4 * source_BD.shape[1] ** 2)
+    return jnp.where((source_mask_B.sum() >= 2) & (target_mask_B.sum() >= 2), distance, 0.0)
+
+
+def mk_mmd(
+    source_BD: Array,
+    target_BD: Array,
+    source_mask_B: Array | None = None,
+    target_mask_B: Array | None = None,
+    *,
+    scales: tuple[float, ...] = _SCALES,
+) -> jax.Array:
+    """Squared maximum mean discrepancy with several Gaussian kernels (DAN, arXiv:1502.02791), unbiased.
+
+    `mean_{i != j} k(s_i, s_j) + mean_{i != j} k(t_i, t_j) - 2 mean_{i, j} k(s_i, t_j)`, the U-statistic: where the
+    domains are alike its expectation is 0, so it may be negative. `k(x, y)` is the mean over `scales` of
+    `exp(-|x - y|^2 / (scale * m))`, and `m` the (lower) median of `|x - y|^2` over all pairs of two different rows,
+    those of both sides taken together; no gradient passes `m`.
+    """
+    source_BD, source_mask_B = _rows(source_BD, source_mask_B)
+    target_BD, target_mask_B = _rows(target_BD, target_mask_B)
+    num_source, num_target = source_mask_B.sum(), target_mask_B.sum()
+    rows_MD = jnp.concatenate([source_BD, target_BD])
+    mask_M = jnp.concatenate([source_mask_B, target_mask_B])
+    is_source_M = jnp.arange(len(rows_MD)) < len(source_BD)
+    is_pair_MM = mask_M[:, None] & mask_M[None] & ~jnp.eye(len(rows_MD), dtype=bool)
+
+    squared_MM = _squared_distances(rows_MD, mask_M)
+    # Rows that all coincide have no scale of their own: the floor keeps rounding errors from becoming one.
+    floor = 1e-6 * jnp.sum(rows_MD**2) / jnp.maximum(num_source + num_target, 1) + 1e-30
+    bandwidth = jax.lax.stop_gradient(jnp.maximum(_median(squared_MM, is_pair_MM), floor))
+
+    @jax.checkpoint  # keeps the distances for the backward pass, not one more array for every scale
+    def discrepancy(squared_MM: jax.Array) -> jax.Array:
+        kernel_MM = sum(jnp.exp(-squared_MM / (scale * bandwidth)) for scale in scales) / len(scales)
+        num_same_M = jnp.where(is_source_M, num_source * (num_source - 1), num_target * (num_target - 1))
+        weight_same_M, weight_other = 1 / jnp.maximum(num_same_M, 1), -1 / jnp.maximum(num_source * num_target, 1)
+        weight_MM = jnp.where(is_source_M[:, None] == is_source_M[None], weight_same_M[:, None], weight_other)
+        return jnp.sum(jnp.where(is_pair_MM, weight_MM * kernel_MM, 0.0))
+
+    return jnp.where((num_source >= 2) & (num_target >= 2), discrepancy(squared_MM), 0.0)
+
+
+@jax.custom_vjp
+def gradient_reversal(x: Array, scale: Array | float) -> Array:
+    """`x` itself; the gradient that arrives goes on times `-scale` (arXiv:1505.07818). `scale` gets none."""
+    return x
+
+
+def _reversal_forward(x: Array, scale: Array | float) -> tuple[Array, Array | float]:
+    return x, scale
+
+
+def _reversal_backward(scale: Array | float, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return (-scale * gradient).astype(gradient.dtype), jnp.zeros_like(scale)
+
+
+gradient_reversal.defvjp(_reversal_forward, _reversal_backward)
+
+
+def dann_schedule(progress: Array | float) -> jax.Array:
+    """Scale of the reversal (arXiv:1505.07818): `2 / (1 + exp(-10 p)) - 1`, from 0 at progress 0 to 1 at progress 1."""
+    return 2 / (1 + jnp.exp(-10 * jnp.asarray(progress, jnp.float32))) - 1
+
+
+def dann(
+    source_logits_B: Array,
+    target_logits_B: Array,
+    source_mask_B: Array | None = None,
+    target_mask_B: Array | None = None,
+) -> jax.Array:
+    """Domain classification loss (arXiv:1505.07818): binary cross entropy of logits, source = 0, target = 1.
+
+    `(mean_s softplus(l_s) + mean_t softplus(-l_t)) / 2`: each side has its own mean, so their sizes do not matter.
+    """
+    source_B, source_mask_B = _rows(source_logits_B, source_mask_B)
+    target_B, target_mask_B = _rows(target_logits_B, target_mask_B)
+    return _balanced(jax.nn.softplus(source_B), jax.nn.softplus(-target_B), source_mask_B, target_mask_B)
+
+
+def domain_accuracy(
+    source_logits_B: Array,
+    target_logits_B: Array,
+    source_mask_B: Array | None = None,
+    target_mask_B: Array | None = None,
+) -> jax.Array:
+    """Share of rows the discriminator places right, mean of the two sides; a logit of 0 is half right."""
+    source_B, source_mask_B = _rows(source_logits_B, source_mask_B)
+    target_B, target_mask_B = _rows(target_logits_B, target_mask_B)
+    return _balanced((1 - jnp.sign(source_B)) / 2, (1 + jnp.sign(target_B)) / 2, source_mask_B, target_mask_B)
+
+
+def _rows(rows: Array, mask_B: Array | None) -> tuple[jax.Array, jax.Array]:
+    """The rows as float32 with masked ones set to 0 (so that not even NaN gets through a gradient), and the mask."""
+    if mask_B is None:
+        mask_B = jnp.ones(len(rows), bool)
+    return jnp.where(jnp.expand_dims(mask_B, tuple(range(1, rows.ndim))), rows, 0).astype(jnp.float32), mask_B
+
+
+def _balanced(source_B: Array, target_B: Array, source_mask_B: Array, target_mask_B: Array) -> jax.Array:
+    """Mean of the two sides' means; 0 where a side has no rows."""
+    num_source, num_target = source_mask_B.sum(), target_mask_B.sum()
+    source = jnp.sum(source_B * source_mask_B) / jnp.maximum(num_source, 1)
+    target = jnp.sum(target_B * target_mask_B) / jnp.maximum(num_target, 1)
+    return jnp.where((num_source > 0) & (num_target > 0), (source + target) / 2, 0.0)
+
+
+def _covariance(rows_BD: jax.Array, mask_B: jax.Array) -> jax.Array:
+    centred_BD = _centred(rows_BD, mask_B)
+    return jnp.matmul(centred_BD.T, centred_BD, precision="highest") / jnp.maximum(mask_B.sum() - 1, 1)
+
+
+def _centred(rows_BD: jax.Array, mask_B: jax.Array) -> jax.Array:
+    """The rows less their mean; masked rows, which are 0, stay 0."""
+    mean_D = rows_BD.sum(axis=0) / jnp.maximum(mask_B.sum(), 1)
+    return jnp.where(mask_B[:, None], rows_BD - mean_D[None], 0.0)
+
+
+def _squared_distances(rows_MD: jax.Array, mask_M: jax.Array) -> jax.Array:
+    """`[M, M]` by `|x|^2 + |y|^2 - 2 x y`, centred first: a common offset would cost digits."""
+    centred_MD = _centred(rows_MD, mask_M)
+    norm_M = jnp.sum(centred_MD**2, axis=1)
+    product_MM = jnp.matmul(centred_MD, centred_MD.T, precision="highest")
+    return jnp.maximum(norm_M[:, None] + norm_M[None] - 2 * product_MM, 0.0)
+
+
+def _median(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Lower median of the non-negative float32 values where `mask`, exact.
+
+    By bisection on their bits, which order as the numbers do. 31 counting passes take a fraction of a sort's time, and
+    where the values lie on several devices they add counts instead of gathering values.
+    """
+    largest = jnp.iinfo(jnp.int32).max
+    bits = jnp.where(mask, jax.lax.bitcast_convert_type(values, jnp.int32), largest)
+    rank = (mask.sum() + 1) // 2
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = low + (high - low) // 2
+        reached = (bits <= middle).sum() >= rank
+        return jnp.where(reached, low, middle + 1), jnp.where(reached, middle, high)
+
+    low, _ = jax.lax.fori_loop(0, 31, halve, (jnp.int32(0), jnp.int32(largest)))
+    return jax.lax.bitcast_convert_type(low, jnp.float32)

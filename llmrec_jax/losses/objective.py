@@ -1,0 +1,186 @@
+"""The objective of a training step: named, weighted terms over the outputs of a forward pass.
+
+A term may have several parts that share one computation (the ranking loss of source rows and of target rows). The step
+takes the parts' unfinished means, adds them over devices, finishes them and weighs them:
+
+    means = evaluate(terms, outputs, progress)     # {"ranking/source": Mean, "ranking/target": Mean, "adapt/item": ...}
+    values = finish(means added over the devices)
+    loss = total(terms, values, progress)
+
+Which losses exist stands in the two dict literals below and nowhere else. Shape letters: those of `types`, N being any
+number of rows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from llmrec_jax.config import AdaptConfig, LossConfig
+from llmrec_jax.losses import adaptation, ranking
+from llmrec_jax.types import Array, Mean, Outputs
+
+Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
+
+
+class Term(NamedTuple):
+    """One summand of the objective. A weight of 0.0 means: logged, not trained on."""
+
+    fn: Callable[[Outputs, jax.Array], dict[str, Mean]]  # (outputs, progress) -> the parts, unweighted
+    weight: float | Schedule  # of every part
+
+
+class Sides(NamedTuple):
+    """Features of all domains in one array, and who is on which side of the adaptation."""
+
+    features_ND: Array
+    is_source_N: Array
+    is_target_N: Array
+
+
+def _softmax(outputs: Outputs, config: LossConfig) -> jax.Array:
+    if outputs.catalogue_ID is None:
+        raise ValueError("loss.ranking 'softmax' needs every item's vector; the outputs hold no catalogue")
+    return ranking.softmax(
+        outputs.user_PD,
+        outputs.catalogue_ID,
+        jnp.take(outputs.item_ids_U, outputs.target_P),
+        temperature=config.temperature,
+        block_size=config.block_size,
+        user_group_N=outputs.domain_P,
+        item_group_I=outputs.catalogue_domain_I,
+    )
+
+
+def _in_batch(outputs: Outputs, config: LossConfig) -> jax.Array:
+    return ranking.in_batch(
+        outputs.user_PD,
+        outputs.items_UD,
+        outputs.target_P,
+        temperature=config.temperature,
+        item_ids_U=outputs.item_ids_U,
+        item_mask_U=outputs.item_mask_U,
+        log_q_U=outputs.log_q_U,
+        user_group_N=outputs.domain_P,
+        item_group_U=outputs.item_domain_U,
+    )
+
+
+def _coral(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
+    return adaptation.coral(sides.features_ND, sides.features_ND, sides.is_source_N, sides.is_target_N)
+
+
+def _mmd(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
+    return adaptation.mk_mmd(sides.features_ND, sides.features_ND, sides.is_source_N, sides.is_target_N)
+
+
+def _dann(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
+    features_ND = adaptation.gradient_reversal(sides.features_ND, adaptation.dann_schedule(progress))
+    logits_N = _discriminate(outputs, features_ND)
+    return adaptation.dann(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
+
+
+def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
+    logits_N = _discriminate(outputs, sides.features_ND)
+    return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
+
+
+Ranking = Callable[[Outputs, LossConfig], jax.Array]  # loss of each prediction [P]
+Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
+
+RANKING: dict[str, Ranking] = {"in_batch": _in_batch, "softmax": _softmax}
+# Terms of a method and their weight as a multiple of `adapt.weight`.
+ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
+    "none": {},
+    "coral": {"adapt": (_coral, 1.0)},
+    "mmd": {"adapt": (_mmd, 1.0)},
+    "dann": {"adapt": (_dann, 1.0), "domain_accuracy": (_domain_accuracy, 0.0)},
+}
+
+
+def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
+    """The terms of a run whose last domain, `num_domains - 1`, is the target and whose other domains are sources.
+
+    Parts: `ranking/source`, `ranking/target`; by `adapt.level` `adapt/item`, `adapt/user`; for `dann` also
+    `domain_accuracy/...`, logged only.
+
+    Raises:
+      ValueError: an unknown loss, a temperature that is not positive, or adaptation without a source.
+    """
+    if loss.ranking not in RANKING:
+        raise ValueError(f"loss.ranking must be one of {', '.join(RANKING)}; got {loss.ranking!r}")
+    if adapt.method not in ADAPTATION:
+        raise ValueError(f"adapt.method must be one of {', '.join(ADAPTATION)}; got {adapt.method!r}")
+    if not loss.temperature > 0:
+        raise ValueError(f"loss.temperature must be above 0, got {loss.temperature}")
+    if adapt.method != "none" and num_domains < 2:
+        raise ValueError(f"adapt.method {adapt.method!r} needs a source and a target, got {num_domains} domain")
+    target = num_domains - 1
+    terms = {"ranking": Term(_ranking_term(RANKING[loss.ranking], loss, target), 1.0)}
+    for name, (fn, scale) in ADAPTATION[adapt.method].items():
+        terms[name] = Term(_adaptation_term(fn, adapt.level, target), scale * adapt.weight)
+    return terms
+
+
+def evaluate(terms: Mapping[str, Term], outputs: Outputs, progress: Array | float) -> dict[str, Mean]:
+    """Every part of every term as `TERM/PART`, unweighted and not yet divided: add over devices, then `finish`."""
+    progress = jnp.asarray(progress, jnp.float32)
+    parts = {name: term.fn(outputs, progress) for name, term in terms.items()}
+    return {f"{name}/{part}": mean for name, means in parts.items() for part, mean in means.items()}
+
+
+def finish(means: Mapping[str, Mean]) -> dict[str, jax.Array]:
+    """`total / size` of each. A part without rows (0 / 0) is 0, not NaN; a NaN among the rows stays one."""
+    return {name: mean.total / jnp.where(mean.size > 0, mean.size, 1.0) for name, mean in means.items()}
+
+
+def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: Array | float) -> jax.Array:
+    """Weighted sum of the finished values, float32 scalar: what is minimised. `values` are named as by `evaluate`."""
+    progress = jnp.asarray(progress, jnp.float32)
+    loss = jnp.zeros((), jnp.float32)
+    for name, value in values.items():
+        weight = terms[name.split("/")[0]].weight
+        if weight != 0.0:  # 0 * NaN is NaN: what is only logged cannot spoil the training
+            loss += (weight(progress) if callable(weight) else weight) * value
+    return loss
+
+
+def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+    def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
+        loss_P = fn(outputs, config)
+        is_target_P = outputs.domain_P == target
+
+        def mean(role_P: jax.Array) -> Mean:
+            return Mean(jnp.sum(loss_P * outputs.weight_P * role_P), jnp.sum(outputs.weight_P * role_P))
+
+        return {"source": mean(~is_target_P), "target": mean(is_target_P)}
+
+    return term
+
+
+def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+    def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
+        sides = {}
+        if level in ("item", "both"):
+            is_target_U = outputs.item_domain_U == target
+            mask_U = outputs.item_mask_U
+            sides["item"] = Sides(outputs.items_UD, mask_U & ~is_target_U, mask_U & is_target_U)
+        if level in ("user", "both"):
+            is_target_N = outputs.user_domain_N == target
+            sides["user"] = Sides(outputs.users_ND, ~is_target_N, is_target_N)
+        # Vectors of length one have entries of size D^-1/2; the statistics are meant for entries of size one.
+        sides = {
+            name: side._replace(features_ND=side.features_ND * side.features_ND.shape[1] ** 0.5)
+            for name, side in sides.items()
+        }
+        # The arrays are global, so every device has the whole value: with a size of 1 each, so has their mean.
+        return {name: Mean(fn(side, outputs, progress), jnp.ones(())) for name, side in sides.items()}
+
+    return term
+
+
+def _discriminate(outputs: Outputs, features_ND: Array) -> jax.Array:
+    if outputs.discriminate is None:
+        raise ValueError("adapt.method 'dann' needs a discriminator; the outputs hold none")
+    return outputs.discriminate(features_ND)

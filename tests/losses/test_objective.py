@@ -1,0 +1,209 @@
+"""The objective: which terms exist, what each sees of the outputs, and how they become one number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llmrec_jax.config import AdaptConfig, LossConfig
+from llmrec_jax.losses import adaptation, objective, ranking
+from llmrec_jax.types import Mean, Outputs
+
+P, U, D, NUM_ITEMS, NUM_DOMAINS = 20, 9, 5, 14, 3
+PREDICTIONS = 16  # the others are padding
+TARGET = NUM_DOMAINS - 1
+TEMPERATURE = 0.5
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    item_domain_U = np.array([0, 0, 0, 1, 1, 2, 2, 2, 0], np.int32)
+    ids_of_domain = [np.arange(0, 5), np.arange(5, 9), np.arange(9, NUM_ITEMS)]
+    domain_P = np.repeat(np.arange(NUM_DOMAINS, dtype=np.int32), [6, 3, 11])
+    of_domain = [np.flatnonzero(item_domain_U[:8] == d) for d in range(NUM_DOMAINS)]
+    return Outputs(
+        user_PD=normal(P, D),
+        target_P=np.array([rng.choice(of_domain[d]) for d in domain_P], np.int32),
+        weight_P=(np.arange(P) < PREDICTIONS).astype(np.float32),
+        domain_P=domain_P,
+        items_UD=normal(U, D),
+        item_ids_U=np.array([0, 2, 4, 6, 7, 9, 11, 13, 0], np.int32),
+        item_mask_U=np.arange(U) < 8,
+        item_domain_U=item_domain_U,
+        log_q_U=np.log(rng.random(U)).astype(np.float32),
+        catalogue_ID=normal(NUM_ITEMS, D),
+        catalogue_domain_I=np.repeat(range(NUM_DOMAINS), [len(ids) for ids in ids_of_domain]).astype(np.int32),
+        users_ND=normal(10, D),
+        user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
+        discriminate=lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
+    )
+
+
+def build(ranking="in_batch", **adapt):
+    loss = LossConfig(ranking=ranking, temperature=TEMPERATURE, block_size=4)
+    return objective.build(loss, AdaptConfig(**adapt), NUM_DOMAINS)
+
+
+def values(terms, outputs, progress=0.5):
+    return jax.jit(lambda progress: objective.finish(objective.evaluate(terms, outputs, progress)))(progress)
+
+
+def loss_of(outputs, p, name):
+    """The ranking loss of one prediction, alone."""
+    user_ND, domain_N = outputs.user_PD[p][None], outputs.domain_P[p][None]
+    if name == "softmax":
+        return ranking.softmax(
+            user_ND,
+            outputs.catalogue_ID,
+            outputs.item_ids_U[outputs.target_P[p]][None],
+            temperature=TEMPERATURE,
+            block_size=NUM_ITEMS,
+            user_group_N=domain_N,
+            item_group_I=outputs.catalogue_domain_I,
+        )[0]
+    return ranking.in_batch(
+        user_ND,
+        outputs.items_UD,
+        outputs.target_P[p][None],
+        temperature=TEMPERATURE,
+        item_ids_U=outputs.item_ids_U,
+        item_mask_U=outputs.item_mask_U,
+        log_q_U=outputs.log_q_U,
+        user_group_N=domain_N,
+        item_group_U=outputs.item_domain_U,
+    )[0]
+
+
+@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
+    terms = build(name)
+    means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
+    assert set(means) == {"ranking/source", "ranking/target"}
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None))
+    of_prediction = jax.jit(lambda p: loss_of(arrays, p, name))
+    for role, predictions in [("source", range(9)), ("target", range(9, PREDICTIONS))]:
+        assert means[f"ranking/{role}"].size == len(predictions)
+        expected = sum(of_prediction(p) for p in predictions)
+        np.testing.assert_allclose(means[f"ranking/{role}"].total, expected, 1e-5)
+
+
+def test_padding_counts_for_nothing(outputs):
+    terms = build()
+    is_padding_P = outputs.weight_P == 0
+    other_PD = np.where(is_padding_P[:, None], 1e3, outputs.user_PD).astype(np.float32)
+    other = outputs._replace(target_P=np.where(is_padding_P, 0, outputs.target_P), user_PD=other_PD)
+
+    def loss(user_PD, outputs):
+        return objective.total(terms, values(terms, outputs._replace(user_PD=user_PD)), 0.5)
+
+    expected, expected_gradient = jax.value_and_grad(loss)(outputs.user_PD, outputs)
+    value, gradient_PD = jax.value_and_grad(loss)(other.user_PD, other)
+    np.testing.assert_array_equal(value, expected)
+    np.testing.assert_array_equal(gradient_PD, expected_gradient)
+    np.testing.assert_array_equal(gradient_PD[is_padding_P], 0)
+    assert (gradient_PD[~is_padding_P] != 0).any(axis=1).all()
+
+
+def test_a_role_without_rows_is_zero_and_a_nan_is_not_hidden(outputs):
+    terms = build(method="coral", level="user")
+    sources_only = outputs._replace(domain_P=np.zeros(P, np.int32), user_domain_N=np.zeros(10, np.int32))
+    got = values(terms, sources_only)
+    assert got["ranking/target"] == 0
+    assert got["adapt/user"] == 0
+    assert got["ranking/source"] > 0
+    gradient_PD = jax.grad(lambda x: values(terms, sources_only._replace(user_PD=x))["ranking/target"])(outputs.user_PD)
+    np.testing.assert_array_equal(gradient_PD, 0)
+    assert np.isnan(objective.finish({"ranking/target": Mean(jnp.nan, jnp.float32(2))})["ranking/target"])
+
+
+@pytest.mark.parametrize(("method", "distance"), [("coral", adaptation.coral), ("mmd", adaptation.mk_mmd)])
+def test_a_distance_compares_the_sources_with_the_target(outputs, method, distance):
+    got = values(build(method=method, level="both"), outputs)
+    items_UD, users_ND = outputs.items_UD[:8] * D**0.5, outputs.users_ND * D**0.5
+    is_target_U, is_target_N = outputs.item_domain_U[:8] == TARGET, outputs.user_domain_N == TARGET
+    distance = jax.jit(distance)
+    np.testing.assert_allclose(got["adapt/item"], distance(items_UD[~is_target_U], items_UD[is_target_U]), 1e-4)
+    np.testing.assert_allclose(got["adapt/user"], distance(users_ND[~is_target_N], users_ND[is_target_N]), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "level", "names"),
+    [
+        ("none", "both", set()),
+        ("mmd", "item", {"adapt/item"}),
+        ("mmd", "user", {"adapt/user"}),
+        ("dann", "item", {"adapt/item", "domain_accuracy/item"}),
+    ],
+)
+def test_the_method_and_level_name_the_parts(outputs, method, level, names):
+    terms = build(method=method, level=level)
+    means = jax.eval_shape(lambda progress: objective.evaluate(terms, outputs, progress), 0.0)
+    assert set(means) == names | {"ranking/source", "ranking/target"}
+
+
+def test_dann_turns_the_gradient_of_the_features_by_its_schedule(outputs):
+    terms = build(method="dann", level="item")
+    is_target_U = outputs.item_domain_U == TARGET
+
+    def reversed_loss(items_UD, progress):
+        return values(terms, outputs._replace(items_UD=items_UD), progress)["adapt/item"]
+
+    def plain_loss(items_UD):
+        logits_U = outputs.discriminate(items_UD * D**0.5)
+        source_U, target_U = outputs.item_mask_U & ~is_target_U, outputs.item_mask_U & is_target_U
+        return adaptation.dann(logits_U, logits_U, source_U, target_U)
+
+    np.testing.assert_allclose(reversed_loss(outputs.items_UD, 0.2), plain_loss(outputs.items_UD), 1e-6)
+    got, plain = jax.grad(reversed_loss)(outputs.items_UD, 0.2), jax.grad(plain_loss)(outputs.items_UD)
+    np.testing.assert_allclose(got, -adaptation.dann_schedule(0.2) * plain, atol=1e-7)
+
+
+def test_total_is_the_weighted_sum(outputs):
+    terms = build(method="dann", weight=0.3, level="both")
+    got = values(terms, outputs)
+    expected = got["ranking/source"] + got["ranking/target"] + 0.3 * (got["adapt/item"] + got["adapt/user"])
+    np.testing.assert_allclose(objective.total(terms, got, 0.5), expected, 1e-6)
+
+
+def test_a_weight_may_follow_progress_and_zero_only_logs():
+    terms = {
+        "rising": objective.Term(lambda outputs, progress: {}, lambda progress: 2 * progress),
+        "logged": objective.Term(lambda outputs, progress: {}, 0.0),
+    }
+    finished = {"rising/a": jnp.float32(3), "rising/b": jnp.float32(5), "logged/a": jnp.float32(jnp.nan)}
+    total = jax.jit(lambda progress: objective.total(terms, finished, progress))
+    assert [float(total(progress)) for progress in (0.0, 0.25, 1.0)] == [0, 4, 16]
+
+
+def test_shares_of_the_predictions_add_up_to_the_whole(outputs):
+    """What several devices do: each has some predictions and all of the rest; means are added, then finished."""
+    terms = build(method="mmd", level="both")
+
+    def share(some):
+        local = {name: getattr(outputs, name)[some] for name in ("user_PD", "target_P", "weight_P", "domain_P")}
+        return jax.jit(lambda progress: objective.evaluate(terms, outputs._replace(**local), progress))(0.5)
+
+    added = jax.tree.map(jnp.add, share(slice(0, 5)), share(slice(5, P)))
+    whole = values(terms, outputs)
+    for name, value in objective.finish(added).items():
+        np.testing.assert_allclose(value, whole[name], 1e-5)
+
+
+def test_refusals(outputs):
+    with pytest.raises(ValueError, match="one of in_batch, softmax; got 'hinge'"):
+        build("hinge")
+    with pytest.raises(ValueError, match="got 'wish'"):
+        build(method="wish")
+    with pytest.raises(ValueError, match=r"got -1\.0"):
+        objective.build(LossConfig(temperature=-1.0), AdaptConfig(), NUM_DOMAINS)
+    with pytest.raises(ValueError, match="got 1 domain"):
+        objective.build(LossConfig(), AdaptConfig(method="mmd"), 1)
+    with pytest.raises(ValueError, match="no catalogue"):
+        objective.evaluate(build("softmax"), outputs._replace(catalogue_ID=None), 0.0)
+    with pytest.raises(ValueError, match="hold none"):
+        objective.evaluate(build(method="dann"), outputs._replace(discriminate=None), 0.0)

@@ -1,0 +1,209 @@
+"""Ranking losses against float64 NumPy, row by row, and their invariances."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from llmrec_jax.losses import ranking
+
+N, D, NUM_ITEMS, TEMPERATURE = 7, 4, 11, 0.3
+
+
+@pytest.fixture(scope="module")
+def case():
+    rng = np.random.default_rng(0)
+    user_group_N, item_group_I = rng.integers(0, 2, N), rng.integers(0, 2, NUM_ITEMS)
+    item_group_I[:2] = 0, 1
+    target_N = np.array([rng.choice(np.flatnonzero(item_group_I == group)) for group in user_group_N])
+    return {
+        "user": rng.normal(size=(N, D)).astype(np.float32),
+        "items": rng.normal(size=(NUM_ITEMS, D)).astype(np.float32),
+        "target": target_N,
+        "user_group": user_group_N,
+        "item_group": item_group_I,
+    }
+
+
+def reference(user_ND, items_ID, target_N, candidates, offset_I=None):
+    """`candidates[n]` lists the items row n chooses from, its target among them."""
+    losses = []
+    for user_D, target, items in zip(user_ND.astype(np.float64), target_N, candidates, strict=True):
+        scores = items_ID.astype(np.float64) @ user_D / TEMPERATURE - (0 if offset_I is None else offset_I)
+        losses.append(np.log(sum(np.exp(scores[i] - scores[target]) for i in items)))
+    return np.array(losses)
+
+
+def softmax(case, block_size=4, **changes):
+    case = case | changes
+    return ranking.softmax(
+        case["user"],
+        case["items"],
+        case["target"],
+        temperature=TEMPERATURE,
+        block_size=block_size,
+        user_group_N=case["user_group"],
+        item_group_I=case["item_group"],
+    )
+
+
+def same_group(case):
+    return [np.flatnonzero(case["item_group"] == group) for group in case["user_group"]]
+
+
+@pytest.mark.parametrize("block_size", [1, 4, NUM_ITEMS, 64])
+def test_softmax_is_the_reference_for_any_block_size(case, block_size):
+    loss_N = softmax(case, block_size)
+    assert loss_N.dtype == jnp.float32
+    np.testing.assert_allclose(loss_N, reference(case["user"], case["items"], case["target"], same_group(case)), 1e-5)
+
+
+def test_softmax_without_groups_ranks_every_item(case):
+    expected_N = reference(case["user"], case["items"], case["target"], [range(NUM_ITEMS)] * N)
+    np.testing.assert_allclose(softmax(case, user_group=None, item_group=None), expected_N, 1e-5)
+
+
+def test_softmax_gradient_is_the_reference_s(case):
+    weight_N = np.linspace(0.5, 2, N, dtype=np.float32)
+
+    def expected(flat):
+        user_ND, items_ID = np.split(flat, [N * D])
+        return weight_N @ reference(
+            user_ND.reshape(N, D), items_ID.reshape(NUM_ITEMS, D), case["target"], same_group(case)
+        )
+
+    flat = np.concatenate([case["user"].ravel(), case["items"].ravel()]).astype(np.float64)
+    got = jax.grad(lambda user, items: weight_N @ softmax(case, user=user, items=items), (0, 1))(
+        jnp.asarray(case["user"]), jnp.asarray(case["items"])
+    )
+    np.testing.assert_allclose(np.concatenate([g.ravel() for g in got]), approx_fprime(flat, expected, 1e-7), atol=2e-5)
+
+
+def test_softmax_survives_scores_beyond_exp_and_rows_without_candidates(case):
+    changes = {"user": case["user"] * 1e4, "user_group": np.full(N, 7)}  # nobody's group: the target alone is left
+    np.testing.assert_array_equal(softmax(case, **changes), 0)
+    loss_N, gradient_ND = jax.value_and_grad(lambda user: softmax(case, user=user).sum())(changes["user"])
+    assert np.isfinite(loss_N)
+    assert np.isfinite(gradient_ND).all()
+
+
+def test_softmax_in_bfloat16_sums_in_float32(case):
+    loss_N = softmax(case, user=jnp.asarray(case["user"], jnp.bfloat16), items=jnp.asarray(case["items"], jnp.bfloat16))
+    assert loss_N.dtype == jnp.float32
+    rounded = {name: np.asarray(jnp.asarray(case[name], jnp.bfloat16), np.float32) for name in ("user", "items")}
+    np.testing.assert_allclose(loss_N, softmax(case, **rounded), 1e-5)
+
+
+def test_softmax_memory_does_not_grow_with_the_catalogue():
+    user_ND, items_ID = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in [(256, 16), (65536, 16)])
+    target_N = jax.ShapeDtypeStruct((256,), jnp.int32)
+
+    def dense(user_ND, items_ID, target_N):
+        log_p_NI = jax.nn.log_softmax(user_ND @ items_ID.T)
+        return -jnp.take_along_axis(log_p_NI, target_N[:, None], axis=1).sum()
+
+    def blocks(user_ND, items_ID, target_N):
+        return ranking.softmax(user_ND, items_ID, target_N, temperature=1.0, block_size=4096).sum()
+
+    def temporary_bytes(loss):
+        compiled = jax.jit(jax.grad(loss, (0, 1))).lower(user_ND, items_ID, target_N).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(blocks) < temporary_bytes(dense) / 4
+
+
+def test_softmax_refuses_what_it_cannot_do(case):
+    with pytest.raises(ValueError, match="got 0"):
+        softmax(case, block_size=0)
+    with pytest.raises(ValueError, match="together"):
+        softmax(case, user_group=None)
+
+
+@pytest.fixture(scope="module")
+def batch(case):
+    """The case's items as a batch: item 8 repeats item 3's identity, the last two are padding."""
+    rng = np.random.default_rng(1)
+    ids_U = np.arange(100, 100 + NUM_ITEMS)
+    ids_U[8] = ids_U[3]
+    group_U = case["item_group"].copy()
+    group_U[8] = group_U[3]
+    mask_U = np.arange(NUM_ITEMS) < NUM_ITEMS - 2
+    target_N = np.array([rng.choice(np.flatnonzero((group_U == g) & mask_U)) for g in case["user_group"]])
+    target_N[0], target_N[1] = 3, 8
+    user_group_N = case["user_group"].copy()
+    user_group_N[:2] = group_U[3]
+    log_q_U = np.log(rng.dirichlet(np.ones(NUM_ITEMS))).astype(np.float32)
+    changes = {"target": target_N, "user_group": user_group_N, "item_group": group_U}
+    return case | changes | {"ids": ids_U, "mask": mask_U, "log_q": log_q_U}
+
+
+def in_batch(batch, **changes):
+    batch = batch | changes
+    return ranking.in_batch(
+        batch["user"],
+        batch["items"],
+        batch["target"],
+        temperature=TEMPERATURE,
+        item_ids_U=batch["ids"],
+        item_mask_U=batch["mask"],
+        log_q_U=batch["log_q"],
+        user_group_N=batch["user_group"],
+        item_group_U=batch["item_group"],
+    )
+
+
+def test_in_batch_is_the_reference(batch):
+    candidates = []
+    for target, group in zip(batch["target"], batch["user_group"], strict=True):
+        others = [u for u in range(NUM_ITEMS) if batch["mask"][u] and batch["item_group"][u] == group]
+        candidates.append([u for u in others if u == target or batch["ids"][u] != batch["ids"][target]])
+    expected_N = reference(batch["user"], batch["items"], batch["target"], candidates, batch["log_q"])
+    np.testing.assert_allclose(in_batch(batch), expected_N, 1e-5)
+
+
+def test_in_batch_padding_may_hold_anything(batch):
+    def loss_and_gradients(**changes):
+        case = batch | changes
+        loss = jax.value_and_grad(lambda user, items: in_batch(case, user=user, items=items).sum(), (0, 1))
+        return jax.tree.leaves(loss(case["user"], case["items"]))
+
+    padding_U = ~batch["mask"]
+    garbage_U = np.where(np.arange(NUM_ITEMS) % 2, 1e38, np.nan)
+    changes = {
+        "items": np.where(padding_U[:, None], garbage_U[:, None], batch["items"]).astype(np.float32),
+        "log_q": np.where(padding_U, garbage_U, batch["log_q"]).astype(np.float32),
+        "ids": np.where(padding_U, batch["ids"][3], batch["ids"]),
+        "item_group": np.where(padding_U, 5, batch["item_group"]),
+    }
+    for clean, dirty in zip(loss_and_gradients(), loss_and_gradients(**changes), strict=True):
+        np.testing.assert_array_equal(clean, dirty)
+
+
+def test_in_batch_does_not_care_for_the_order_of_items(batch):
+    order_U = np.random.default_rng(2).permutation(NUM_ITEMS)
+    moved = {name: batch[name][order_U] for name in ("items", "ids", "mask", "log_q", "item_group")}
+    moved_loss_N = in_batch(batch, target=np.argsort(order_U)[batch["target"]], **moved)
+    np.testing.assert_allclose(moved_loss_N, in_batch(batch), 1e-5)
+
+
+def test_in_batch_correction_undoes_the_frequency_of_items(case):
+    """Items drawn in proportion to a skewed q weigh, once corrected, as in the softmax over the whole catalogue."""
+    user_1D, target = case["user"][:1], 4
+    count_I = np.array([1, 7, 2, 30, 1, 3, 12, 1, 5, 2, 4])
+    item_U = np.repeat(np.arange(NUM_ITEMS), count_I)
+
+    def loss(log_q_U):
+        return ranking.in_batch(
+            user_1D,
+            case["items"][item_U],
+            np.flatnonzero(item_U == target),
+            temperature=TEMPERATURE,
+            item_ids_U=np.arange(len(item_U)),  # every draw counts
+            item_mask_U=np.ones(len(item_U), bool),
+            log_q_U=log_q_U,
+        )
+
+    catalogue = reference(user_1D, case["items"], [target], [range(NUM_ITEMS)])
+    np.testing.assert_allclose(loss(np.log(count_I[item_U]).astype(np.float32)), catalogue, 1e-5)
+    assert abs(loss(np.zeros(len(item_U), np.float32)) - catalogue) > 0.1
