@@ -1,0 +1,88 @@
+"""BERT (Devlin et al. 2019, arXiv:1810.04805): an encoder that reads a text in both directions.
+
+The body only: no language-model head, one segment (token type 0). The pooler is carried along where a checkpoint has
+one, so that nothing is lost on the way in and out, but no vector of ours goes through it.
+
+Shape letters: B rows, L tokens, D width.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from llmrec_jax.models.layers import (
+    Mlp,
+    SelfAttention,
+    Stack,
+    StackConfig,
+    dropout,
+    embedding,
+    layer_norm,
+    linear,
+    split_key,
+    token_positions,
+)
+from llmrec_jax.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BertConfig(StackConfig):
+    """Sizes of a BERT; the defaults are those of bert-base-uncased."""
+
+    vocab_size: int = 30522
+    max_positions: int = 512
+    num_token_types: int = 2
+    width: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    activation: str = "gelu"
+    norm_eps: float = 1e-12
+    pooler: bool = False
+
+
+class BertBlock(nnx.Module):
+    """Post-LN block: each half adds its result to its input and then normalises the sum."""
+
+    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
+        self.dropout = config.dropout
+        self.attention = SelfAttention(config, causal=False, rngs=rngs)
+        self.attention_norm = layer_norm(config, rngs)
+        self.mlp = Mlp(config, rngs=rngs)
+        self.mlp_norm = layer_norm(config, rngs)
+
+    def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Attention, then the MLP; with a key, dropout on the result of each."""
+        attention_key, mlp_key = split_key(key, 2)
+        dtype = x_BLD.dtype
+        attended_BLD = dropout(self.attention(x_BLD, mask_BL), self.dropout, attention_key)
+        x_BLD = self.attention_norm(x_BLD + attended_BLD).astype(dtype)
+        return self.mlp_norm(x_BLD + dropout(self.mlp(x_BLD), self.dropout, mlp_key)).astype(dtype)
+
+
+class Bert(nnx.Module):
+    """Token ids and their mask -> one vector a token."""
+
+    def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.tokens = embedding(config.vocab_size, config.width, rngs)
+        self.positions = embedding(config.max_positions, config.width, rngs)
+        self.token_types = embedding(config.num_token_types, config.width, rngs)
+        self.norm = layer_norm(config, rngs)
+        self.stack = Stack(BertBlock, config, rngs=rngs)
+        self.pooler = linear(config.width, config.width, config, rngs) if config.pooler else None
+
+    def __call__(self, token_ids_BL: Array, attention_mask_BL: Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+        """Hidden states [B, L, D] in the compute dtype; deterministic unless `rngs` (stream "dropout") are given.
+
+        Positions count the unmasked tokens, so padding on either side changes nothing at unmasked tokens. Raises
+        ValueError where a row is longer than the position table.
+        """
+        token_ids_BL, mask_BL = jnp.asarray(token_ids_BL), jnp.asarray(attention_mask_BL, bool)
+        embed_key, stack_key = split_key(None if rngs is None else rngs.dropout(), 2)
+        positions_BL = token_positions(mask_BL, self.config.max_positions)
+        type_11D = self.token_types.embedding[0][None, None, :]
+        x_BLD = self.norm(self.tokens(token_ids_BL) + self.positions(positions_BL) + type_11D)
+        x_BLD = dropout(x_BLD.astype(self.config.dtype), self.config.dropout, embed_key)
+        return self.stack(x_BLD, mask_BL, stack_key)

@@ -1,0 +1,78 @@
+"""GPT-2 (Radford et al. 2019): an encoder whose tokens see only what stands before them.
+
+The body only, final layer norm included; no language-model head. Its block is also the user tower's.
+
+Shape letters: B rows, L tokens, D width.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from llmrec_jax.models.layers import (
+    Mlp,
+    SelfAttention,
+    Stack,
+    StackConfig,
+    dropout,
+    embedding,
+    layer_norm,
+    split_key,
+    token_positions,
+)
+from llmrec_jax.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gpt2Config(StackConfig):
+    """Sizes of a GPT-2; the defaults are those of gpt2 (small)."""
+
+    vocab_size: int = 50257
+    max_positions: int = 1024
+    width: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+
+
+class Gpt2Block(nnx.Module):
+    """Causal pre-LN block: each half reads its normalised input and adds its result to the stream."""
+
+    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
+        self.dropout = config.dropout
+        self.attention_norm = layer_norm(config, rngs)
+        self.attention = SelfAttention(config, causal=True, rngs=rngs)
+        self.mlp_norm = layer_norm(config, rngs)
+        self.mlp = Mlp(config, rngs=rngs)
+
+    def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Attention, then the MLP; with a key, dropout on the result of each."""
+        attention_key, mlp_key = split_key(key, 2)
+        attended_BLD = self.attention(self.attention_norm(x_BLD), mask_BL)
+        x_BLD = x_BLD + dropout(attended_BLD, self.dropout, attention_key)
+        return x_BLD + dropout(self.mlp(self.mlp_norm(x_BLD)), self.dropout, mlp_key)
+
+
+class Gpt2(nnx.Module):
+    """Token ids and their mask -> one vector a token."""
+
+    def __init__(self, config: Gpt2Config, *, rngs: nnx.Rngs):
+        self.config = config
+        self.tokens = embedding(config.vocab_size, config.width, rngs)
+        self.positions = embedding(config.max_positions, config.width, rngs)
+        self.stack = Stack(Gpt2Block, config, rngs=rngs)
+        self.norm = layer_norm(config, rngs)
+
+    def __call__(self, token_ids_BL: Array, attention_mask_BL: Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
+        """Hidden states [B, L, D] in the compute dtype; deterministic unless `rngs` (stream "dropout") are given.
+
+        Positions count the unmasked tokens, so padding on either side changes nothing at unmasked tokens. Raises
+        ValueError where a row is longer than the position table.
+        """
+        token_ids_BL, mask_BL = jnp.asarray(token_ids_BL), jnp.asarray(attention_mask_BL, bool)
+        embed_key, stack_key = split_key(None if rngs is None else rngs.dropout(), 2)
+        positions_BL = token_positions(mask_BL, self.config.max_positions)
+        x_BLD = (self.tokens(token_ids_BL) + self.positions(positions_BL)).astype(self.config.dtype)
+        x_BLD = self.stack(dropout(x_BLD, self.config.dropout, embed_key), mask_BL, stack_key)
+        return self.norm(x_BLD).astype(self.config.dtype)

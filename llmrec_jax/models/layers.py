@@ -1,0 +1,171 @@
+"""What every transformer here is made of: projections, attention, MLP, dropout, a scanned stack of blocks, pooling.
+
+No architecture: what a block is (post-LN, pre-LN) stands in `bert` and `gpt2`. Parameters are float32; `dtype` is the
+compute dtype; layer norms and softmax are float32 always.
+
+Shape letters: B rows, L tokens, D width, N heads, H width of a head, M width of the MLP.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from llmrec_jax.models.attention import attention
+from llmrec_jax.types import Array
+
+ACTIVATIONS = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+}
+INIT = nnx.initializers.normal(0.02)  # of BERT and GPT-2 alike
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """The sizes of a stack of transformer blocks, and how it runs."""
+
+    width: int
+    num_layers: int
+    num_heads: int
+    mlp_width: int | None = None  # None: four times the width
+    activation: str = "gelu_new"
+    norm_eps: float = 1e-5
+    dropout: float = 0.1
+    dtype: Any = jnp.float32  # compute dtype
+    remat: bool = False  # recompute a block's activations in the backward pass
+
+    def __post_init__(self) -> None:
+        sizes = {"width": self.width, "num_layers": self.num_layers, "num_heads": self.num_heads}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} is {size}; it must be at least 1")
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {self.activation!r}; known: {', '.join(ACTIVATIONS)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """Zero a share `rate` of the entries and scale up the rest; without a key, the identity."""
+    if key is None or rate == 0:
+        return x
+    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def split_key(key: jax.Array | None, num: int) -> Any:
+    """`num` keys from one; from none, as many times None."""
+    return (None,) * num if key is None else jax.random.split(key, num)
+
+
+def linear(in_width: int, out_width: int, config: StackConfig, rngs: nnx.Rngs) -> nnx.Linear:
+    """A projection with bias, computed in the config's dtype."""
+    return nnx.Linear(in_width, out_width, dtype=config.dtype, kernel_init=INIT, rngs=rngs)
+
+
+def layer_norm(config: StackConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A layer norm in float32, of the two-pass kind: the fast variance loses digits where the mean is large."""
+    return nnx.LayerNorm(config.width, epsilon=config.norm_eps, dtype=jnp.float32, use_fast_variance=False, rngs=rngs)
+
+
+def embedding(num: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
+    """A table of vectors, looked up in float32 (casting first would cast the whole table)."""
+    return nnx.Embed(num, width, embedding_init=INIT, rngs=rngs)
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head self-attention [B, L, D] -> [B, L, D], with one projection each for query, key and value."""
+
+    def __init__(self, config: StackConfig, *, causal: bool, rngs: nnx.Rngs):
+        self.num_heads, self.causal = config.num_heads, causal
+        self.query = linear(config.width, config.width, config, rngs)
+        self.key = linear(config.width, config.width, config, rngs)
+        self.value = linear(config.width, config.width, config, rngs)
+        self.out = linear(config.width, config.width, config, rngs)
+
+    def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array) -> jax.Array:
+        """Every token's mix of the unmasked tokens that it may see."""
+        B, L, D = x_BLD.shape
+        heads = (B, L, self.num_heads, D // self.num_heads)
+        query_BLNH, key_BLNH, value_BLNH = (p(x_BLD).reshape(heads) for p in (self.query, self.key, self.value))
+        return self.out(attention(query_BLNH, key_BLNH, value_BLNH, mask_BL, self.causal).reshape(B, L, D))
+
+
+class Mlp(nnx.Module):
+    """Two projections with an activation between them, [B, L, D] -> [B, L, D]."""
+
+    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
+        self.activation = config.activation
+        mlp_width = config.mlp_width or 4 * config.width
+        self.up = linear(config.width, mlp_width, config, rngs)
+        self.down = linear(mlp_width, config.width, config, rngs)
+
+    def __call__(self, x_BLD: jax.Array) -> jax.Array:
+        """Each token by itself."""
+        return self.down(ACTIVATIONS[self.activation](self.up(x_BLD)))
+
+
+class Stack(nnx.Module):
+    """`num_layers` blocks of one kind, run by one `jax.lax.scan`: compile time does not grow with depth.
+
+    `layers` is a single block whose every array has a leading axis, the layer. A block is made by `block(config,
+    rngs=rngs)` and called as `block(x_BLD, mask_BL, key) -> x_BLD`, keeping the dtype of `x_BLD`.
+    """
+
+    def __init__(self, block: Callable[..., nnx.Module], config: StackConfig, *, rngs: nnx.Rngs):
+        self.num_layers, self.remat = config.num_layers, config.remat
+        graphdefs, params = zip(*(nnx.split(block(config, rngs=rngs)) for _ in range(config.num_layers)), strict=True)
+        self.layers = nnx.merge(graphdefs[0], jax.tree.map(lambda *leaves: jnp.stack(leaves), *params))
+
+    def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Run the blocks in order; with a key, with dropout."""
+        graphdef, params = nnx.split(self.layers)
+        keys = None if key is None else jax.random.split(key, self.num_layers)
+        return _scan(graphdef, self.remat, x_BLD, mask_BL, params, keys)
+
+
+# Compiled here, and found again by the graph definition: a scan over a fresh closure, called outside of jit, would be
+# compiled anew at every call.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _scan(
+    graphdef: Any, remat: bool, x_BLD: jax.Array, mask_BL: jax.Array, params: Any, keys: jax.Array | None
+) -> jax.Array:
+    def layer(x_BLD: jax.Array, params_and_key: Any) -> tuple[jax.Array, None]:
+        params, key = params_and_key
+        return nnx.merge(graphdef, params)(x_BLD, mask_BL, key), None
+
+    if remat:
+        # Inside a scan nothing can be merged across iterations, so the barriers against it only cost.
+        layer = jax.checkpoint(layer, prevent_cse=False)
+    return jax.lax.scan(layer, x_BLD, (params, keys))[0]
+
+
+def token_positions(mask_BL: jax.Array, max_positions: int) -> jax.Array:
+    """The position of every token among the unmasked ones of its row, so that padding on either side shifts nothing."""
+    if mask_BL.shape[1] > max_positions:
+        raise ValueError(f"{mask_BL.shape[1]} tokens in a row, but the encoder has {max_positions} positions")
+    return jnp.maximum(jnp.cumsum(mask_BL, axis=1) - 1, 0)
+
+
+def pool(hidden_BLD: Array, mask_BL: Array, how: Literal["mean", "cls", "last"]) -> jax.Array:
+    """One float32 vector a row [B, D]: the mean, the first ("cls") or the last unmasked token; zeros if none."""
+    hidden_BLD, mask_BL = jnp.asarray(hidden_BLD, jnp.float32), jnp.asarray(mask_BL, bool)
+    if how == "mean":
+        count_B = jnp.maximum(mask_BL.sum(axis=1), 1)
+        return jnp.where(mask_BL[:, :, None], hidden_BLD, 0).sum(axis=1) / count_B[:, None]
+    if how == "cls":
+        index_B = jnp.argmax(mask_BL, axis=1)
+    elif how == "last":
+        index_B = mask_BL.shape[1] - 1 - jnp.argmax(mask_BL[:, ::-1], axis=1)
+    else:
+        raise ValueError(f"pooling is {how!r}; known: mean, cls, last")
+    picked_BD = jnp.take_along_axis(hidden_BLD, index_B[:, None, None], axis=1)[:, 0]
+    return jnp.where(mask_BL.any(axis=1)[:, None], picked_BD, 0)
