@@ -1,0 +1,65 @@
+"""The trained model as an arm: its item vectors and its user vectors, computed in fixed tiles on all devices.
+
+Shape letters beside those of `types.py`: R rows of a tile.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from llmrec_jax.evaluate.arms import Arm
+from llmrec_jax.evaluate.ranking import map_tiles
+from llmrec_jax.types import Catalog
+
+
+@dataclasses.dataclass(frozen=True)
+class _ItemVectors:
+    graphdef: Any
+
+    def __call__(self, constants: tuple[Any, Catalog], items_R: jax.Array) -> jax.Array:
+        params, catalog = constants
+        return nnx.merge(self.graphdef, params).encode_items(items_R, catalog)
+
+
+@dataclasses.dataclass(frozen=True)
+class _UserVectors:
+    graphdef: Any
+
+    def __call__(self, constants: tuple[Any, jax.Array], history_RS: jax.Array, mask_RS: jax.Array) -> jax.Array:
+        params, items_ID = constants
+        users_RSD = nnx.merge(self.graphdef, params).user_tower(items_ID[history_RS], mask_RS)
+        return users_RSD[np.arange(len(mask_RS)), jax.numpy.maximum(mask_RS.sum(axis=1) - 1, 0)]
+
+
+def item_vectors(graphdef: Any, params: Any, catalog: Catalog, items: slice, mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Vectors of a range of the joint catalogue, float32 [I, D]. `params` and `catalog` lie on the devices."""
+    numbers = np.arange(items.start, items.stop, dtype=np.int32)
+    return map_tiles(_ItemVectors(graphdef), mesh, (numbers,), (params, catalog), batch_size)
+
+
+def model_arm(
+    graphdef: Any, params: Any, catalog: Catalog, items: slice, *, max_history: int, mesh: Mesh, batch_size: int
+) -> Arm:
+    """The model over one domain's items; a user is read from the last `max_history` items of the history."""
+    items_ID = item_vectors(graphdef, params, catalog, items, mesh, batch_size)
+
+    def users(histories: Sequence[np.ndarray]) -> np.ndarray:
+        history_NS, mask_NS = last_items(histories, max_history)
+        return map_tiles(_UserVectors(graphdef), mesh, (history_NS, mask_NS), (params, items_ID), batch_size)
+
+    return Arm("model", items_ID, users)
+
+
+def last_items(histories: Sequence[np.ndarray], max_history: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last `max_history` items of each history, padded on the right: int32 [N, S] and bool [N, S]."""
+    history_NS = np.zeros((len(histories), max_history), np.int32)
+    mask_NS = np.zeros((len(histories), max_history), bool)
+    for row, history in enumerate(histories):
+        recent = history[-max_history:]
+        history_NS[row, : len(recent)], mask_NS[row, : len(recent)] = recent, True
+    return history_NS, mask_NS

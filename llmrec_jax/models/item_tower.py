@@ -1,0 +1,44 @@
+"""Item tower: what is known of an item -> its vector. Text, an id of its own, or both added up."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from llmrec_jax.config import ModelConfig
+from llmrec_jax.models.layers import INIT
+
+
+class ItemTower(nnx.Module):
+    """Text feature [U, F] and item number [U] -> unit vectors [U, D].
+
+    The text goes through a linear map plus a small MLP that starts at zero, so training starts from the geometry of
+    the text. Beside text, ids start at zero as well: an item that no training history names is known by its text alone.
+    """
+
+    def __init__(self, config: ModelConfig, *, num_items: int, feature_width: int, rngs: nnx.Rngs):
+        """`num_items` of the joint catalogue; `feature_width` F of the encoder's vectors."""
+        self.has_text, self.has_id = "text" in config.item_features, "id" in config.item_features
+        width = config.width
+        if self.has_text:
+            self.norm = nnx.LayerNorm(feature_width, rngs=rngs)
+            self.project = nnx.Linear(feature_width, width, use_bias=False, rngs=rngs)
+            self.up = nnx.Linear(feature_width, 2 * width, rngs=rngs)
+            self.down = nnx.Linear(2 * width, width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+        if self.has_id:
+            init = nnx.initializers.zeros_init() if self.has_text else INIT
+            self.ids = nnx.Embed(num_items, width, embedding_init=init, rngs=rngs)
+
+    def __call__(self, features_UF: jax.Array | None, items_U: jax.Array | None) -> jax.Array:
+        """Unit vectors [U, D], float32. `items_U=None`: items without an id (they came after the training)."""
+        vectors_UD = jnp.zeros(())
+        if self.has_text:
+            features_UF = self.norm(features_UF)
+            vectors_UD = self.project(features_UF) + self.down(jax.nn.gelu(self.up(features_UF)))
+        if self.has_id and items_U is not None:
+            vectors_UD = vectors_UD + self.ids(items_U)
+        return unit(vectors_UD)
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Scale the last axis to length one; a zero vector stays zero, with a finite gradient."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-12))

@@ -1,0 +1,1 @@
+"""A run: what it is made of, its step, its loop, its checkpoints and metrics."""

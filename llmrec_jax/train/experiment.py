@@ -1,0 +1,183 @@
+"""From a configuration to all that a run needs before its first step: data, tokenizer, encoder, model, recipe.
+
+Reads files and the cache, computes frozen text vectors; takes no step and knows no mesh.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from tokenizers import Tokenizer
+
+from llmrec_jax.config import Config
+from llmrec_jax.data.catalog import token_table
+from llmrec_jax.data.corpus import Corpus, cache_folder, load_corpus
+from llmrec_jax.data.features import Whitening, half_whitening
+from llmrec_jax.data.pipeline import log_q
+from llmrec_jax.data.tfidf import tfidf
+from llmrec_jax.data.tokenizer import TokenTable, load_tokenizer, train_tokenizer
+from llmrec_jax.evaluate.arms import Arm, popularity, text_knn, text_knn_decayed
+from llmrec_jax.losses import objective
+from llmrec_jax.models import hf
+from llmrec_jax.models.architectures import ENCODERS, new_encoder
+from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.locate import locate
+from llmrec_jax.models.recommender import Recommender, Sizes, forward
+from llmrec_jax.train.features import cached_features
+from llmrec_jax.train.optimizer import make_optimizer
+from llmrec_jax.train.state import Params, TrainState, new_state
+from llmrec_jax.train.step import Recipe
+from llmrec_jax.types import Batch, Catalog, Outputs, Shards
+
+KNN_TOKENS = 64  # of the text that the k-NN arms read, whatever the model reads
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Experiment:
+    """A run, ready to start."""
+
+    config: Config
+    corpus: Corpus
+    tokenizer: Tokenizer
+    pretrained: Bert | Gpt2 | None  # the encoder as it was loaded
+    catalog: Catalog  # host arrays
+    whitening: Whitening | None  # of a frozen encoder's vectors
+    sizes: Sizes
+    encoder_config: Any  # of the encoder inside the model; None where the catalogue holds vectors
+    graphdef: Any  # of the `Recommender`
+    recipe: Recipe
+
+    def init_state(self) -> TrainState:
+        """The state before the first step, with random parameters; can be traced."""
+        return new_state(self._init_params, self.recipe.tx, self.config.seed)
+
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """`state` with the pretrained encoder's parameters in place of random ones, laid out like those."""
+        if self.pretrained is None or self.encoder_config is None:
+            return state
+        # Copies: the first step takes its state's buffers, and the k-NN arms read the pretrained ones at the end.
+        encoder = jax.tree.map(
+            lambda random, loaded: jax.device_put(np.array(loaded), random.sharding),
+            state.params["encoder"],
+            nnx.to_pure_dict(nnx.state(self.pretrained)),
+        )
+        return state._replace(params={**state.params, "encoder": encoder})
+
+    def baselines(self, domain: int) -> list[Arm]:
+        """The untrained arms for one domain."""
+        texts = self.corpus.domains[domain].texts
+        features_IF = tfidf(texts)
+        if self.pretrained is not None:
+            max_tokens = min(KNN_TOKENS, self.pretrained.config.max_positions)
+            features_IF = _text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
+        return [popularity(self.corpus.train_counts(domain)), text_knn(features_IF), text_knn_decayed(features_IF)]
+
+    def _init_params(self, key: jax.Array) -> Params:
+        model = make_model(self.config, self.sizes, self.encoder_config, nnx.Rngs(key))
+        return nnx.to_pure_dict(nnx.state(model))
+
+
+def make_model(config: Config, sizes: Sizes, encoder_config: Any, rngs: nnx.Rngs) -> Recommender:
+    """A recommender with random parameters."""
+    encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
+    return Recommender(config.model, sizes, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
+
+
+def build(config: Config) -> Experiment:
+    """Prepare a run. Raises ValueError with the reason where the configuration or the data does not allow one."""
+    corpus = load_corpus(config.data, config.train.batch_size, config.seed)
+    pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
+    encoder_config = _encoder_config(config, tokenizer, pretrained)
+    items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)
+    sizes = Sizes(
+        num_items=len(corpus.joint),
+        feature_width=items.shape[1] if isinstance(items, np.ndarray) else encoder_config.width,
+        max_history=config.data.max_history,
+        pooling=config.encoder.pooling,
+    )
+    graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(config, sizes, encoder_config, nnx.Rngs(0))))
+    return Experiment(
+        config=config,
+        corpus=corpus,
+        tokenizer=tokenizer,
+        pretrained=pretrained,
+        catalog=corpus.joint.to_catalog(items, log_q(corpus.plan)),
+        whitening=whitening,
+        sizes=sizes,
+        encoder_config=encoder_config,
+        graphdef=graphdef,
+        recipe=make_recipe(config, graphdef, len(corpus.domains)),
+    )
+
+
+def make_recipe(config: Config, graphdef: Any, num_domains: int) -> Recipe:
+    """What the training step of a run is made of."""
+
+    def forward_params(params: Params, batch: Batch, catalog: Catalog, key: jax.Array, shards: Shards) -> Outputs:
+        model = nnx.merge(graphdef, params)
+        return forward(model, batch, catalog, key, shards, whole_catalogue=config.loss.ranking == "softmax")
+
+    return Recipe(
+        forward=forward_params,
+        terms=objective.build(config.loss, config.adapt, num_domains),
+        tx=make_optimizer(config.optim, config.train.steps),
+        num_steps=config.train.steps,
+    )
+
+
+def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, Tokenizer]:
+    """The pretrained encoder with its tokenizer, or none and a tokenizer trained on the catalogue's texts."""
+    if config.encoder.pretrained is None:
+        return None, train_tokenizer(texts, config.encoder.kind, config.data.vocab_size)
+    folder = locate(config.encoder.pretrained)
+    dtype = jnp.dtype(config.model.compute_dtype)
+    encoder = hf.from_pretrained(folder, dtype=dtype, remat=config.encoder.remat)
+    if config.data.max_tokens > encoder.config.max_positions:
+        raise ValueError(
+            f"data.max_tokens={config.data.max_tokens}, but {folder} has {encoder.config.max_positions} positions"
+        )
+    return encoder, load_tokenizer(folder)
+
+
+def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt2 | None) -> Any:
+    if config.encoder.mode == "frozen" or config.model.item_features == "id":
+        return None
+    if pretrained is not None:
+        return pretrained.config
+    return ENCODERS[config.encoder.kind].config(
+        vocab_size=tokenizer.get_vocab_size(),
+        max_positions=config.data.max_tokens,
+        width=config.encoder.width,
+        num_layers=config.encoder.num_layers,
+        num_heads=config.encoder.num_heads,
+        dropout=config.encoder.dropout,
+        remat=config.encoder.remat,
+        dtype=jnp.dtype(config.model.compute_dtype),
+    )
+
+
+def _item_inputs(
+    config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, tokenizer: Tokenizer
+) -> tuple[TokenTable | np.ndarray, Whitening | None]:
+    """What the catalogue holds of each item: tokens, a frozen encoder's vectors, or (ids only) nothing."""
+    if config.model.item_features == "id":
+        return np.zeros((len(corpus.joint), 1), np.float32), None
+    if config.encoder.mode == "full":
+        return token_table(corpus.joint.texts, tokenizer, config.data.max_tokens, config.data.cache_dir), None
+    parts = [
+        _text_vectors(config, pretrained, tokenizer, domain.texts, config.data.max_tokens, config.encoder.pooling)
+        for domain in corpus.domains
+    ]
+    whitening = half_whitening(np.concatenate(parts))
+    return whitening(np.concatenate(parts)), whitening
+
+
+def _text_vectors(
+    config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
+) -> np.ndarray:
+    table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
+    return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))

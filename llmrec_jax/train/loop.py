@@ -1,0 +1,179 @@
+"""The training protocol from top to bottom: prepare, place, restore, step, evaluate, report.
+
+Restart, in order of precedence: the newest checkpoint of the work folder; else the pretrained encoder of the
+configuration with everything else random; else all random. A work folder of another configuration or of other data is
+refused. The order inside the loop is part of the contract: evaluate, save, next batch, step, write the metrics of the
+step before. The pipeline advances only after the save, so state and pipeline never disagree by a batch.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from llmrec_jax import config as config_lib
+from llmrec_jax.config import Config
+from llmrec_jax.data.pipeline import batches
+from llmrec_jax.evaluate.report import print_table, write_report
+from llmrec_jax.parallel import Layout, make_layout, to_host
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
+from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.metrics import MetricsFile, ProgressLine
+from llmrec_jax.train.state import Params, TrainState
+from llmrec_jax.train.step import train_step
+from llmrec_jax.train.workdir import as_json, claim
+from llmrec_jax.types import Catalog
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """What a finished run hands on."""
+
+    experiment: Experiment
+    params: Params  # of the selected step, whole host arrays
+    item_vectors_ID: np.ndarray  # of the joint catalogue
+    results: list[dict[str, Any]]
+
+
+def train_and_evaluate(config: Config, workdir: Path, console: Console) -> Trained:
+    """Run `config` in `workdir`, or go on with the run that is there; write its metrics, checkpoints and report."""
+    config_lib.validate(config)
+    seconds: dict[str, float] = {}
+    is_first = jax.process_index() == 0
+    with _clock(seconds, "prepare"):
+        claim(workdir, config, write=is_first)
+        layout = make_layout(config.mesh)
+        experiment = experiment_lib.build(config)
+        _check_divides(config, experiment, layout)
+        catalog = layout.put_whole(experiment.catalog)
+        state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
+    console.print(_summary(experiment, layout, state))
+
+    state, best = _train(experiment, layout, state, catalog, workdir, seconds, quiet=not is_first)
+
+    with _clock(seconds, "evaluate"):
+        evaluator = Evaluator(experiment, layout.mesh)
+        results = evaluator.report_rows(state.params)
+    if is_first:
+        selection = {"validator": evaluator.validator, **best}
+        write_report(workdir / "report.json", experiment.corpus, results, seconds, selection=selection)
+        print_table(results, console)
+    return Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params), results)
+
+
+def _train(
+    experiment: Experiment,
+    layout: Layout,
+    state: TrainState,
+    catalog: Catalog,
+    workdir: Path,
+    seconds: dict[str, float],
+    *,
+    quiet: bool,
+) -> tuple[TrainState, dict[str, float]]:
+    """Take the steps that are left; return the selected state (global arrays) and which step it is of."""
+    config, corpus = experiment.config, experiment.corpus
+    num_steps = config.train.steps
+    checkpoints, best_checkpoints = Checkpoints(workdir / "checkpoints"), Checkpoints(workdir / "best")
+    iterator = batches(corpus.plan, num_steps)
+    best: dict[str, float] = {}
+    first = 0
+    if (latest := checkpoints.latest_step()) is not None:
+        info = checkpoints.info(latest)
+        info.check_data(workdir, corpus.hash)
+        state = layout.from_global(checkpoints.restore(latest, layout.to_global(state)))
+        iterator.set_state(info.pipeline)
+        best, first = info.best, latest
+    best_checkpoints.drop_after(first)
+
+    step_fn = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    evaluator = Evaluator(experiment, layout.mesh)
+    metrics_file = None if quiet else MetricsFile(workdir / "metrics.jsonl", first)
+    progress = ProgressLine(num_steps, first, quiet=quiet)
+    tokens_I = _token_counts(experiment.catalog)
+    pending: tuple[int, Any, int] | None = None
+
+    def write_pending() -> None:
+        nonlocal pending
+        if pending is not None:
+            step, device_metrics, tokens = pending
+            metrics, pending = layout.metrics(device_metrics), None
+            progress.update(step, metrics["loss"], config.train.batch_size, tokens)
+            if metrics_file:
+                metrics_file.write(step, metrics | {"tokens": float(tokens)})
+
+    with _clock(seconds, "train"):
+        for step in range(first, num_steps + 1):
+            if step > first:
+                due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
+                if due and config.train.eval_every:
+                    value = evaluator.validate(layout.to_global(state).params)
+                    progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
+                    if value > best.get("value", float("-inf")):
+                        best = {"step": step, "value": value}
+                        best_checkpoints.save(layout.to_global(state), step, _info(experiment, iterator, best))
+                if step == num_steps or step % config.train.checkpoint_every == 0:
+                    write_pending()
+                    best_checkpoints.wait()  # a checkpoint that names a best step must not be there before it
+                    checkpoints.save(layout.to_global(state), step, _info(experiment, iterator, best))
+            if step < num_steps:
+                batch = next(iterator)
+                state, device_metrics = step_fn(state, layout.put_batch(batch), catalog)
+                write_pending()
+                pending = (step + 1, device_metrics, int(tokens_I[batch.items_U[batch.item_mask_U]].sum()))
+    progress.close()
+    checkpoints.close()
+    state = layout.to_global(state)
+    if best:
+        best_checkpoints.wait()
+        state = best_checkpoints.restore(int(best["step"]), state)
+    best_checkpoints.close()
+    if metrics_file:
+        metrics_file.close()
+    return state, best or {"step": num_steps}
+
+
+def _info(experiment: Experiment, iterator: Any, best: dict[str, float]) -> RunInfo:
+    return RunInfo(iterator.get_state(), as_json(experiment.config), experiment.corpus.hash, best)
+
+
+def _check_divides(config: Config, experiment: Experiment, layout: Layout) -> None:
+    shards = layout.num_row_shards
+    sizes = {"train.batch_size": config.train.batch_size}
+    for room in experiment.corpus.plan.rooms:
+        sizes |= {"the room for distinct items": room.items, "the room for predictions": room.predictions}
+    for name, size in sizes.items():
+        if size % shards:
+            arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
+            raise ValueError(f"{name}={size} does not divide over {shards} devices: {arithmetic}")
+
+
+def _token_counts(catalog: Catalog) -> np.ndarray:
+    """Tokens that the step encodes for each item, int64 [I]."""
+    if catalog.token_mask_IL is None:
+        return np.zeros(len(catalog.domain_I), np.int64)
+    return np.asarray(catalog.token_mask_IL).sum(axis=1)
+
+
+def _summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
+    sizes = [x.size for x in jax.tree.leaves(layout.to_global(state).params)]
+    corpus = experiment.corpus
+    mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
+    counts = ", ".join(f"{d.name} {len(d.user_ids):,} users {len(d.item_ids):,} items" for d in corpus.domains)
+    rows = " + ".join(f"{rows} {d.name}" for rows, d in zip(corpus.plan.rows, corpus.domains, strict=True))
+    return f"{counts}\nbatch {rows}; {sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}"
+
+
+@contextlib.contextmanager
+def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

@@ -1,0 +1,84 @@
+"""What a run says while it goes: `metrics.jsonl`, a line for every step, and a progress line for people."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class MetricsFile:
+    """`metrics.jsonl` of a run: opened after a restore, it drops torn lines and those of steps that will run again."""
+
+    def __init__(self, path: Path, restored_step: int):
+        """Keep the whole lines up to `restored_step` and append after them."""
+        kept = []
+        for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+            try:
+                if line.endswith(b"\n") and json.loads(line)["step"] <= restored_step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(b"".join(kept))
+        temporary.replace(path)
+        self._file = path.open("a", buffering=1)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one line. Raises FloatingPointError where a value is not finite, after writing the line."""
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        if bad := [name for name, value in finite.items() if value is None]:
+            raise FloatingPointError(f"step {step}: {', '.join(bad)} is not finite")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ProgressLine:
+    """Step, loss, throughput and time left: one live line on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, num_steps: int, first_step: int, every_seconds: float = 10.0, *, quiet: bool = False):
+        """Start the clock; `quiet` (every process but the first) prints nothing."""
+        self._num_steps, self._quiet, self._every = num_steps, quiet, every_seconds
+        self._start = self._last_print = time.perf_counter()
+        self._first = first_step
+        self._examples = self._tokens = 0
+        self._live = None
+        if sys.stdout.isatty() and not quiet:
+            columns = (TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"))
+            self._live = Progress(*columns, TimeRemainingColumn(), console=Console())
+            self._task = self._live.add_task("compiling", total=num_steps, completed=first_step)
+            self._live.start()
+
+    def update(self, step: int, loss: float, examples: int, tokens: int) -> None:
+        """Report that `step` is done, having read `examples` histories and `tokens` real tokens."""
+        self._examples, self._tokens = self._examples + examples, self._tokens + tokens
+        now = time.perf_counter()
+        if step == self._first + 1:  # the first step holds the compilation: count from after it
+            self._start, self._examples, self._tokens = now, 0, 0
+        seconds = max(now - self._start, 1e-9)
+        rates = f"{self._examples / seconds:,.0f} examples/s  {self._tokens / seconds:,.0f} tokens/s"
+        if self._live:
+            self._live.update(self._task, completed=step, description=f"loss {loss:.4f}  {rates}")
+        elif not self._quiet and (now - self._last_print > self._every or step == self._num_steps):
+            self._last_print = now
+            left = (self._num_steps - step) * seconds / max(step - self._first - 1, 1)
+            print(f"step {step}/{self._num_steps}  loss {loss:.4f}  {rates}  {left:.0f} s left", flush=True)
+
+    def note(self, text: str) -> None:
+        """Print a line of its own above the live one."""
+        if self._live:
+            self._live.console.print(text)
+        elif not self._quiet:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.stop()

@@ -1,0 +1,40 @@
+"""AdamW with warm-up and cosine decay; the encoder may learn at a rate of its own."""
+
+from typing import Any
+
+import jax
+import optax
+
+from llmrec_jax.config import OptimConfig
+
+
+def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransformation:
+    """The optimizer of a run of `num_steps` steps.
+
+    Weight decay leaves biases, norms and scalars alone (arrays of fewer than two dimensions, counted without the layer
+    axis of scanned layers being special: those are matrices of layers x width and small enough not to matter).
+    """
+    warmup = min(config.warmup_steps, num_steps // 2)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.scale_by_adam(b2=0.98),
+        optax.add_decayed_weights(config.weight_decay, mask=_is_matrix),
+        optax.masked(optax.scale(config.encoder_scale), _in_encoder),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def _is_matrix(params: Any) -> Any:
+    """True on the kernels and embedding tables that learn; a pooler is only carried along."""
+    names = ("kernel", "embedding")
+
+    def decays(path: Any, _: Any) -> bool:
+        return path[-1].key in names and "pooler" not in {part.key for part in path}
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def _in_encoder(params: Any) -> Any:
+    """True on the parameters of the text encoder."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key == "encoder", params)

@@ -1,0 +1,53 @@
+"""One training step: a pure function of state and batch. No input or output, no clock, no mesh."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from llmrec_jax.losses import objective
+from llmrec_jax.train.state import Params, TrainState
+from llmrec_jax.types import ALONE, Batch, Catalog, Mean, Outputs, Shards
+
+Forward = Callable[[Params, Batch, Catalog, jax.Array, Shards], Outputs]
+
+
+class Recipe(NamedTuple):
+    """What stays the same from step to step."""
+
+    forward: Forward
+    terms: Mapping[str, objective.Term]
+    tx: optax.GradientTransformation
+    num_steps: int
+
+
+def train_step(
+    state: TrainState, batch: Batch, catalog: Catalog, *, recipe: Recipe, shards: Shards = ALONE
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Take one step; return the next state and the step's metrics (float32 scalars, the same on every device).
+
+    Under `pmap` each device sees its rows only. Its loss is its part of the global sums over the global counts, so the
+    devices' losses, and their gradients, add up to those of one device with the whole batch.
+    """
+    progress = state.step / recipe.num_steps
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+
+    def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
+        outputs = recipe.forward(params, batch, catalog, jax.random.fold_in(key, shards.number()), shards)
+        means = objective.evaluate(recipe.terms, outputs, progress)
+        counts = shards.sum({name: mean.size for name, mean in means.items()})
+        values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
+        return objective.total(recipe.terms, values, progress), values
+
+    (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    loss, values, grads = shards.sum((loss, values, grads))
+    updates, opt_state = recipe.tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
+    metrics |= {
+        "grad_norm": optax.tree.norm(grads),
+        "items": shards.sum(jnp.sum(batch.item_mask_U, dtype=jnp.float32)),
+    }
+    return TrainState(state.step + 1, params, opt_state, state.rng), metrics

@@ -1,0 +1,62 @@
+"""One step is the same step on 1 and on 8 devices, under jit and under pmap, for every way of cutting the state."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
+from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.step import train_step
+from tests.train.tiny import tiny_config
+
+LAYOUTS = {
+    "jit, data 8": MeshConfig(data=8),
+    "jit, fsdp 8": MeshConfig(data=1, fsdp=8),
+    "jit, data 2 x fsdp 2 x tensor 2": MeshConfig(data=2, fsdp=2, tensor=2),
+    "pmap, data 8": MeshConfig(mode="pmap", data=8),
+}
+
+
+def gradients_and_metrics(experiment, mesh_config):
+    """The gradients (recovered from one step of plain gradient descent) and metrics of step 0."""
+    recipe = experiment.recipe._replace(tx=optax.sgd(1.0))
+    experiment = dataclasses.replace(experiment, recipe=recipe)
+    layout = make_layout(mesh_config)
+    state = layout.init(experiment.init_state)
+    before = jax.device_get(layout.to_global(state).params)
+    step = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+    batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
+    after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
+    gradients = jax.tree.map(lambda a, b: a - b, before, jax.device_get(layout.to_global(after).params))
+    return gradients, layout.metrics(metrics)
+
+
+@pytest.fixture(scope="module", params=["coral, in_batch", "mmd, softmax", "dann, in_batch"])
+def on_one_device(request, tmp_path_factory):
+    method, ranking = request.param.split(", ")
+    config = dataclasses.replace(
+        tiny_config(tmp_path_factory.mktemp("cache")),
+        adapt=AdaptConfig(method=method, weight=1.0, level="both"),
+        loss=LossConfig(ranking=ranking, block_size=256),
+    )
+    experiment = experiment_lib.build(config)
+    return experiment, gradients_and_metrics(experiment, MeshConfig(data=1))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device, layout):
+    experiment, (expected_gradients, expected_metrics) = on_one_device
+    gradients, metrics = gradients_and_metrics(experiment, LAYOUTS[layout])
+    assert metrics.keys() == expected_metrics.keys()
+    for name, value in expected_metrics.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    # Gradients differ in size by orders of magnitude between arrays; float32 sums are as exact as their largest terms.
+    largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected_gradients))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * largest), gradients, expected_gradients
+    )

@@ -1,0 +1,193 @@
+"""A run that is killed and started again is the run that was never killed: same parameters, metrics and report.
+
+The runs are processes of their own, `python train.py CONFIG.py`; the configuration file of the killed ones makes them
+kill themselves, with SIGKILL and in the middle of a line of metrics.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from llmrec_jax import cli
+from llmrec_jax.data import demo
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
+from llmrec_jax.train.loop import train_and_evaluate
+from llmrec_jax.train.metrics import MetricsFile
+from llmrec_jax.train.state import TrainState
+from tests.conftest import REPO
+from tests.train.tiny import tiny_config
+
+STEPS, CHECKPOINT_EVERY, KILLED_AT = 40, 6, (13, 17)  # 13: while the checkpoint of step 12 is being written
+
+CONFIG_FILE = """
+import dataclasses, os, signal
+from pathlib import Path
+from tests.train.test_resume import resume_config
+from llmrec_jax.train.metrics import MetricsFile
+
+def config():
+    return resume_config(Path({root!r}))
+
+write = MetricsFile.write
+
+def write_and_die(self, step, metrics):
+    write(self, step, metrics)
+    if step == int(os.environ.get("KILL_AT", "0")):
+        self._file.write('{{"step": 18, "lo')
+        self._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+MetricsFile.write = write_and_die
+"""
+
+
+def resume_config(root):
+    config = tiny_config(root / "cache", root=str(root), sources=("films",), target="books")
+    return dataclasses.replace(
+        config,
+        encoder=dataclasses.replace(config.encoder, dropout=0.1),
+        model=dataclasses.replace(config.model, dropout=0.2),
+        train=dataclasses.replace(
+            config.train, steps=STEPS, checkpoint_every=CHECKPOINT_EVERY, eval_every=15, batch_size=16
+        ),
+    )
+
+
+def run(root, workdir, kill_at=0):
+    command = [sys.executable, "train.py", str(root / "config.py"), "--workdir", str(workdir)]
+    environment = os.environ | {
+        "KILL_AT": str(kill_at),
+        "PYTHONPATH": str(REPO),
+        "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),  # the runs after the first need not compile again
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data root with both shops, and the configuration file."""
+    root = tmp_path_factory.mktemp("root")
+    for shop in demo.SIZES:
+        demo.write(shop, root).rename(root / shop)
+    (root / "config.py").write_text(CONFIG_FILE.format(root=str(root)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def straight(root):
+    result = run(root, root / "straight")
+    assert result.returncode == 0, result.stderr
+    return root / "straight"
+
+
+@pytest.fixture(scope="module")
+def resumed(root):
+    workdir = root / "resumed"
+    for step in KILLED_AT:
+        result = run(root, workdir, kill_at=step)
+        assert result.returncode == -signal.SIGKILL, result.stderr
+        lines = (workdir / "metrics.jsonl").read_text().split("\n")
+        assert json.loads(lines[-2])["step"] == step
+        assert lines[-1].startswith('{"step": 18')
+        latest = Checkpoints(workdir / "checkpoints", read_only=True).latest_step()
+        assert latest is not None
+        assert latest < step  # something is lost, something is kept
+    result = run(root, workdir)
+    assert result.returncode == 0, result.stderr
+    return workdir
+
+
+def arrays(experiment, folder, step):
+    """Everything in a checkpoint, as host arrays."""
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.eval_shape(experiment.init_state)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
+    return jax.device_get(Checkpoints(folder, read_only=True).restore(step, like))
+
+
+@pytest.mark.slow
+def test_killed_run_equals_the_straight_one(root, straight, resumed):
+    experiment = experiment_lib.build(resume_config(root))
+    best = json.loads((straight / "report.json").read_text())["selection"]["step"]
+    for name, step in (("checkpoints", 36), ("checkpoints", STEPS), ("best", best)):
+        expected, found = (arrays(experiment, workdir / name, step) for workdir in (straight, resumed))
+        assert expected.step == step
+        jax.tree.map(np.testing.assert_array_equal, expected, found)
+        infos = [Checkpoints(workdir / name, read_only=True).info(step) for workdir in (straight, resumed)]
+        assert infos[0] == infos[1]
+    lines = [(workdir / "metrics.jsonl").read_text().splitlines() for workdir in (straight, resumed)]
+    assert lines[0] == lines[1]
+    assert [json.loads(line)["step"] for line in lines[0]] == list(range(1, STEPS + 1))
+    reports = [json.loads((workdir / "report.json").read_text()) for workdir in (straight, resumed)]
+    for name in ("results", "selection", "data_hash"):
+        assert reports[0][name] == reports[1][name]
+
+
+@pytest.mark.slow
+def test_evaluate_verb_gives_the_report_again(straight, capsys):
+    rows = json.loads((straight / "report.json").read_text())["results"]
+    assert {row["arm"] for row in rows} == {"popularity", "text_knn", "text_knn_decayed", "model"}
+    before = sorted(straight.rglob("*"))
+    assert cli.main(["evaluate", str(straight), "--json", "--batch-size", "1000"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"] == rows
+    assert sorted(straight.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_another_configuration_is_refused(straight, root, tmp_path):
+    config = resume_config(root)
+    other = dataclasses.replace(config, optim=dataclasses.replace(config.optim, learning_rate=0.5))
+    with pytest.raises(ValueError, match=r"another configuration.*\n  optim\.learning_rate: 0\.003 there, 0\.5 here$"):
+        train_and_evaluate(other, straight, Console(quiet=True))
+
+
+@pytest.mark.slow
+def test_other_data_is_refused(straight, root, tmp_path, capsys):
+    for shop in demo.SIZES:
+        (tmp_path / shop).mkdir()
+        for name, content in demo.generate(shop).items():
+            (tmp_path / shop / name).write_bytes(content)
+    with (tmp_path / "books" / "interactions.csv").open("a") as file:
+        file.write("somebody,book-0000,5.0,1700000000\n")
+    config = resume_config(root)
+    moved = dataclasses.replace(config, data=dataclasses.replace(config.data, root=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"the data changed since"):
+        train_and_evaluate(moved, straight, Console(quiet=True))
+    assert cli.main(["evaluate", str(straight), "--data-root", str(tmp_path)]) == 2
+    assert "the data changed since" in capsys.readouterr().err
+
+
+def test_checkpoint_holds_the_state_of_its_step_though_its_buffers_are_donated(tmp_path):
+    bump = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    weights = {"kernel": jnp.zeros((1500, 1500)), "bias": jnp.zeros(7)}
+    state = TrainState(jnp.int32(0), weights, (), jnp.zeros(2, jnp.uint32))
+    for step in range(1, 9):
+        state = bump(state)
+        if step % 2 == 0:
+            checkpoints.save(state, step, RunInfo({}, {}, "", {}))
+    checkpoints.wait()
+    for step in (6, 8):
+        for leaf in jax.tree.leaves(checkpoints.restore(step, state)):
+            np.testing.assert_array_equal(leaf, step)
+    checkpoints.close()
+
+
+def test_metrics_file_drops_torn_lines_and_steps_to_come(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5}\n{"step": 3, "loss": 1.0}\n{"step": 2, "l')
+    file = MetricsFile(path, restored_step=2)
+    file.write(3, {"loss": 1.25})
+    file.close()
+    assert [json.loads(line)["loss"] for line in path.read_text().splitlines()] == [2.0, 1.5, 1.25]
