@@ -1,0 +1,8 @@
+"""The commands: `python -m llmrec_jax VERB ...`; `--help` lists the verbs."""
+
+import sys
+
+from llmrec_jax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

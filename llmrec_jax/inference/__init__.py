@@ -1,0 +1,1 @@
+"""Inference: the bundle a run leaves, and the `Recommender` that loads it."""

@@ -1,0 +1,30 @@
+"""A bundle without a training run before it, shared by the tests of what reads bundles."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+
+from llmrec_jax.inference import bundle as bundle_lib
+from llmrec_jax.parallel import make_mesh
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.loop import Trained
+from tests.train.tiny import tiny_config
+
+
+def run_and_bundle(tmp, item_features):
+    """A run that took no step, its parameters random, and its bundle; the cache that it used is gone."""
+    config = tiny_config(tmp / "cache")
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, item_features=item_features))
+    experiment = experiment_lib.build(config)
+    rng = np.random.default_rng(0)
+    params = jax.jit(experiment.init_state)().params
+    # Some parameters start at zero; a trained model has none that are.
+    params = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.standard_normal(x.shape), np.float32), params)
+    vectors_ID = Evaluator(experiment, make_mesh(config.mesh)).item_vectors(params)
+    run = Trained(experiment, params, vectors_ID, [])
+    bundle_lib.save(run, tmp / "bundle")
+    shutil.rmtree(tmp / "cache")
+    return run, tmp / "bundle"

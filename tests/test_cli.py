@@ -1,0 +1,245 @@
+"""Commands answer with an exit code and one message: 0 done, 2 wrong usage or input; bugs keep their traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from llmrec_jax import cli
+from llmrec_jax.data import demo
+from llmrec_jax.data.features import Whitening
+from llmrec_jax.errors import one_line_errors
+from tests.conftest import REPO
+from tests.inference.untrained import run_and_bundle
+
+CONFIG = """
+from llmrec_jax.config import Config, DataConfig, MeshConfig
+
+def config():
+    return Config(data=DataConfig(sources=(), target="shop", root={root!r}, cache_dir={root!r} + "/cache"))
+"""
+
+
+@pytest.fixture
+def call(capsys):
+    """Calls a command; gives its exit code and what it printed to both streams."""
+
+    def run(command, *arguments):
+        try:
+            code = command([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = exit.code
+        streams = capsys.readouterr()
+        assert "Traceback" not in streams.err
+        return code, streams.out, streams.err
+
+    return run
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A sound domain as small as can be; its folder."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "items.jsonl").write_text('{"item_id": "a", "title": "One"}\n')
+    (folder / "interactions.csv").write_text("user_id,item_id\nu,a\n")
+    return folder
+
+
+@pytest.fixture
+def bad_shop(shop):
+    """The same with two bad lines."""
+    with (shop / "items.jsonl").open("a") as file:
+        file.write('{"item_id": "b"}\n')
+    with (shop / "interactions.csv").open("a") as file:
+        file.write("u,nothing\n")
+    return shop
+
+
+@pytest.fixture
+def config(tmp_path, shop):
+    """A configuration file of a run on the small shop."""
+    path = tmp_path / "small.py"
+    path.write_text(CONFIG.format(root=str(tmp_path)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return run_and_bundle(tmp_path_factory.mktemp("bundle"), "id")[1]
+
+
+def test_validate_sound(call, shop):
+    assert call(cli.main, "validate", shop) == (0, f"{shop}: sound: 1 users, 1 items, 1 interactions\n", "")
+    code, out, _ = call(cli.main, "validate", shop, "--json")
+    assert (code, json.loads(out)["sound"], json.loads(out)["interactions"]) == (0, True, 1)
+
+
+def test_validate_names_every_bad_line(call, bad_shop):
+    code, out, _ = call(cli.main, "validate", bad_shop)
+    assert code == 2
+    assert out.splitlines() == [
+        "items.jsonl:2: Object missing required field `title`",
+        "interactions.csv:3: item_id is not among the items",
+    ]
+    code, out, _ = call(cli.main, "validate", bad_shop, "--json")
+    assert code == 2
+    assert [(bad["file"], bad["line"]) for bad in json.loads(out)["bad"]] == [
+        ("items.jsonl", 2),
+        ("interactions.csv", 3),
+    ]
+
+
+def test_prepare(call, tmp_path, bad_shop):
+    cache = ("--data.root", tmp_path, "--data.cache_dir", tmp_path / "cache")
+    code, out, _ = call(cli.main, "prepare", "demo:books", *cache, "--json")
+    assert code == 0
+    assert (json.loads(out)["items"], json.loads(out)["users"]) == demo.SIZES["books"][:2]
+    code, _, err = call(cli.main, "prepare", "shop", *cache)
+    assert code == 2
+    assert "items.jsonl:2: " in err
+    code, out, _ = call(cli.main, "prepare", "shop", *cache, "--data.on_bad_record", "skip")
+    assert code == 0
+    assert "1 users, 1 items, 1 interactions" in out
+    assert "skipped 1 x interactions.csv: item_id is not among the items" in out
+    code, _, err = call(cli.main, "prepare", "nowhere", *cache)
+    assert code == 2
+    assert err.startswith("error: no domain 'nowhere'")
+
+
+def test_recommend(call, bundle, monkeypatch):
+    history = ("--history", "book-0001", "nowhere", "film-0002")
+    code, out, _ = call(cli.main, "recommend", bundle, *history, "--k", 3, "--json")
+    answer = json.loads(out)
+    assert (code, answer["unknown"], len(answer["recommendations"])) == (0, ["nowhere"], 3)
+    assert answer["recommendations"][0].keys() == {"item_id", "score", "title"}
+    code, out, err = call(cli.main, "recommend", bundle, *history, "--k", 3)
+    assert code == 0
+    assert "nowhere" in err
+    assert out.splitlines() == [
+        f"{row['item_id']}\t{row['score']:.4f}\t{row['title']}" for row in answer["recommendations"]
+    ]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    out = call(cli.main, "recommend", bundle, *history, "--k", 3)[1]
+    monkeypatch.undo()
+    assert "score" in out.splitlines()[0]
+    assert all(row["item_id"] in out for row in answer["recommendations"])
+    assert len(json.loads(call(cli.main, "recommend", bundle, "--json")[1])["recommendations"]) == 10
+
+
+def test_wrong_input_of_the_verbs(call, bundle, tmp_path):
+    assert call(cli.main, "recommend", bundle, "--k", 0) == (2, "", "error: k=0: ask for at least one item\n")
+    code, _, err = call(cli.main, "recommend", tmp_path)
+    assert code == 2
+    assert "config.json" in err
+    code, _, err = call(cli.main, "evaluate", tmp_path)
+    assert code == 2
+    assert f"{tmp_path} holds no run" in err
+    assert call(cli.main, "validate", tmp_path / "nowhere")[0] == 2
+    assert call(cli.main, "walk")[0] == 2
+    assert call(cli.main, "recommend", bundle, "--kk", 3)[0] == 2
+    assert call(cli.main, "recommend", bundle, "--k", "many")[0] == 2
+
+
+@pytest.mark.parametrize("verb", ["validate", "prepare", "evaluate", "recommend"])
+def test_help(call, verb):
+    code, out, _ = call(cli.main, verb, "--help")
+    assert code == 0
+    assert "--json" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.max_histroy", "3"], "--data.max-history"),
+        (["--data.max_history", "many"], "many"),
+        (["--data.split", "halves"], "leave_one_out"),
+        (["--train.steps", "0"], "error: train.steps=0 must be at least 1"),
+        (["--train.checkpoint_every", "0"], "error: train.checkpoint_every=0 must be at least 1"),
+        (["--data.target_fraction", "1.5"], "error: data.target_fraction=1.5 is not between 0 and 1"),
+        (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),
+        (["--data.target", "nowhere"], "error: no domain 'nowhere'"),
+        (["--data.target", "demo:nowhere"], "error: no built-in shop 'nowhere'; there are demo:films, demo:books"),
+        (["--data.target", "demo:books", "--encoder.pretrained", "/nowhere"], "error: /nowhere: no such folder"),
+    ],
+)
+def test_train_with_wrong_arguments(call, config, tmp_path, arguments, message):
+    code, _, err = call(cli.train, config, "--workdir", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_train_on_bad_records(call, config, bad_shop, tmp_path):
+    code, _, err = call(cli.train, config, "--workdir", tmp_path / "run")
+    assert code == 2
+    assert "items.jsonl:2: Object missing required field `title`" in err
+    assert "interactions.csv:3: item_id is not among the items" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such configuration file"),
+        ("x = 1", "defines config()"),
+        ("def config():\n    return 3", "defines config()"),
+        ("def config(:", "small.py: SyntaxError"),
+        ("import llmrec_jax.nowhere", "small.py:1: ModuleNotFoundError"),
+        (
+            "from llmrec_jax.config import DataConfig\ndef config():\n    return DataConfig(max_histroy=3)",
+            "small.py:3: TypeError: DataConfig.__init__() got an unexpected keyword argument 'max_histroy'",
+        ),
+    ],
+)
+def test_train_with_a_wrong_configuration_file(call, config, content, message):
+    config.unlink() if content is None else config.write_text(content)
+    code, _, err = call(cli.train, config)
+    assert code == 2
+    assert err.startswith(f"error: {config}")
+    assert message in err
+
+
+def test_train_without_arguments(call):
+    code, _, err = call(cli.train)
+    assert code == 2
+    assert "usage: train.py CONFIG.py" in err
+    code, out, _ = call(cli.train, "--help")
+    assert code == 0
+    assert "usage: train.py CONFIG.py" in out
+
+
+def test_bugs_keep_their_traceback(capsys):
+    with one_line_errors() as status:
+        demo.write("nowhere", REPO)
+    assert status.code == 2
+    assert capsys.readouterr().err.startswith("error: no built-in shop")
+    with pytest.raises(ValueError, match="mismatch"), one_line_errors():  # NumPy's, about shapes, in a line of ours
+        Whitening(np.zeros(3), np.zeros((2, 2)))(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="Expecting value"), one_line_errors():
+        json.loads("")
+    with pytest.raises(KeyError), one_line_errors():
+        {}["nothing"]
+
+
+def python(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    return subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_help_and_validate_start_without_jax(shop):
+    code = (
+        "import sys; from llmrec_jax.cli import main\ntry:\n main(sys.argv[1:])\nfinally: print('jax' in sys.modules)"
+    )
+    for arguments in (["--help"], ["validate", shop]):
+        assert python("-c", code, *arguments).stdout.endswith("False\n")
+
+
+def test_exit_codes_of_the_programs(config, shop):
+    result = python("train.py", config, "--data.max_histroy", "3")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert python("-m", "llmrec_jax", "validate", shop).returncode == 0
+    assert python("-m", "llmrec_jax", "validate", shop / "nowhere").returncode == 2
