@@ -20,10 +20,10 @@ quickstart: setup  ## the main job on the built-in two-shop demo; writes runs/qu
 	$(RUN) train.py configs/quickstart.py --workdir runs/quickstart
 
 test: setup
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 test-fast: setup  ## without the tests marked slow
-	$(RUN) -m pytest -n 2 -m 'not slow'
+	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: setup
 	$(RUN) -m ruff check .

