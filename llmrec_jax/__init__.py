@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from llmrec_jax.version import __version__
+
 if TYPE_CHECKING:
     from llmrec_jax.inference.recommender import Recommender
 
-__version__ = "0.1.0"
-__all__ = ["Recommender"]
+__all__ = ["Recommender", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

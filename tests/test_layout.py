@@ -22,15 +22,16 @@ MAY_IMPORT = {
     "types": set(),
     "config": set(),
     "errors": set(),
+    "version": set(),
     "models": FOUNDATION,
     "losses": FOUNDATION,
     "data": FOUNDATION,
     "parallel": FOUNDATION,
     "evaluate": BELOW_TRAINING,
     "train": BELOW_TRAINING | {"evaluate"},
-    "inference": BELOW_TRAINING | {"evaluate", "train"},
+    "inference": BELOW_TRAINING | {"evaluate", "train", "version"},
     "cli": TOP | {"errors"},
-    "__init__": TOP,
+    "__init__": TOP | {"version"},
     "__main__": {"cli"},
 }
 ONLY_IN = {

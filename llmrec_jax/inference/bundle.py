@@ -19,12 +19,12 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx, traverse_util
 
-from llmrec_jax import __version__
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.models import hf
 from llmrec_jax.models.recommender import Sizes
 from llmrec_jax.train.loop import Trained
+from llmrec_jax.version import __version__
 
 EXTRAS = ("item_vectors", "popularity", "whitening_mean", "whitening_transform")  # arrays that are no parameters
 
