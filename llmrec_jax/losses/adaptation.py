@@ -47,10 +47,25 @@ def mk_mmd(
     """
     source_BD, source_mask_B = _rows(source_BD, source_mask_B)
     target_BD, target_mask_B = _rows(target_BD, target_mask_B)
-    num_source, num_target = source_mask_B.sum(), target_mask_B.sum()
-    rows_MD = jnp.concatenate([source_BD, target_BD])
-    mask_M = jnp.concatenate([source_mask_B, target_mask_B])
-    is_source_M = jnp.arange(len(rows_MD)) < len(source_BD)
+    nobody_B, nobody_T = jnp.zeros(len(source_BD), bool), jnp.zeros(len(target_BD), bool)
+    return mk_mmd_within(
+        jnp.concatenate([source_BD, target_BD]),
+        jnp.concatenate([source_mask_B, nobody_T]),
+        jnp.concatenate([nobody_B, target_mask_B]),
+        scales=scales,
+    )
+
+
+def mk_mmd_within(
+    rows_MD: Array, is_source_M: Array, is_target_M: Array, *, scales: tuple[float, ...] = _SCALES
+) -> jax.Array:
+    """`mk_mmd` of the source rows and the target rows of one array; a row that is neither changes nothing.
+
+    The same number as `mk_mmd` with the array passed twice, from a quarter of the pairs.
+    """
+    mask_M = is_source_M | is_target_M
+    rows_MD, _ = _rows(rows_MD, mask_M)
+    num_source, num_target = is_source_M.sum(), is_target_M.sum()
     is_pair_MM = mask_M[:, None] & mask_M[None] & ~jnp.eye(len(rows_MD), dtype=bool)
 
     squared_MM = _squared_distances(rows_MD, mask_M)

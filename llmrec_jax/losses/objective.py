@@ -72,7 +72,7 @@ def _coral(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
 
 
 def _mmd(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    return adaptation.mk_mmd(sides.features_ND, sides.features_ND, sides.is_source_N, sides.is_target_N)
+    return adaptation.mk_mmd_within(sides.features_ND, sides.is_source_N, sides.is_target_N)
 
 
 def _dann(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:

@@ -188,3 +188,14 @@ def test_dann_schedule():
 
 def test_undecided_discriminator_is_at_chance():
     assert adaptation.domain_accuracy(np.zeros(5, np.float32), np.zeros(3, np.float32)) == 0.5
+
+
+def test_mmd_within_one_array_is_mmd_between_its_sides():
+    rng = np.random.default_rng(3)
+    rows_MD = rng.normal(size=(20, 4)).astype(np.float32)
+    side_M = rng.permutation([0] * 8 + [1] * 9 + [2] * 3)
+    rows_MD[side_M == 2] = np.nan
+    within, gradient_MD = jax.value_and_grad(adaptation.mk_mmd_within)(rows_MD, side_M == 0, side_M == 1)
+    np.testing.assert_allclose(within, adaptation.mk_mmd(rows_MD[side_M == 0], rows_MD[side_M == 1]), rtol=1e-5)
+    np.testing.assert_array_equal(gradient_MD[side_M == 2], 0)
+    assert np.abs(gradient_MD[side_M < 2]).max() > 1e-4
