@@ -1,4 +1,4 @@
-"""What a training step costs: `python benchmarks/step.py [CONFIG.py] [--steps N] [--json]`.
+"""What a training step costs: `python benchmarks/step.py [CONFIG.py] [--data-root DIR] [--steps N] [--json]`.
 
 Runs the real step of a configuration on its real batches, alone: the batches are made beforehand, compilation and
 warm-up are off the clock. Model FLOPs count what the mathematics needs on real tokens, history steps and predictions,
@@ -6,6 +6,7 @@ without padding and recomputation; their rate is set against the fastest float32
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmrec_jax import config as config_lib
+from llmrec_jax.config import Config
 from llmrec_jax.data.pipeline import make_batch
 from llmrec_jax.evaluate.report import versions
 from llmrec_jax.parallel import make_layout
@@ -29,9 +31,9 @@ from llmrec_jax.types import Batch
 WARMUP = 3
 
 
-def measure(config_path: Path, num_steps: int) -> list[dict[str, Any]]:
+def measure(config: Config, num_steps: int) -> list[dict[str, Any]]:
     """The rows of the benchmark: {"work", "value", "unit"}."""
-    experiment = experiment_lib.build(config_lib.load(config_path))
+    experiment = experiment_lib.build(config)
     layout = make_layout(experiment.config.mesh)
     state, catalog = layout.init(experiment.init_state), layout.put_whole(experiment.catalog)
     step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
@@ -60,7 +62,7 @@ def measure(config_path: Path, num_steps: int) -> list[dict[str, Any]]:
         ("step, p90", 1e3 * float(np.percentile(seconds, 90)), "ms"),
         ("steps", num_steps / total, "1/s"),
         ("histories", num_steps * plan.batch_size / total, "1/s"),
-        ("distinct items", sum(int(batch.item_mask_U.sum()) for batch in counted) / total, "1/s"),
+        ("distinct items", sum(int(items.mask_U.sum()) for batch in counted for items in batch.items) / total, "1/s"),
         ("real tokens", real / total, "1/s"),
         ("padding among encoded tokens", 1 - real / padded if padded else 0.0, "share"),
         ("model FLOPs", 1e-9 * flops / total, "GFLOP/s"),
@@ -72,23 +74,34 @@ def measure(config_path: Path, num_steps: int) -> list[dict[str, Any]]:
 
 def token_counts(experiment: Experiment, batch: Batch) -> tuple[int, int]:
     """Real tokens that the step encodes, and all of them with padding."""
-    mask_IL = experiment.catalog.token_mask_IL
-    if mask_IL is None:
-        return 0, 0
-    return int(mask_IL[batch.items_U[batch.item_mask_U]].sum()), len(batch.items_U) * mask_IL.shape[1]
+    padded = sum(
+        len(items.ids_U) * length for items, length in zip(batch.items, experiment.corpus.plan.lengths, strict=True)
+    )
+    return int(_text_lengths(experiment, batch).sum()), padded
 
 
 def model_flops(experiment: Experiment, batch: Batch) -> float:
     """FLOPs that forward and backward pass need: 6 a weight and token, 12 a width and attended pair of tokens."""
-    encoder, model, mask_IL = experiment.encoder_config, experiment.config.model, experiment.catalog.token_mask_IL
-    in_batch = experiment.config.loss.ranking == "in_batch"
-    candidates = batch.item_mask_U.sum() if in_batch else len(experiment.corpus.joint)
-    flops = 6.0 * batch.prediction_mask_P.sum() * model.width * candidates
-    if encoder is not None and mask_IL is not None:
-        flops += _stack_flops(encoder, mask_IL[batch.items_U[batch.item_mask_U]].sum(axis=1))
+    model, flops = experiment.config.model, 0.0
+    for domain, predictions in enumerate(batch.predictions):
+        items = experiment.corpus.items(domain)
+        candidates = items.stop - items.start
+        if experiment.config.loss.ranking == "in_batch":
+            candidates = sum(int(((ids >= items.start) & (ids < items.stop) & mask).sum()) for ids, mask in batch.items)
+        flops += 6.0 * int(predictions.mask_P.sum()) * candidates * model.width
+    if experiment.encoder_config is not None:
+        flops += _stack_flops(experiment.encoder_config, _text_lengths(experiment, batch))
     if model.user_tower == "transformer":
         flops += _stack_flops(model, batch.history_mask_BS.sum(axis=1))
     return flops
+
+
+def _text_lengths(experiment: Experiment, batch: Batch) -> np.ndarray:
+    """Tokens of each distinct item that the step encodes."""
+    mask_IL = experiment.catalog.token_mask_IL
+    if mask_IL is None:
+        return np.zeros(0, np.int64)
+    return np.concatenate([np.asarray(mask_IL)[ids[mask]].sum(axis=1) for ids, mask in batch.items])
 
 
 def _stack_flops(sizes: Any, lengths_N: np.ndarray) -> float:
@@ -114,10 +127,13 @@ def main() -> None:
     """Print the table or the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("config", nargs="?", type=Path, default=Path("configs/quickstart.py"))
+    parser.add_argument("--data-root", help="the folder of the domain folders, where the configuration names none")
     parser.add_argument("--steps", type=int, default=30, help="steps on the clock")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args()
-    rows = measure(args.config, args.steps)
+    config = config_lib.load(args.config)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=args.data_root or config.data.root))
+    rows = measure(config, args.steps)
     if args.json:
         print(json.dumps({"config": str(args.config), "rows": rows, "versions": versions()}))
         return

@@ -200,8 +200,8 @@ class Pmap:
 
     def from_global(self, state: State) -> State:
         """The inverse of `to_global`."""
-        local = Mesh(np.array(self._devices), ("device",))
-        copies = NamedSharding(local, P("device"))
+        # As pmap lays out what it returns: the step would be compiled again for arrays cut by any other name.
+        copies = NamedSharding(Mesh(np.array(self._devices), ("data",)), P("data"))
         return jax.tree.map(
             lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self._devices), *x.shape)), copies), state
         )

@@ -18,23 +18,34 @@ import numpy as np
 Array: TypeAlias = jax.Array | np.ndarray
 
 
+class Items(NamedTuple):
+    """Distinct items of a batch whose texts have at most the bucket's number of tokens."""
+
+    ids_U: Array  # int32: numbers of the joint catalogue; padding repeats item 0
+    mask_U: Array  # bool: False on padding
+
+
+class Predictions(NamedTuple):
+    """Steps of one domain's histories that have a next item."""
+
+    step_P: Array  # int32: where the prediction is made, as a row of the flattened histories [B * S]
+    target_P: Array  # int32: the next item, as an index into the batch's items
+    mask_P: Array  # bool: False on padding
+
+
 class Batch(NamedTuple):
     """One training batch: `B` histories of one user each, the distinct items they name, and what is to be predicted.
 
-    Items are numbered over the joint catalogue (sources first, target last); `history_BS` and `target_P` point into
-    `items_U`. Every step of a history that has a next item is a prediction; histories are short and rows long, so they
-    are listed rather than masked. All three axes are padded, histories on the right.
+    Items are numbered over the joint catalogue (sources first, target last). They lie in buckets by the length of their
+    texts, so that little padding is encoded; `history_BS` and `target_P` point into the buckets end to end. Every step
+    of a history that has a next item is a prediction; histories are short and rows long, so they are listed, by domain.
     """
 
-    items_U: Array  # int32: the batch's distinct items; padding repeats item 0
-    item_mask_U: Array  # bool: False on padding
-    history_BS: Array  # int32: index into items_U; 0 on padding
+    items: tuple[Items, ...]  # one a bucket, in the order of their lengths
+    history_BS: Array  # int32: index into the items; 0 on padding, which is on the right
     history_mask_BS: Array  # bool
     domain_B: Array  # int32: index of the row's domain
-    step_P: Array  # int32: where the prediction is made, as a row of the flattened histories [B * S]
-    target_P: Array  # int32: the next item, as an index into items_U
-    domain_P: Array  # int32, ascending
-    prediction_mask_P: Array  # bool
+    predictions: tuple[Predictions, ...]  # one a domain; empty arrays where a domain has no rows
 
 
 class Catalog(NamedTuple):
@@ -56,17 +67,15 @@ class Outputs(NamedTuple):
     Predictions (`P`) may be one device's share; item and user arrays always cover the global batch.
     """
 
-    user_PD: Array  # user vector where the prediction is made
-    target_P: Array  # int32: index into items_UD of the next item
-    weight_P: Array  # float32: 0 on padding
-    domain_P: Array  # int32
+    predictions: tuple[Predictions, ...]  # one a domain
+    user_PD: tuple[Array, ...]  # one a domain: user vectors where the predictions are made
     items_UD: Array  # vectors of the batch's distinct items
     item_ids_U: Array  # int32
     item_mask_U: Array  # bool
     item_domain_U: Array  # int32
     log_q_U: Array  # float32
     catalogue_ID: Array | None  # every item's vector, where the ranking loss asks for the whole catalogue
-    catalogue_domain_I: Array | None
+    catalogue_starts: tuple[int, ...]  # domain d owns catalogue_ID[starts[d] : starts[d + 1]]
     users_ND: Array  # one vector per user of the global batch: the state after the last event
     user_domain_N: Array  # int32
     discriminate: Callable[[jax.Array], jax.Array] | None  # features [N, D] -> domain logits [N]

@@ -1,8 +1,9 @@
-"""How many rows of a batch each domain gets, and where they lie. Fixed for a run: every batch has the same shares.
+"""How many rows of a batch each domain gets and where they lie, the same in every batch; and whose rows they are.
 
-B rows of a batch
+B rows of a batch   R rows of one domain
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,3 +51,20 @@ def interleave(rows: Sequence[int]) -> np.ndarray:
     domain_B = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
     place_B = np.concatenate([(np.arange(r) + 0.5) / max(r, 1) for r in rows])
     return domain_B[np.argsort(place_B, kind="stable")]
+
+
+def users_of_step(users: np.ndarray, rows: int, step: int, seed: tuple[int, ...]) -> np.ndarray:
+    """The users [R] of a domain's rows in a step: each once an epoch, in an order of its own for each epoch."""
+    if not rows:
+        return users[:0]
+    epoch_R, place_R = np.divmod(step * rows + np.arange(rows), len(users))
+    picked = [
+        _permutation((*seed, epoch), len(users))[place_R[epoch_R == epoch]]
+        for epoch in range(epoch_R[0], epoch_R[-1] + 1)
+    ]
+    return users[np.concatenate(picked)]
+
+
+@functools.lru_cache(maxsize=32)
+def _permutation(seed: tuple[int, ...], size: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(size)

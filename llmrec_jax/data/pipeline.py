@@ -5,7 +5,8 @@ token. So every process makes the whole global batch, which then depends on neit
 `parallel.py` puts on each device the rows that are its own.
 
 B rows of the global batch   T events of a row, history + 1   S steps of a history   R rows of one domain
-U distinct items of a batch, padded   P predictions, padded   I items of the joint catalogue   E events of a domain
+U distinct items of a bucket, padded   P predictions of a domain, padded   I items of the joint catalogue
+E events of a domain
 """
 
 import dataclasses
@@ -17,11 +18,12 @@ import grain
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.mixture import interleave, rows_per_domain
+from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.split import Split, keep_fraction
-from llmrec_jax.types import Batch
+from llmrec_jax.types import Batch, Items, Predictions
 
-ROOM_MULTIPLE = 64  # so that padded axes divide over the devices of a mesh
+LENGTH_QUANTILES = (0.5, 0.85, 1.0)  # of the texts: where buckets end
+LENGTH_MULTIPLE = 8  # what their ends are rounded up to
 PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
 _ORDER, _STEP = range(2)  # streams of random numbers drawn from one seed
 
@@ -29,12 +31,8 @@ _ORDER, _STEP = range(2)  # streams of random numbers drawn from one seed
 class Room(NamedTuple):
     """The padded sizes of a batch."""
 
-    items: int  # U
-    predictions: int  # P
-
-    def holds(self, other: "Room") -> bool:
-        """Whether a batch of the sizes `other` fits."""
-        return self.items >= other.items and self.predictions >= other.predictions
+    items: tuple[int, ...]  # a bucket: U
+    predictions: tuple[int, ...]  # a domain: P
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +46,8 @@ class BatchPlan:
     max_history: int
     unlabelled_items: int
     seed: int
+    lengths: tuple[int, ...]  # tokens that a bucket's texts are padded to; (0,) where the step encodes no text
+    bucket_I: np.ndarray  # int: the bucket of each item
     rooms: tuple[Room, ...]  # a batch is padded to the first that holds it; the last always does
 
     @property
@@ -85,10 +85,6 @@ def plan_batches(
     num_items, target_items = int(starts[-1]), int(starts[-1] - starts[-2])
     if data.unlabelled_items > target_items:
         raise ValueError(f"unlabelled_items={data.unlabelled_items}, but the target has {target_items} items")
-    bound = Room(
-        items=_rounded(min(batch_size * (data.max_history + 1) + data.unlabelled_items, num_items)),
-        predictions=_rounded(batch_size * data.max_history),
-    )
     plan = BatchPlan(
         splits=tuple(splits),
         users=tuple(users),
@@ -97,53 +93,92 @@ def plan_batches(
         max_history=data.max_history,
         unlabelled_items=data.unlabelled_items,
         seed=seed,
-        rooms=(bound,),
+        lengths=(0,),
+        bucket_I=np.zeros(num_items, np.int64),
+        rooms=(),
     )
-    probes = [make_batch(plan, step) for step in range(PROBED_STEPS)]
+    return _with_rooms(plan)
+
+
+def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
+    """The plan with its items in buckets by their number of tokens (int [I]): each is encoded at its own length."""
+    ends = np.quantile(tokens_I, LENGTH_QUANTILES, method="higher")
+    ends = np.minimum(-(-ends // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, tokens_I.max())
+    lengths = tuple(int(end) for end in np.unique(ends))
+    return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
+
+
+def _with_rooms(plan: BatchPlan) -> BatchPlan:
+    """Size the rooms: what always suffices, and before it what the first batches need and a tenth more."""
+
+    def rounded(sizes: np.ndarray) -> tuple[int, ...]:
+        # Up to multiples of the batch: whatever number of devices divides one divides the others.
+        return tuple((np.ceil(sizes / plan.batch_size).astype(int) * plan.batch_size).tolist())
+
+    at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items
+    bound = Room(
+        items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
+        predictions=rounded(np.array(plan.rows) * plan.max_history),
+    )
+    plan = dataclasses.replace(plan, rooms=(bound,))
+    needs = [_need(make_batch(plan, step)) for step in range(PROBED_STEPS)]
+    items, predictions = (1.1 * np.max(sizes, axis=0) for sizes in zip(*needs, strict=True))
     usual = Room(
-        items=min(bound.items, _rounded(1.1 * max(batch.item_mask_U.sum() for batch in probes))),
-        predictions=min(bound.predictions, _rounded(1.1 * max(batch.prediction_mask_P.sum() for batch in probes))),
+        items=rounded(np.minimum(items, bound.items)),
+        predictions=rounded(np.minimum(predictions, bound.predictions)),
     )
     return plan if usual == bound else dataclasses.replace(plan, rooms=(usual, bound))
 
 
-def _rounded(size: float) -> int:
-    return -(-int(size) // ROOM_MULTIPLE) * ROOM_MULTIPLE
+def _need(batch: Batch) -> Room:
+    """The sizes that a batch fills."""
+    return Room(
+        items=tuple(int(items.mask_U.sum()) for items in batch.items),
+        predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
+    )
 
 
 def make_batch(plan: BatchPlan, step: int) -> Batch:
-    """The batch of a step. Its distinct items are in ascending order, its predictions by domain."""
+    """The batch of a step; a bucket's items are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
     items_BT, event_mask_BT = _rows(plan, step, rng)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     present_I = np.zeros(num_items, bool)
     present_I[items_BT[event_mask_BT]] = True
     present_I[first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)] = True
-    distinct = np.flatnonzero(present_I)
-    place_I = np.cumsum(present_I, dtype=np.int32) - 1
-    events_BT = np.where(event_mask_BT, place_I[items_BT], 0)
+    distinct = [np.flatnonzero(present_I & (plan.bucket_I == bucket)) for bucket in range(len(plan.lengths))]
+    made = [
+        np.flatnonzero(event_mask_BT[:, 1:] & (plan.domain_B == domain)[:, None]) for domain in range(len(plan.rows))
+    ]
+    room = next(room for room in plan.rooms if _holds(room, distinct, made))
 
-    place_P, target = np.flatnonzero(event_mask_BT[:, 1:]), events_BT[:, 1:][event_mask_BT[:, 1:]]
-    domain = plan.domain_B[place_P // plan.max_history]
-    by_domain = np.argsort(domain, kind="stable")
-    room = next(room for room in plan.rooms if room.holds(Room(len(distinct), len(place_P))))
+    place_I = np.zeros(num_items, np.int32)
+    for start, items in zip(np.cumsum((0, *room.items)), distinct, strict=False):
+        place_I[items] = start + np.arange(len(items))
+    events_BT = np.where(event_mask_BT, place_I[items_BT], 0)
+    next_N = events_BT[:, 1:].reshape(-1)
     return Batch(
-        items_U=_padded(distinct, room.items),
-        item_mask_U=np.arange(room.items) < len(distinct),
+        items=tuple(Items(*_padded(items, size)) for items, size in zip(distinct, room.items, strict=True)),
         history_BS=events_BT[:, :-1],
         history_mask_BS=event_mask_BT[:, :-1],
         domain_B=plan.domain_B,
-        step_P=_padded(place_P[by_domain], room.predictions),
-        target_P=_padded(target[by_domain], room.predictions),
-        domain_P=_padded(domain[by_domain], room.predictions, len(plan.rows) - 1),
-        prediction_mask_P=np.arange(room.predictions) < len(place_P),
+        predictions=tuple(
+            Predictions(_padded(steps, size)[0], *_padded(next_N[steps], size))
+            for steps, size in zip(made, room.predictions, strict=True)
+        ),
     )
 
 
-def _padded(values: np.ndarray, size: int, fill: int = 0) -> np.ndarray:
-    padded = np.full(size, fill, np.int32)
+def _holds(room: Room, items: list[np.ndarray], predictions: list[np.ndarray]) -> bool:
+    pairs = zip((*room.items, *room.predictions), (*items, *predictions), strict=True)
+    return all(size >= len(values) for size, values in pairs)
+
+
+def _padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values padded with zeros, int32, and the mask of what is real."""
+    padded = np.zeros(size, np.int32)
     padded[: len(values)] = values
-    return padded
+    return padded, np.arange(size) < len(values)
 
 
 def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
@@ -198,7 +233,7 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
     items_BT = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BT = np.zeros((plan.batch_size, length), bool)
     for domain, split in enumerate(plan.splits):
-        users_R = _users(plan, domain, step)
+        users_R = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
         if not users_R.size:
             continue
         begin_R, end_R = split.offsets[users_R], split.train_end[users_R]
@@ -211,21 +246,3 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         items_BT[mine_B] = np.where(mask_RT, items_RT, 0)
         event_mask_BT[mine_B] = mask_RT
     return items_BT, event_mask_BT
-
-
-def _users(plan: BatchPlan, domain: int, step: int) -> np.ndarray:
-    """The users of a domain's rows in a step: each user once an epoch, in an order of its own for each epoch."""
-    users, rows = plan.users[domain], plan.rows[domain]
-    if not rows:
-        return users[:0]
-    epoch_R, place_R = np.divmod(step * rows + np.arange(rows), len(users))
-    picked = [
-        _permutation(plan.seed, domain, epoch, len(users))[place_R[epoch_R == epoch]]
-        for epoch in range(epoch_R[0], epoch_R[-1] + 1)
-    ]
-    return users[np.concatenate(picked)]
-
-
-@functools.lru_cache(maxsize=32)
-def _permutation(seed: int, domain: int, epoch: int, size: int) -> np.ndarray:
-    return np.random.default_rng([seed, _ORDER, domain, epoch]).permutation(size)

@@ -39,31 +39,28 @@ class Sides(NamedTuple):
     is_target_N: Array
 
 
-def _softmax(outputs: Outputs, config: LossConfig) -> jax.Array:
+def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
     if outputs.catalogue_ID is None:
         raise ValueError("loss.ranking 'softmax' needs every item's vector; the outputs hold no catalogue")
+    start, end = outputs.catalogue_starts[domain : domain + 2]
     return ranking.softmax(
-        outputs.user_PD,
-        outputs.catalogue_ID,
-        jnp.take(outputs.item_ids_U, outputs.target_P),
+        outputs.user_PD[domain],
+        outputs.catalogue_ID[start:end],
+        outputs.item_ids_U[outputs.predictions[domain].target_P] - start,
         temperature=config.temperature,
         block_size=config.block_size,
-        user_group_N=outputs.domain_P,
-        item_group_I=outputs.catalogue_domain_I,
     )
 
 
-def _in_batch(outputs: Outputs, config: LossConfig) -> jax.Array:
+def _in_batch(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
     return ranking.in_batch(
-        outputs.user_PD,
+        outputs.user_PD[domain],
         outputs.items_UD,
-        outputs.target_P,
+        outputs.predictions[domain].target_P,
         temperature=config.temperature,
         item_ids_U=outputs.item_ids_U,
-        item_mask_U=outputs.item_mask_U,
+        item_mask_U=outputs.item_mask_U & (outputs.item_domain_U == domain),
         log_q_U=outputs.log_q_U,
-        user_group_N=outputs.domain_P,
-        item_group_U=outputs.item_domain_U,
     )
 
 
@@ -86,7 +83,7 @@ def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax
     return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
-Ranking = Callable[[Outputs, LossConfig], jax.Array]  # loss of each prediction [P]
+Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # loss of each prediction of a domain [P]
 Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
 
 RANKING: dict[str, Ranking] = {"in_batch": _in_batch, "softmax": _softmax}
@@ -147,14 +144,16 @@ def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: 
 
 
 def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+    def mean(outputs: Outputs, domains: range) -> Mean:
+        total, size = jnp.zeros(()), jnp.zeros(())
+        for domain in domains:
+            weight_P = outputs.predictions[domain].mask_P.astype(jnp.float32)
+            if len(weight_P):
+                total, size = total + jnp.sum(fn(outputs, domain, config) * weight_P), size + jnp.sum(weight_P)
+        return Mean(total, size)
+
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
-        loss_P = fn(outputs, config)
-        is_target_P = outputs.domain_P == target
-
-        def mean(role_P: jax.Array) -> Mean:
-            return Mean(jnp.sum(loss_P * outputs.weight_P * role_P), jnp.sum(outputs.weight_P * role_P))
-
-        return {"source": mean(~is_target_P), "target": mean(is_target_P)}
+        return {"source": mean(outputs, range(target)), "target": mean(outputs, range(target, target + 1))}
 
     return term
 

@@ -5,6 +5,7 @@ where they lie and then gathered, so that every device sees all item vectors of 
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 import jax
@@ -49,13 +50,16 @@ class Recommender(nnx.Module):
         hidden_ULF = self.encoder(tokens_UL, mask_UL, rngs=None if key is None else nnx.Rngs(dropout=key))
         return pool(hidden_ULF, mask_UL, self.pooling)
 
-    def encode_items(self, items_U: jax.Array, catalog: Catalog, key: jax.Array | None = None) -> jax.Array:
-        """Vectors of catalogue items, float32 [U, D]."""
+    def encode_items(
+        self, items_U: jax.Array, catalog: Catalog, key: jax.Array | None = None, *, length: int | None = None
+    ) -> jax.Array:
+        """Vectors of catalogue items, float32 [U, D]; `length`: tokens of the longest of their texts, if known."""
         features_UF = None
         if catalog.features_IF is not None:
             features_UF = catalog.features_IF[items_U]
         elif catalog.tokens_IL is not None and catalog.token_mask_IL is not None:
-            features_UF = self.encode_text(catalog.tokens_IL[items_U], catalog.token_mask_IL[items_U], key)
+            tokens_UL, mask_UL = (table[:, :length][items_U] for table in (catalog.tokens_IL, catalog.token_mask_IL))
+            features_UF = self.encode_text(tokens_UL, mask_UL, key)
         return self.item_tower(features_UF, items_U)
 
 
@@ -72,14 +76,17 @@ class Discriminator(nnx.Module):
         return self.down(jax.nn.relu(self.up(x_ND)))[:, 0]
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What the forward pass must know beside the batch: how items lie in it and whom they are ranked among."""
+
+    lengths: tuple[int, ...]  # tokens of each bucket of items
+    starts: tuple[int, ...]  # domain d owns items starts[d] to starts[d + 1] of the catalogue
+    whole_catalogue: bool  # compute every item's vector, for a loss that ranks among all items
+
+
 def forward(
-    model: Recommender,
-    batch: Batch,
-    catalog: Catalog,
-    key: jax.Array | None,
-    shards: Shards = ALONE,
-    *,
-    whole_catalogue: bool,
+    model: Recommender, batch: Batch, catalog: Catalog, key: jax.Array | None, shards: Shards = ALONE, *, task: Task
 ) -> Outputs:
     """Everything the losses need to know about a batch.
 
@@ -89,33 +96,41 @@ def forward(
       catalog: the joint catalogue, the same on every device.
       key: for dropout; None is deterministic.
       shards: how the shares of several devices meet.
-      whole_catalogue: compute every item's vector, for a loss that ranks among all items.
+      task: see `Task`.
     """
-    item_key, user_key = split_key(key, 2)
-    items_U = shards.gather(batch.items_U)
+    user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
+    items_U, item_mask_U = (_end_to_end(part, shards) for part in zip(*batch.items, strict=True))
     catalogue_ID = None
-    if whole_catalogue:
-        catalogue_ID = model.encode_items(jnp.arange(len(catalog.domain_I)), catalog, item_key)
+    if task.whole_catalogue:
+        catalogue_ID = model.encode_items(jnp.arange(len(catalog.domain_I)), catalog, catalogue_key)
         items_UD = catalogue_ID[items_U]
     else:
-        items_UD = shards.gather(model.encode_items(batch.items_U, catalog, item_key))
+        buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
+        vectors = [
+            model.encode_items(items.ids_U, catalog, key, length=length or None) for items, length, key in buckets
+        ]
+        items_UD = _end_to_end(vectors, shards)
 
     user_BSD = model.user_tower(items_UD[batch.history_BS], batch.history_mask_BS, user_key)
     last_B = jnp.maximum(batch.history_mask_BS.sum(axis=1) - 1, 0)
     last_user_BD = jnp.take_along_axis(user_BSD, last_B[:, None, None], axis=1)[:, 0]
+    user_ND = shards.gather(user_BSD).reshape(-1, user_BSD.shape[-1])
     return Outputs(
-        user_PD=shards.gather(user_BSD).reshape(-1, user_BSD.shape[-1])[batch.step_P],
-        target_P=batch.target_P,
-        weight_P=batch.prediction_mask_P.astype(jnp.float32),
-        domain_P=batch.domain_P,
+        predictions=batch.predictions,
+        user_PD=tuple(user_ND[predictions.step_P] for predictions in batch.predictions),
         items_UD=items_UD,
         item_ids_U=items_U,
-        item_mask_U=shards.gather(batch.item_mask_U),
+        item_mask_U=item_mask_U,
         item_domain_U=catalog.domain_I[items_U],
         log_q_U=catalog.log_q_I[items_U],
         catalogue_ID=catalogue_ID,
-        catalogue_domain_I=catalog.domain_I if whole_catalogue else None,
+        catalogue_starts=task.starts,
         users_ND=shards.gather(last_user_BD),
         user_domain_N=shards.gather(batch.domain_B),
         discriminate=model.discriminator,
     )
+
+
+def _end_to_end(parts: Iterable[jax.Array], shards: Shards) -> jax.Array:
+    """The buckets of the global batch, one after the other."""
+    return jnp.concatenate([shards.gather(part) for part in parts])

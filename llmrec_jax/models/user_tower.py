@@ -20,7 +20,7 @@ class UserTower(nnx.Module):
     def __init__(self, config: ModelConfig, *, max_history: int, rngs: nnx.Rngs):
         """`max_history`: the longest S."""
         self.dropout, self.dtype = config.dropout, jnp.dtype(config.compute_dtype)
-        self.decay = nnx.Param(jnp.array(0.65))  # weight of an item relative to the one after it
+        self.decay = nnx.Param(jnp.float32(0.65))  # weight of an item relative to the one after it
         if config.user_tower == "mean":
             self.stack = None
         else:

@@ -16,7 +16,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.data.catalog import token_table
 from llmrec_jax.data.corpus import Corpus, cache_folder, load_corpus
 from llmrec_jax.data.features import Whitening, half_whitening
-from llmrec_jax.data.pipeline import log_q
+from llmrec_jax.data.pipeline import by_length, log_q
 from llmrec_jax.data.tfidf import tfidf
 from llmrec_jax.data.tokenizer import TokenTable, load_tokenizer, train_tokenizer
 from llmrec_jax.evaluate.arms import Arm, popularity, text_knn, text_knn_decayed
@@ -26,7 +26,7 @@ from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.locate import locate
-from llmrec_jax.models.recommender import Recommender, Sizes, forward
+from llmrec_jax.models.recommender import Recommender, Sizes, Task, forward
 from llmrec_jax.train.features import cached_features
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
@@ -93,6 +93,8 @@ def build(config: Config) -> Experiment:
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     encoder_config = _encoder_config(config, tokenizer, pretrained)
     items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)
+    if isinstance(items, TokenTable):
+        corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)))
     sizes = Sizes(
         num_items=len(corpus.joint),
         feature_width=items.shape[1] if isinstance(items, np.ndarray) else encoder_config.width,
@@ -100,6 +102,11 @@ def build(config: Config) -> Experiment:
         pooling=config.encoder.pooling,
     )
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(config, sizes, encoder_config, nnx.Rngs(0))))
+    task = Task(
+        lengths=corpus.plan.lengths,
+        starts=tuple(int(start) for start in corpus.joint.starts),
+        whole_catalogue=config.loss.ranking == "softmax",
+    )
     return Experiment(
         config=config,
         corpus=corpus,
@@ -110,20 +117,19 @@ def build(config: Config) -> Experiment:
         sizes=sizes,
         encoder_config=encoder_config,
         graphdef=graphdef,
-        recipe=make_recipe(config, graphdef, len(corpus.domains)),
+        recipe=make_recipe(config, graphdef, task),
     )
 
 
-def make_recipe(config: Config, graphdef: Any, num_domains: int) -> Recipe:
+def make_recipe(config: Config, graphdef: Any, task: Task) -> Recipe:
     """What the training step of a run is made of."""
 
     def forward_params(params: Params, batch: Batch, catalog: Catalog, key: jax.Array, shards: Shards) -> Outputs:
-        model = nnx.merge(graphdef, params)
-        return forward(model, batch, catalog, key, shards, whole_catalogue=config.loss.ranking == "softmax")
+        return forward(nnx.merge(graphdef, params), batch, catalog, key, shards, task=task)
 
     return Recipe(
         forward=forward_params,
-        terms=objective.build(config.loss, config.adapt, num_domains),
+        terms=objective.build(config.loss, config.adapt, num_domains=len(task.starts) - 1),
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
     )

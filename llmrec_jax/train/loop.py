@@ -51,8 +51,8 @@ def train_and_evaluate(config: Config, workdir: Path, console: Console) -> Train
     with _clock(seconds, "prepare"):
         claim(workdir, config, write=is_first)
         layout = make_layout(config.mesh)
+        _check_divides(config, layout)
         experiment = experiment_lib.build(config)
-        _check_divides(config, experiment, layout)
         catalog = layout.put_whole(experiment.catalog)
         state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
     console.print(_summary(experiment, layout, state))
@@ -128,7 +128,11 @@ def _train(
                 batch = next(iterator)
                 state, device_metrics = step_fn(state, layout.put_batch(batch), catalog)
                 write_pending()
-                pending = (step + 1, device_metrics, int(tokens_I[batch.items_U[batch.item_mask_U]].sum()))
+                pending = (
+                    step + 1,
+                    device_metrics,
+                    sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items),
+                )
     progress.close()
     checkpoints.close()
     state = layout.to_global(state)
@@ -145,15 +149,11 @@ def _info(experiment: Experiment, iterator: Any, best: dict[str, float]) -> RunI
     return RunInfo(iterator.get_state(), as_json(experiment.config), experiment.corpus.hash, best)
 
 
-def _check_divides(config: Config, experiment: Experiment, layout: Layout) -> None:
-    shards = layout.num_row_shards
-    sizes = {"train.batch_size": config.train.batch_size}
-    for room in experiment.corpus.plan.rooms:
-        sizes |= {"the room for distinct items": room.items, "the room for predictions": room.predictions}
-    for name, size in sizes.items():
-        if size % shards:
-            arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
-            raise ValueError(f"{name}={size} does not divide over {shards} devices: {arithmetic}")
+def _check_divides(config: Config, layout: Layout) -> None:
+    size, shards = config.train.batch_size, layout.num_row_shards
+    if size % shards:
+        arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
+        raise ValueError(f"train.batch_size={size} does not divide over {shards} devices: {arithmetic}")
 
 
 def _token_counts(catalog: Catalog) -> np.ndarray:

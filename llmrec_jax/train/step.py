@@ -48,6 +48,6 @@ def train_step(
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
     metrics |= {
         "grad_norm": optax.tree.norm(grads),
-        "items": shards.sum(jnp.sum(batch.item_mask_U, dtype=jnp.float32)),
+        "items": shards.sum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
     return TrainState(state.step + 1, params, opt_state, state.rng), metrics

@@ -5,13 +5,14 @@ In `tracer` splits every event is an item of its own, numbered by its place, so 
 
 import dataclasses
 
+import jax
 import jax._src.xla_bridge
 import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.mixture import interleave, rows_per_domain
-from llmrec_jax.data.pipeline import Room, batches, log_q, make_batch, plan_batches
+from llmrec_jax.data.pipeline import Room, batches, by_length, log_q, make_batch, plan_batches
 from llmrec_jax.data.split import Split
 
 HISTORY = 6
@@ -32,6 +33,7 @@ def tracer(num_users: int, seed: int) -> Split:
 
 SPLITS = (tracer(30, 0), tracer(50, 1), tracer(40, 2))
 STARTS = np.cumsum([0, *(len(split.items_E) for split in SPLITS)])
+TOKENS = np.random.default_rng(5).geometric(0.05, STARTS[-1])  # of each item's text
 
 
 def plan_of(batch_size=24, seed=3, **data):
@@ -43,15 +45,31 @@ def plan():
     return plan_of(unlabelled_items=16)
 
 
+def ids_of(batch):
+    """What `history_BS` and `target_P` point into: the buckets end to end."""
+    return np.concatenate([items.ids_U for items in batch.items])
+
+
+def distinct_of(batch):
+    return np.concatenate([items.ids_U[items.mask_U] for items in batch.items])
+
+
+def predictions_of(batch):
+    """All real predictions: step, target, domain."""
+    parts = [(p.step_P[p.mask_P], p.target_P[p.mask_P]) for p in batch.predictions]
+    steps, targets = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return steps, targets, np.repeat(np.arange(len(parts)), [len(steps) for steps, _ in parts])
+
+
 def rows_of(batch):
     """Per row: its domain and its events, numbered within the domain: a full history's last target is one more."""
-    mask_P = batch.prediction_mask_P
-    target_of = dict(zip(batch.step_P[mask_P].tolist(), batch.target_P[mask_P], strict=True))
+    steps, targets, _ = predictions_of(batch)
+    target_of = dict(zip(steps.tolist(), targets, strict=True))
     for row, domain in enumerate(batch.domain_B):
         events = list(batch.history_BS[row][batch.history_mask_BS[row]])
         last_step = row * HISTORY + len(events) - 1
         events += [target_of[last_step]] if last_step in target_of else []
-        yield domain, batch.items_U[events] - STARTS[domain]
+        yield domain, ids_of(batch)[events] - STARTS[domain]
 
 
 def user_of(domain, events):
@@ -59,16 +77,15 @@ def user_of(domain, events):
 
 
 def assert_same(left, right):
-    for name, a, b in zip(left._fields, left, right, strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=name)
-        assert a.dtype == b.dtype, name
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+    assert [x.dtype for x in jax.tree.leaves(left)] == [x.dtype for x in jax.tree.leaves(right)]
 
 
 def test_a_batch_is_a_function_of_seed_and_step(plan):
     again = plan_of(unlabelled_items=16)
     assert_same(make_batch(plan, 5), make_batch(again, 5))
-    assert not np.array_equal(make_batch(plan, 5).items_U, make_batch(plan, 6).items_U)
-    assert not np.array_equal(make_batch(plan, 5).items_U, make_batch(plan_of(seed=4, unlabelled_items=16), 5).items_U)
+    for other in (make_batch(plan, 6), make_batch(plan_of(seed=4, unlabelled_items=16), 5)):
+        assert not np.array_equal(distinct_of(make_batch(plan, 5)), distinct_of(other))
 
 
 def test_rows_are_contiguous_windows_of_training_events(plan):
@@ -95,21 +112,30 @@ def test_rows_are_contiguous_windows_of_training_events(plan):
 def test_all_steps_with_a_next_event_are_predictions_and_their_targets_are_that_event(plan):
     for step in range(20):
         batch = make_batch(plan, step)
-        mask_P = batch.prediction_mask_P
-        steps, domains = batch.step_P[mask_P], batch.domain_P[mask_P]
+        steps, following, domains = predictions_of(batch)
         lengths = []
         for domain, events in rows_of(batch):
             user = user_of(domain, events)
             lengths.append(min(SPLITS[domain].train_end[user] - SPLITS[domain].offsets[user], HISTORY + 1))
         assert sorted(steps) == [row * HISTORY + s for row, length in enumerate(lengths) for s in range(length - 1)]
         # Events of a user are numbered one after the other: the next event is the next number.
-        now, following = batch.history_BS.reshape(-1)[steps], batch.target_P[mask_P]
-        np.testing.assert_array_equal(batch.items_U[following], batch.items_U[now] + 1)
+        now = batch.history_BS.reshape(-1)[steps]
+        np.testing.assert_array_equal(ids_of(batch)[following], ids_of(batch)[now] + 1)
         np.testing.assert_array_equal(domains, batch.domain_B[steps // HISTORY])
-        assert (np.diff(batch.domain_P) >= 0).all()
-        assert (np.diff(mask_P.astype(int)) <= 0).all()
-        assert not batch.step_P[~mask_P].any()
-        assert not batch.target_P[~mask_P].any()
+        for predictions in batch.predictions:
+            mask_P = predictions.mask_P
+            assert (np.diff(mask_P.astype(int)) <= 0).all()
+            assert not predictions.step_P[~mask_P].any()
+            assert not predictions.target_P[~mask_P].any()
+
+
+def test_predictions_of_a_domain_name_its_own_items(plan):
+    batch = make_batch(by_length(plan, TOKENS), 0)
+    for domain, predictions in enumerate(batch.predictions):
+        items = ids_of(batch)[predictions.target_P[predictions.mask_P]]
+        assert len(items)
+        assert (items >= STARTS[domain]).all()
+        assert (items < STARTS[domain + 1]).all()
 
 
 def test_each_user_once_an_epoch_and_orders_differ(plan):
@@ -142,11 +168,10 @@ def test_distinct_items(plan):
     target_only = 0
     for step in range(20):
         batch = make_batch(plan, step)
-        items = batch.items_U[batch.item_mask_U]
-        events = [batch.history_BS[batch.history_mask_BS], batch.target_P[batch.prediction_mask_P]]
-        used = batch.items_U[np.concatenate(events)]
+        items = distinct_of(batch)
+        used = ids_of(batch)[np.concatenate([batch.history_BS[batch.history_mask_BS], predictions_of(batch)[1]])]
         assert (np.diff(items) > 0).all()
-        assert not batch.items_U[~batch.item_mask_U].any()
+        assert not batch.items[0].ids_U[~batch.items[0].mask_U].any()
         extra = np.setdiff1d(items, used)
         assert (extra >= STARTS[-2]).all(), "an unlabelled item of a source"
         assert len(extra) <= 16
@@ -154,8 +179,50 @@ def test_distinct_items(plan):
     assert target_only > 20 * 8
 
 
+def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_its_text(plan):
+    bucketed = by_length(plan, TOKENS)
+    assert len(bucketed.lengths) == 3
+    assert bucketed.lengths[-1] == TOKENS.max()
+    for step in range(20):
+        plain, batch = make_batch(plan, step), make_batch(bucketed, step)
+        np.testing.assert_array_equal(np.sort(distinct_of(batch)), distinct_of(plain))
+        for shorter, length, items in zip((0, *bucketed.lengths[:-1]), bucketed.lengths, batch.items, strict=True):
+            tokens = TOKENS[items.ids_U[items.mask_U]]
+            assert (tokens > shorter).all()
+            assert (tokens <= length).all()
+        # The same histories and targets, through other indices.
+        assert [(d, events.tolist()) for d, events in rows_of(batch)] == [
+            (d, events.tolist()) for d, events in rows_of(plain)
+        ]
+        np.testing.assert_array_equal(predictions_of(batch)[0], predictions_of(plain)[0])
+        np.testing.assert_array_equal(ids_of(batch)[predictions_of(batch)[1]], ids_of(plain)[predictions_of(plain)[1]])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "lengths"),
+    [
+        ([5] * 9 + [200], (8, 200)),  # two of the three ends fall together
+        ([12], (12,)),  # no text is longer: padding to a multiple would be for nothing
+        ([3] * 6 + [20] * 3 + [70], (8, 24, 70)),
+    ],
+)
+def test_the_ends_of_buckets(plan, tokens, lengths):
+    assert by_length(plan, np.resize(tokens, STARTS[-1])).lengths == lengths
+
+
 def sizes_of(batch):
-    return Room(int(batch.item_mask_U.sum()), int(batch.prediction_mask_P.sum()))
+    return Room(
+        tuple(int(items.mask_U.sum()) for items in batch.items),
+        tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
+    )
+
+
+def room_of(batch):
+    return Room(*(tuple(len(part[0]) for part in parts) for parts in (batch.items, batch.predictions)))
+
+
+def fits(sizes, room):
+    return all(size <= most for size, most in zip(sum(sizes, ()), sum(room, ()), strict=True))
 
 
 def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing():
@@ -164,24 +231,25 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     starts = np.array([0, lengths.sum(), 2 * lengths.sum()])
     plan = plan_batches(short, starts, DataConfig(max_history=HISTORY, unlabelled_items=16), 64, 0)
     usual, last = plan.rooms
-    assert all(size % 64 == 0 for room in plan.rooms for size in room)
-    assert usual.predictions < last.predictions == 64 * HISTORY
+    assert all(size % 64 == 0 for room in plan.rooms for sizes in room for size in sizes)
+    assert last.predictions == (32 * HISTORY, 32 * HISTORY)
+    assert usual.predictions < last.predictions
     batches_seen = [make_batch(plan, step) for step in range(40)]
-    assert {(len(batch.items_U), len(batch.step_P)) for batch in batches_seen} == {usual}
+    assert {room_of(batch) for batch in batches_seen} == {usual}
 
     # A usual room at the median instead, so that batches fall on both sides of it.
-    tight = Room(*(int(np.median(sizes)) for sizes in zip(*map(sizes_of, batches_seen), strict=True)))
+    columns = zip(*map(sizes_of, batches_seen), strict=True)
+    tight = Room(*(tuple(np.median(sizes, axis=0).astype(int).tolist()) for sizes in columns))
     rooms = set()
     for step, roomy in enumerate(batches_seen):
         batch = make_batch(dataclasses.replace(plan, rooms=(tight, last)), step)
-        fits = all(size <= room for size, room in zip(sizes_of(roomy), tight, strict=True))
-        assert (len(batch.items_U), len(batch.step_P)) == (tight if fits else last)
-        rooms.add(len(batch.items_U))
+        assert room_of(batch) == (tight if fits(sizes_of(roomy), tight) else last)
+        rooms.add(room_of(batch))
         assert sizes_of(batch) == sizes_of(roomy)
-        for name, a, b in zip(batch._fields, batch, roomy, strict=True):
+        for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(roomy), strict=True):
             size = min(len(a), len(b))
-            np.testing.assert_array_equal(a[:size], b[:size], err_msg=name)
-    assert rooms == {tight.items, last.items}
+            np.testing.assert_array_equal(a[:size], b[:size])
+    assert rooms == {tight, last}
 
 
 def test_the_last_room_holds_the_fullest_batch():
@@ -189,11 +257,11 @@ def test_the_last_room_holds_the_fullest_batch():
     data = DataConfig(max_history=HISTORY, unlabelled_items=16)
     plan = plan_batches(full, np.array([0, 540, 1080]), data, 24, 0)
     size = max(sizes_of(make_batch(plan, step)) for step in range(20))
-    assert size.predictions == 24 * HISTORY
-    assert 24 * (HISTORY + 1) < size.items <= 24 * (HISTORY + 1) + 16
-    assert plan.rooms[-1].items >= 24 * (HISTORY + 1) + 16
+    assert size.predictions == plan.rooms[-1].predictions == (12 * HISTORY, 12 * HISTORY)
+    assert 24 * (HISTORY + 1) < size.items[0] <= 24 * (HISTORY + 1) + 16
+    assert plan.rooms[-1].items[0] >= 24 * (HISTORY + 1) + 16
     few = [split_of(np.arange(60 * (HISTORY + 3)) % 50, np.full(60, HISTORY + 3)) for _ in range(2)]
-    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == 128  # the catalogue, rounded up
+    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == (120,)  # the catalogue, rounded up
 
 
 def test_target_fraction_and_zero_shot():
@@ -205,7 +273,8 @@ def test_target_fraction_and_zero_shot():
     assert sum(zero.rows) == 24
     batch = make_batch(zero, 0)
     assert 2 not in batch.domain_B
-    assert (batch.items_U >= STARTS[-2]).sum() == 8
+    assert len(batch.predictions[2].step_P) == 0
+    assert (distinct_of(batch) >= STARTS[-2]).sum() == 8
     assert np.isfinite(log_q(zero)).all()
     np.testing.assert_allclose(np.exp(log_q(zero)[STARTS[2] :]), 8 / len(SPLITS[2].items_E), rtol=0.15)
 
@@ -254,8 +323,7 @@ def test_log_q_is_the_frequency_of_an_item_in_batches():
     plan = plan_batches(splits, np.array([0, num_items, 2 * num_items]), data, 32, 0)
     counts = np.zeros(2 * num_items)
     for step in range(1500):
-        batch = make_batch(plan, step)
-        counts[batch.items_U[batch.item_mask_U]] += 1
+        counts[distinct_of(make_batch(plan, step))] += 1
     # The noise is 0.013 at most (one sigma); the formula draws events where a batch draws users.
     error = np.exp(log_q(plan)) - counts / 1500
     assert np.abs(error).max() < 0.05

@@ -7,10 +7,11 @@ import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.losses import adaptation, objective, ranking
-from llmrec_jax.types import Mean, Outputs
+from llmrec_jax.types import Mean, Outputs, Predictions
 
-P, U, D, NUM_ITEMS, NUM_DOMAINS = 20, 9, 5, 14, 3
-PREDICTIONS = 16  # the others are padding
+U, D, NUM_DOMAINS = 9, 5, 3
+STARTS = (0, 5, 9, 14)  # the items of each domain
+REAL, PADDED = (6, 3, 7), (7, 4, 9)  # predictions of each domain
 TARGET = NUM_DOMAINS - 1
 TEMPERATURE = 0.5
 
@@ -23,21 +24,21 @@ def outputs():
         return rng.normal(size=shape).astype(np.float32)
 
     item_domain_U = np.array([0, 0, 0, 1, 1, 2, 2, 2, 0], np.int32)
-    ids_of_domain = [np.arange(0, 5), np.arange(5, 9), np.arange(9, NUM_ITEMS)]
-    domain_P = np.repeat(np.arange(NUM_DOMAINS, dtype=np.int32), [6, 3, 11])
-    of_domain = [np.flatnonzero(item_domain_U[:8] == d) for d in range(NUM_DOMAINS)]
+    predictions = []
+    for domain, (real, padded) in enumerate(zip(REAL, PADDED, strict=True)):
+        target_P = rng.choice(np.flatnonzero(item_domain_U[:8] == domain), padded).astype(np.int32)
+        is_real_P = np.arange(padded) < real
+        predictions.append(Predictions(np.zeros(padded, np.int32), np.where(is_real_P, target_P, 0), is_real_P))
     return Outputs(
-        user_PD=normal(P, D),
-        target_P=np.array([rng.choice(of_domain[d]) for d in domain_P], np.int32),
-        weight_P=(np.arange(P) < PREDICTIONS).astype(np.float32),
-        domain_P=domain_P,
+        predictions=tuple(predictions),
+        user_PD=tuple(normal(padded, D) for padded in PADDED),
         items_UD=normal(U, D),
         item_ids_U=np.array([0, 2, 4, 6, 7, 9, 11, 13, 0], np.int32),
         item_mask_U=np.arange(U) < 8,
         item_domain_U=item_domain_U,
         log_q_U=np.log(rng.random(U)).astype(np.float32),
-        catalogue_ID=normal(NUM_ITEMS, D),
-        catalogue_domain_I=np.repeat(range(NUM_DOMAINS), [len(ids) for ids in ids_of_domain]).astype(np.int32),
+        catalogue_ID=normal(STARTS[-1], D),
+        catalogue_starts=STARTS,
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
         discriminate=lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
@@ -53,29 +54,26 @@ def values(terms, outputs, progress=0.5):
     return jax.jit(lambda progress: objective.finish(objective.evaluate(terms, outputs, progress)))(progress)
 
 
-def loss_of(outputs, p, name):
-    """The ranking loss of one prediction, alone."""
-    user_ND, domain_N = outputs.user_PD[p][None], outputs.domain_P[p][None]
+def loss_of(outputs, domain, p, name):
+    """The ranking loss of one prediction, alone, among the items of its domain alone."""
+    user_1D, target = outputs.user_PD[domain][p][None], outputs.predictions[domain].target_P[p]
     if name == "softmax":
+        start, end = STARTS[domain : domain + 2]
         return ranking.softmax(
-            user_ND,
-            outputs.catalogue_ID,
-            outputs.item_ids_U[outputs.target_P[p]][None],
+            user_1D,
+            outputs.catalogue_ID[start:end],
+            outputs.item_ids_U[target][None] - start,
             temperature=TEMPERATURE,
-            block_size=NUM_ITEMS,
-            user_group_N=domain_N,
-            item_group_I=outputs.catalogue_domain_I,
+            block_size=end - start,
         )[0]
     return ranking.in_batch(
-        user_ND,
+        user_1D,
         outputs.items_UD,
-        outputs.target_P[p][None],
+        target[None],
         temperature=TEMPERATURE,
         item_ids_U=outputs.item_ids_U,
-        item_mask_U=outputs.item_mask_U,
+        item_mask_U=outputs.item_mask_U & (outputs.item_domain_U == domain),
         log_q_U=outputs.log_q_U,
-        user_group_N=domain_N,
-        item_group_U=outputs.item_domain_U,
     )[0]
 
 
@@ -85,39 +83,59 @@ def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
     means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
     assert set(means) == {"ranking/source", "ranking/target"}
     arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None))
-    of_prediction = jax.jit(lambda p: loss_of(arrays, p, name))
-    for role, predictions in [("source", range(9)), ("target", range(9, PREDICTIONS))]:
-        assert means[f"ranking/{role}"].size == len(predictions)
-        expected = sum(of_prediction(p) for p in predictions)
+    for role, domains in [("source", (0, 1)), ("target", (2,))]:
+        assert means[f"ranking/{role}"].size == sum(REAL[domain] for domain in domains)
+        expected = sum(loss_of(arrays, domain, p, name) for domain in domains for p in range(REAL[domain]))
         np.testing.assert_allclose(means[f"ranking/{role}"].total, expected, 1e-5)
 
 
-def test_padding_counts_for_nothing(outputs):
-    terms = build()
-    is_padding_P = outputs.weight_P == 0
-    other_PD = np.where(is_padding_P[:, None], 1e3, outputs.user_PD).astype(np.float32)
-    other = outputs._replace(target_P=np.where(is_padding_P, 0, outputs.target_P), user_PD=other_PD)
+@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+def test_padding_counts_for_nothing(outputs, name):
+    terms = build(name)
+    is_padding = [~predictions.mask_P for predictions in outputs.predictions]
+    other = outputs._replace(
+        predictions=tuple(
+            predictions._replace(target_P=np.where(is_padding_P, U - 1, predictions.target_P))
+            for predictions, is_padding_P in zip(outputs.predictions, is_padding, strict=True)
+        ),
+        user_PD=tuple(
+            np.where(is_padding_P[:, None], 1e3, user_PD).astype(np.float32)
+            for user_PD, is_padding_P in zip(outputs.user_PD, is_padding, strict=True)
+        ),
+    )
 
     def loss(user_PD, outputs):
         return objective.total(terms, values(terms, outputs._replace(user_PD=user_PD)), 0.5)
 
-    expected, expected_gradient = jax.value_and_grad(loss)(outputs.user_PD, outputs)
-    value, gradient_PD = jax.value_and_grad(loss)(other.user_PD, other)
+    expected, expected_gradients = jax.value_and_grad(loss)(outputs.user_PD, outputs)
+    value, gradients = jax.value_and_grad(loss)(other.user_PD, other)
     np.testing.assert_array_equal(value, expected)
-    np.testing.assert_array_equal(gradient_PD, expected_gradient)
-    np.testing.assert_array_equal(gradient_PD[is_padding_P], 0)
-    assert (gradient_PD[~is_padding_P] != 0).any(axis=1).all()
+    for gradient_PD, expected_PD, is_padding_P in zip(gradients, expected_gradients, is_padding, strict=True):
+        np.testing.assert_array_equal(gradient_PD, expected_PD)
+        np.testing.assert_array_equal(gradient_PD[is_padding_P], 0)
+        assert (gradient_PD[~is_padding_P] != 0).any(axis=1).all()
 
 
-def test_a_role_without_rows_is_zero_and_a_nan_is_not_hidden(outputs):
-    terms = build(method="coral", level="user")
-    sources_only = outputs._replace(domain_P=np.zeros(P, np.int32), user_domain_N=np.zeros(10, np.int32))
+def first(outputs, sizes):
+    """Only the first predictions of each domain."""
+    predictions = [Predictions(*(x[:n] for x in part)) for part, n in zip(outputs.predictions, sizes, strict=True)]
+    user_PD = [x_PD[:n] for x_PD, n in zip(outputs.user_PD, sizes, strict=True)]
+    return outputs._replace(predictions=tuple(predictions), user_PD=tuple(user_PD))
+
+
+@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+def test_a_role_without_rows_is_zero_and_a_nan_is_not_hidden(outputs, name):
+    terms = build(name, method="coral", level="user")
+    sources_only = first(outputs, (7, 4, 0))._replace(user_domain_N=np.zeros(10, np.int32))
     got = values(terms, sources_only)
     assert got["ranking/target"] == 0
     assert got["adapt/user"] == 0
     assert got["ranking/source"] > 0
-    gradient_PD = jax.grad(lambda x: values(terms, sources_only._replace(user_PD=x))["ranking/target"])(outputs.user_PD)
-    np.testing.assert_array_equal(gradient_PD, 0)
+    gradients = jax.grad(lambda x: values(terms, sources_only._replace(user_PD=x))["ranking/target"])(
+        sources_only.user_PD
+    )
+    for gradient_PD in gradients:
+        np.testing.assert_array_equal(gradient_PD, 0)
     assert np.isnan(objective.finish({"ranking/target": Mean(jnp.nan, jnp.float32(2))})["ranking/target"])
 
 
@@ -184,11 +202,11 @@ def test_shares_of_the_predictions_add_up_to_the_whole(outputs):
     """What several devices do: each has some predictions and all of the rest; means are added, then finished."""
     terms = build(method="mmd", level="both")
 
-    def share(some):
-        local = {name: getattr(outputs, name)[some] for name in ("user_PD", "target_P", "weight_P", "domain_P")}
+    def share(part):
+        local = {name: jax.tree.map(lambda x: x[part], getattr(outputs, name)) for name in ("predictions", "user_PD")}
         return jax.jit(lambda progress: objective.evaluate(terms, outputs._replace(**local), progress))(0.5)
 
-    added = jax.tree.map(jnp.add, share(slice(0, 5)), share(slice(5, P)))
+    added = jax.tree.map(jnp.add, share(slice(0, 3)), share(slice(3, None)))
     whole = values(terms, outputs)
     for name, value in objective.finish(added).items():
         np.testing.assert_allclose(value, whole[name], 1e-5)

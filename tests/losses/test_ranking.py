@@ -9,20 +9,17 @@ from scipy.optimize import approx_fprime
 from llmrec_jax.losses import ranking
 
 N, D, NUM_ITEMS, TEMPERATURE = 7, 4, 11, 0.3
+TARGETS_OF_NOTHING = np.array([-1, -5, NUM_ITEMS, 12, 0, 3, 10**6])
+BLOCK_SIZES = [1, 3, 4, NUM_ITEMS - 1, NUM_ITEMS, 64]
 
 
 @pytest.fixture(scope="module")
 def case():
     rng = np.random.default_rng(0)
-    user_group_N, item_group_I = rng.integers(0, 2, N), rng.integers(0, 2, NUM_ITEMS)
-    item_group_I[:2] = 0, 1
-    target_N = np.array([rng.choice(np.flatnonzero(item_group_I == group)) for group in user_group_N])
     return {
         "user": rng.normal(size=(N, D)).astype(np.float32),
         "items": rng.normal(size=(NUM_ITEMS, D)).astype(np.float32),
-        "target": target_N,
-        "user_group": user_group_N,
-        "item_group": item_group_I,
+        "target": np.array([0, 3, 4, 7, 8, 10, 10]),  # first and last of the blocks of 4, the last of which is short
     }
 
 
@@ -37,31 +34,33 @@ def reference(user_ND, items_ID, target_N, candidates, offset_I=None):
 
 def softmax(case, block_size=4, **changes):
     case = case | changes
-    return ranking.softmax(
-        case["user"],
-        case["items"],
-        case["target"],
-        temperature=TEMPERATURE,
-        block_size=block_size,
-        user_group_N=case["user_group"],
-        item_group_I=case["item_group"],
-    )
+    return ranking.softmax(case["user"], case["items"], case["target"], temperature=TEMPERATURE, block_size=block_size)
 
 
-def same_group(case):
-    return [np.flatnonzero(case["item_group"] == group) for group in case["user_group"]]
+def dense(user_ND, items_ID, target_N):
+    log_p_NI = jax.nn.log_softmax(user_ND @ items_ID.T / TEMPERATURE)
+    return -jnp.take_along_axis(log_p_NI, target_N[:, None], axis=1)[:, 0]
 
 
-@pytest.mark.parametrize("block_size", [1, 4, NUM_ITEMS, 64])
+@pytest.mark.parametrize("block_size", BLOCK_SIZES)
 def test_softmax_is_the_reference_for_any_block_size(case, block_size):
     loss_N = softmax(case, block_size)
     assert loss_N.dtype == jnp.float32
-    np.testing.assert_allclose(loss_N, reference(case["user"], case["items"], case["target"], same_group(case)), 1e-5)
-
-
-def test_softmax_without_groups_ranks_every_item(case):
     expected_N = reference(case["user"], case["items"], case["target"], [range(NUM_ITEMS)] * N)
-    np.testing.assert_allclose(softmax(case, user_group=None, item_group=None), expected_N, 1e-5)
+    np.testing.assert_allclose(loss_N, expected_N, 1e-5)
+
+
+@pytest.mark.parametrize("block_size", BLOCK_SIZES)
+def test_softmax_gradient_is_that_of_all_scores_at_once(case, block_size):
+    weight_N = np.array([1, 0, 2, 0.5, 0, 1, 3], np.float32)  # what comes back for a padding row is zero
+
+    def gradients(loss):
+        return jax.grad(lambda user, items: weight_N @ loss(user, items), (0, 1))(case["user"], case["items"])
+
+    got = gradients(lambda user, items: softmax(case, block_size, user=user, items=items))
+    expected = gradients(lambda user, items: dense(user, items, case["target"]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+    np.testing.assert_array_equal(got[0][weight_N == 0], 0)
 
 
 def test_softmax_gradient_is_the_reference_s(case):
@@ -69,55 +68,73 @@ def test_softmax_gradient_is_the_reference_s(case):
 
     def expected(flat):
         user_ND, items_ID = np.split(flat, [N * D])
-        return weight_N @ reference(
-            user_ND.reshape(N, D), items_ID.reshape(NUM_ITEMS, D), case["target"], same_group(case)
-        )
+        candidates = [range(NUM_ITEMS)] * N
+        return weight_N @ reference(user_ND.reshape(N, D), items_ID.reshape(NUM_ITEMS, D), case["target"], candidates)
 
     flat = np.concatenate([case["user"].ravel(), case["items"].ravel()]).astype(np.float64)
     got = jax.grad(lambda user, items: weight_N @ softmax(case, user=user, items=items), (0, 1))(
         jnp.asarray(case["user"]), jnp.asarray(case["items"])
     )
-    np.testing.assert_allclose(np.concatenate([g.ravel() for g in got]), approx_fprime(flat, expected, 1e-7), atol=2e-5)
+    got = np.concatenate([g.ravel() for g in got])
+    np.testing.assert_allclose(got, approx_fprime(flat, expected, 1e-7), rtol=1e-5, atol=1e-5)
 
 
-def test_softmax_survives_scores_beyond_exp_and_rows_without_candidates(case):
-    changes = {"user": case["user"] * 1e4, "user_group": np.full(N, 7)}  # nobody's group: the target alone is left
-    np.testing.assert_array_equal(softmax(case, **changes), 0)
-    loss_N, gradient_ND = jax.value_and_grad(lambda user: softmax(case, user=user).sum())(changes["user"])
+def test_softmax_gradient_of_a_padding_row_is_zero_whatever_its_target(case):
+    loss_N, back = jax.vjp(
+        lambda user, items: softmax(case, user=user, items=items, target=TARGETS_OF_NOTHING),
+        case["user"],
+        case["items"],
+    )
+    assert np.isfinite(loss_N).all()
+    for gradient in back(jnp.zeros(N)):
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_softmax_survives_scores_beyond_exp_and_a_lone_candidate(case):
+    huge_ND = case["user"] * 1e4
+    loss_N, gradient_ND = jax.value_and_grad(lambda user: softmax(case, user=user).sum())(huge_ND)
     assert np.isfinite(loss_N)
     assert np.isfinite(gradient_ND).all()
+    alone = {"items": case["items"][:1], "target": np.zeros(N, int)}
+    np.testing.assert_array_equal(softmax(case, user=huge_ND, **alone), 0)
 
 
 def test_softmax_in_bfloat16_sums_in_float32(case):
-    loss_N = softmax(case, user=jnp.asarray(case["user"], jnp.bfloat16), items=jnp.asarray(case["items"], jnp.bfloat16))
+    narrow = [jnp.asarray(case[name], jnp.bfloat16) for name in ("user", "items")]
+    rounded = [x.astype(jnp.float32) for x in narrow]
+
+    def loss(user, items):
+        loss_N = softmax(case, user=user, items=items)
+        return loss_N.sum(), loss_N
+
+    got, loss_N = jax.grad(loss, (0, 1), has_aux=True)(*narrow)
+    expected, expected_N = jax.grad(loss, (0, 1), has_aux=True)(*rounded)
     assert loss_N.dtype == jnp.float32
-    rounded = {name: np.asarray(jnp.asarray(case[name], jnp.bfloat16), np.float32) for name in ("user", "items")}
-    np.testing.assert_allclose(loss_N, softmax(case, **rounded), 1e-5)
+    np.testing.assert_allclose(loss_N, expected_N, 1e-5)
+    for gradient, exact in zip(got, expected, strict=True):
+        assert gradient.dtype == jnp.bfloat16
+        np.testing.assert_allclose(gradient.astype(jnp.float32), exact, rtol=2**-8, atol=1e-5)  # rounded once
 
 
 def test_softmax_memory_does_not_grow_with_the_catalogue():
     user_ND, items_ID = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in [(256, 16), (65536, 16)])
     target_N = jax.ShapeDtypeStruct((256,), jnp.int32)
 
-    def dense(user_ND, items_ID, target_N):
-        log_p_NI = jax.nn.log_softmax(user_ND @ items_ID.T)
-        return -jnp.take_along_axis(log_p_NI, target_N[:, None], axis=1).sum()
-
     def blocks(user_ND, items_ID, target_N):
-        return ranking.softmax(user_ND, items_ID, target_N, temperature=1.0, block_size=4096).sum()
+        return ranking.softmax(user_ND, items_ID, target_N, temperature=TEMPERATURE, block_size=4096)
 
     def temporary_bytes(loss):
-        compiled = jax.jit(jax.grad(loss, (0, 1))).lower(user_ND, items_ID, target_N).compile()
+        compiled = (
+            jax.jit(jax.grad(lambda *args: loss(*args).sum(), (0, 1))).lower(user_ND, items_ID, target_N).compile()
+        )
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(blocks) < temporary_bytes(dense) / 4
 
 
-def test_softmax_refuses_what_it_cannot_do(case):
+def test_softmax_refuses_blocks_of_nothing(case):
     with pytest.raises(ValueError, match="got 0"):
         softmax(case, block_size=0)
-    with pytest.raises(ValueError, match="together"):
-        softmax(case, user_group=None)
 
 
 @pytest.fixture(scope="module")
@@ -126,16 +143,11 @@ def batch(case):
     rng = np.random.default_rng(1)
     ids_U = np.arange(100, 100 + NUM_ITEMS)
     ids_U[8] = ids_U[3]
-    group_U = case["item_group"].copy()
-    group_U[8] = group_U[3]
     mask_U = np.arange(NUM_ITEMS) < NUM_ITEMS - 2
-    target_N = np.array([rng.choice(np.flatnonzero((group_U == g) & mask_U)) for g in case["user_group"]])
-    target_N[0], target_N[1] = 3, 8
-    user_group_N = case["user_group"].copy()
-    user_group_N[:2] = group_U[3]
+    target_N = rng.choice(np.flatnonzero(mask_U), N)
+    target_N[:2] = 3, 8
     log_q_U = np.log(rng.dirichlet(np.ones(NUM_ITEMS))).astype(np.float32)
-    changes = {"target": target_N, "user_group": user_group_N, "item_group": group_U}
-    return case | changes | {"ids": ids_U, "mask": mask_U, "log_q": log_q_U}
+    return case | {"target": target_N, "ids": ids_U, "mask": mask_U, "log_q": log_q_U}
 
 
 def in_batch(batch, **changes):
@@ -148,16 +160,14 @@ def in_batch(batch, **changes):
         item_ids_U=batch["ids"],
         item_mask_U=batch["mask"],
         log_q_U=batch["log_q"],
-        user_group_N=batch["user_group"],
-        item_group_U=batch["item_group"],
     )
 
 
 def test_in_batch_is_the_reference(batch):
-    candidates = []
-    for target, group in zip(batch["target"], batch["user_group"], strict=True):
-        others = [u for u in range(NUM_ITEMS) if batch["mask"][u] and batch["item_group"][u] == group]
-        candidates.append([u for u in others if u == target or batch["ids"][u] != batch["ids"][target]])
+    real = np.flatnonzero(batch["mask"])
+    candidates = [
+        [u for u in real if u == target or batch["ids"][u] != batch["ids"][target]] for target in batch["target"]
+    ]
     expected_N = reference(batch["user"], batch["items"], batch["target"], candidates, batch["log_q"])
     np.testing.assert_allclose(in_batch(batch), expected_N, 1e-5)
 
@@ -174,7 +184,6 @@ def test_in_batch_padding_may_hold_anything(batch):
         "items": np.where(padding_U[:, None], garbage_U[:, None], batch["items"]).astype(np.float32),
         "log_q": np.where(padding_U, garbage_U, batch["log_q"]).astype(np.float32),
         "ids": np.where(padding_U, batch["ids"][3], batch["ids"]),
-        "item_group": np.where(padding_U, 5, batch["item_group"]),
     }
     for clean, dirty in zip(loss_and_gradients(), loss_and_gradients(**changes), strict=True):
         np.testing.assert_array_equal(clean, dirty)
@@ -182,7 +191,7 @@ def test_in_batch_padding_may_hold_anything(batch):
 
 def test_in_batch_does_not_care_for_the_order_of_items(batch):
     order_U = np.random.default_rng(2).permutation(NUM_ITEMS)
-    moved = {name: batch[name][order_U] for name in ("items", "ids", "mask", "log_q", "item_group")}
+    moved = {name: batch[name][order_U] for name in ("items", "ids", "mask", "log_q")}
     moved_loss_N = in_batch(batch, target=np.argsort(order_U)[batch["target"]], **moved)
     np.testing.assert_allclose(moved_loss_N, in_batch(batch), 1e-5)
 

@@ -4,15 +4,11 @@ import dataclasses
 
 import jax
 import numpy as np
-import optax
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
-from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
-from llmrec_jax.train.step import train_step
-from tests.train.tiny import tiny_config
+from tests.train.tiny import TWO_BUCKETS, gradients_and_metrics, tiny_config
 
 LAYOUTS = {
     "jit, data 8": MeshConfig(data=8),
@@ -22,29 +18,17 @@ LAYOUTS = {
 }
 
 
-def gradients_and_metrics(experiment, mesh_config):
-    """The gradients (recovered from one step of plain gradient descent) and metrics of step 0."""
-    recipe = experiment.recipe._replace(tx=optax.sgd(1.0))
-    experiment = dataclasses.replace(experiment, recipe=recipe)
-    layout = make_layout(mesh_config)
-    state = layout.init(experiment.init_state)
-    before = jax.device_get(layout.to_global(state).params)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
-    batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
-    after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
-    gradients = jax.tree.map(lambda a, b: a - b, before, jax.device_get(layout.to_global(after).params))
-    return gradients, layout.metrics(metrics)
-
-
 @pytest.fixture(scope="module", params=["coral, in_batch", "mmd, softmax", "dann, in_batch"])
 def on_one_device(request, tmp_path_factory):
     method, ranking = request.param.split(", ")
+    data = TWO_BUCKETS if ranking == "in_batch" else {}  # softmax encodes the whole catalogue, at one length
     config = dataclasses.replace(
-        tiny_config(tmp_path_factory.mktemp("cache")),
+        tiny_config(tmp_path_factory.mktemp("cache"), **data),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
         loss=LossConfig(ranking=ranking, block_size=256),
     )
     experiment = experiment_lib.build(config)
+    assert len(experiment.corpus.plan.lengths) == (2 if data else 1)
     return experiment, gradients_and_metrics(experiment, MeshConfig(data=1))
 
 

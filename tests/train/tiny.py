@@ -2,6 +2,10 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
+
+import jax
+import optax
 
 from llmrec_jax.config import (
     AdaptConfig,
@@ -14,6 +18,12 @@ from llmrec_jax.config import (
     OptimConfig,
     TrainConfig,
 )
+from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.step import train_step
+
+TWO_BUCKETS: dict[str, Any] = {"max_tokens": 64, "vocab_size": 1000}  # some texts of the shops are cut, some shorter
 
 
 def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: object) -> Config:
@@ -31,3 +41,17 @@ def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: obje
         optim=OptimConfig(learning_rate=3e-3, warmup_steps=4),
         train=TrainConfig(steps=8, batch_size=16, eval_every=4, checkpoint_every=4),
     )
+
+
+def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig) -> tuple[Any, dict[str, float]]:
+    """The gradients (recovered from one step of plain gradient descent) and metrics of step 0."""
+    recipe = experiment.recipe._replace(tx=optax.sgd(1.0))
+    experiment = dataclasses.replace(experiment, recipe=recipe)
+    layout = make_layout(mesh)
+    state = layout.init(experiment.init_state)
+    before = jax.device_get(layout.to_global(state).params)
+    step = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+    batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
+    after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
+    gradients = jax.tree.map(lambda a, b: a - b, before, jax.device_get(layout.to_global(after).params))
+    return gradients, layout.metrics(metrics)

@@ -1,0 +1,89 @@
+"""How the items of a batch lie in it changes nothing but the time a step takes, and a step is compiled once."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from llmrec_jax.config import MeshConfig
+from llmrec_jax.data.pipeline import by_length, make_batch
+from llmrec_jax.models.recommender import Task
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.step import train_step
+from llmrec_jax.types import ALONE
+from tests.train.tiny import TWO_BUCKETS, gradients_and_metrics, tiny_config
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    config = tiny_config(tmp_path_factory.mktemp("cache"), **TWO_BUCKETS)
+    model = dataclasses.replace(config.model, user_tower="mean")  # quick to compile
+    return experiment_lib.build(dataclasses.replace(config, model=model))
+
+
+@pytest.fixture(scope="module")
+def in_one_bucket(experiment):
+    """The same run with every text padded to the length of the longest."""
+    plan = experiment.corpus.plan
+    plan = by_length(plan, np.full(len(plan.bucket_I), plan.lengths[-1]))
+    corpus = dataclasses.replace(experiment.corpus, plan=plan)
+    task = Task(plan.lengths, tuple(plan.starts.tolist()), whole_catalogue=False)
+    recipe = experiment_lib.make_recipe(experiment.config, experiment.graphdef, task)
+    return dataclasses.replace(experiment, corpus=corpus, recipe=recipe)
+
+
+def item_vectors(experiment):
+    """The vectors of the distinct items of batch 0, in the order of their numbers."""
+    forward = jax.jit(lambda *args: experiment.recipe.forward(*args, ALONE)._replace(discriminate=None))
+    params, batch = experiment.init_state().params, make_batch(experiment.corpus.plan, 0)
+    outputs = jax.device_get(forward(params, batch, experiment.catalog, jax.random.key(0)))
+    real = np.flatnonzero(outputs.item_mask_U)
+    real = real[np.argsort(outputs.item_ids_U[real])]
+    return outputs.item_ids_U[real], outputs.items_UD[real]
+
+
+def test_a_text_s_vector_is_the_same_in_any_bucket(experiment, in_one_bucket):
+    batch = make_batch(experiment.corpus.plan, 0)
+    assert len(batch.items) == 2
+    assert all(items.mask_U.any() for items in batch.items)
+    (ids, vectors_UD), (expected_ids, expected_UD) = item_vectors(experiment), item_vectors(in_one_bucket)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_allclose(vectors_UD, expected_UD, atol=1e-5)
+
+
+def test_buckets_change_neither_loss_nor_gradients(experiment, in_one_bucket):
+    gradients, metrics = gradients_and_metrics(experiment, MeshConfig(data=1))
+    expected_gradients, expected_metrics = gradients_and_metrics(in_one_bucket, MeshConfig(data=1))
+    assert metrics.keys() == expected_metrics.keys()
+    for name, value in expected_metrics.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected_gradients))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * largest), gradients, expected_gradients
+    )
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(mode="pmap")], ids=["jit", "pmap"])
+def test_batches_of_one_room_compile_the_step_once(experiment, mesh):
+    layout = make_layout(mesh)
+    state = layout.init(experiment.init_state)
+    step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    catalog = layout.put_whole(experiment.catalog)
+    batches = [make_batch(experiment.corpus.plan, number) for number in range(5)]
+    assert len({tuple(x.shape for x in jax.tree.leaves(batch)) for batch in batches}) == 1
+    compiled = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for number, batch in enumerate(batches):
+            state, metrics = step(state, layout.put_batch(batch), catalog)
+            assert np.isfinite(layout.metrics(metrics)["loss"])
+            assert len(compiled) == 1, f"after step {number}"
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
