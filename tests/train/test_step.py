@@ -87,3 +87,13 @@ def test_batches_of_one_room_compile_the_step_once(experiment, mesh):
             assert len(compiled) == 1, f"after step {number}"
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_the_step_lowers_for_other_platforms(experiment, platform):
+    state = jax.eval_shape(experiment.init_state)
+    step = make_layout(MeshConfig()).compile(
+        lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state
+    )
+    traced = step.trace(state, make_batch(experiment.corpus.plan, 0), experiment.catalog)
+    assert "stablehlo.dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()
