@@ -94,7 +94,7 @@ def compile_for(config: Config, topology: str, texts: int, num_items: int) -> di
     tokens = (num_items, config.data.max_tokens)
     per_item = (abstract((num_items,), jnp.int32), abstract((num_items,), jnp.float32))
     catalog = Catalog(abstract(tokens, jnp.int32), abstract(tokens, jnp.bool_), None, *per_item)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+    step: Any = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
 
     start = time.perf_counter()
     traced = step.trace(state, abstract_batch(config, texts), catalog)
