@@ -83,12 +83,17 @@ def token_counts(experiment: Experiment, batch: Batch) -> tuple[int, int]:
 def model_flops(experiment: Experiment, batch: Batch) -> float:
     """FLOPs that forward and backward pass need: 6 a weight and token, 12 a width and attended pair of tokens."""
     model, flops = experiment.config.model, 0.0
+    in_batch = experiment.config.loss.ranking == "in_batch"
     for domain, predictions in enumerate(batch.predictions):
         items = experiment.corpus.items(domain)
         candidates = items.stop - items.start
-        if experiment.config.loss.ranking == "in_batch":
+        if in_batch:
             candidates = sum(int(((ids >= items.start) & (ids < items.stop) & mask).sum()) for ids, mask in batch.items)
         flops += 6.0 * int(predictions.mask_P.sum()) * candidates * model.width
+    if model.item_features != "id":  # the item tower's four matrices, see models/item_tower.py
+        num_items = sum(int(mask.sum()) for _, mask in batch.items) if in_batch else len(experiment.corpus.joint)
+        feature, width = experiment.sizes.feature_width, model.width
+        flops += 6.0 * num_items * (feature * width + feature * 2 * width + 2 * width * width)
     if experiment.encoder_config is not None:
         flops += _stack_flops(experiment.encoder_config, _text_lengths(experiment, batch))
     if model.user_tower == "transformer":
