@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from llmrec_jax.config import (
@@ -55,3 +56,16 @@ def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig) -> tuple[Any
     after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
     gradients = jax.tree.map(lambda a, b: a - b, before, jax.device_get(layout.to_global(after).params))
     return gradients, layout.metrics(metrics)
+
+
+def assert_same_step(got: tuple[Any, dict[str, float]], expected: tuple[Any, dict[str, float]]) -> None:
+    """Gradients and metrics agree to 1e-5."""
+    (gradients, metrics), (expected_gradients, expected_metrics) = got, expected
+    assert metrics.keys() == expected_metrics.keys()
+    for name, value in expected_metrics.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    # Gradients differ in size by orders of magnitude between arrays; float32 sums are as exact as their largest terms.
+    largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected_gradients))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * largest), gradients, expected_gradients
+    )
