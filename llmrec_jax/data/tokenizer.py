@@ -151,14 +151,6 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Token
     return TokenTable(ids, offsets)
 
 
-def pad_id(tokenizer: Tokenizer) -> int:
-    """The id of `[PAD]` (BERT) or, where there is none, of `<|endoftext|>` (GPT-2, as is the custom)."""
-    for token in ("[PAD]", "<pad>", END_OF_TEXT):
-        if (token_id := tokenizer.token_to_id(token)) is not None:
-            return token_id
-    raise ValueError(f"the tokenizer knows none of [PAD], <pad> and {END_OF_TEXT}")
-
-
 def _close_texts(tokenizer: Tokenizer) -> Tokenizer:
     token_id = tokenizer.token_to_id(END_OF_TEXT)
     if token_id is None:

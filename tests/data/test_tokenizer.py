@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from llmrec_jax.data.tokenizer import END_OF_TEXT, TokenTable, encode, load_tokenizer, pad_id, train_tokenizer
+from llmrec_jax.data.tokenizer import END_OF_TEXT, TokenTable, encode, load_tokenizer, train_tokenizer
 
 TEXTS = [
     "The Silent Sea. Blue Harbor Press. Science Fiction & Fantasy",
@@ -46,12 +46,12 @@ def test_special_tokens_stand_where_pooling_expects_them(kind, tokenizer):
     assert np.diff(table.offsets).min() >= 1
     assert np.diff(table.offsets).max() == 12
     if kind == "bert":
-        assert pad_id(tokenizer) == 0
+        assert tokenizer.token_to_id("[PAD]") == 0
         assert set(first) == {tokenizer.token_to_id("[CLS]")}
         assert set(last) == {tokenizer.token_to_id("[SEP]")}
         assert tokenizer.encode("SEA").ids == tokenizer.encode("sea").ids
     else:
-        assert set(last) == {tokenizer.token_to_id(END_OF_TEXT)} == {pad_id(tokenizer)}
+        assert set(last) == {tokenizer.token_to_id(END_OF_TEXT)}
         assert [tokenizer.decode(tokenizer.encode(text).ids) for text in TEXTS] == TEXTS
 
 
@@ -118,4 +118,4 @@ def test_minilm(minilm):
     assert table.ids[:4].tolist() == [101, 7592, 2088, 102]
     assert np.diff(table.offsets).tolist() == [4, 256]
     assert table.ids[-1] == 102
-    assert pad_id(tokenizer) == 0
+    assert tokenizer.token_to_id("[PAD]") == 0
