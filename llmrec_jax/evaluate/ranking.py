@@ -1,14 +1,14 @@
-"""Full-catalogue ranking: every item scored, the history masked, exact ranks, streamed over users and items.
+"""Full-catalogue ranking: every item scored, the history left out, exact ranks, streamed over users and items.
 
-A user's rank is 1 + items scored strictly higher + half of the ties. Nothing here depends on how users are batched: the
-devices always work on tiles of `TILE` users, so a score is the same sum in the same order for any batch size and any
-number of devices, and only whole counts are added up.
+A user's rank is 1 + items scored strictly higher + half of the ties. The items are cut over the devices and only whole
+counts are added up, so nothing depends on how users are batched or on the number of devices (see `blocks`).
 
-Shape letters beside those of `types.py`: R users of a tile, J items of a block, M padded length of the seen items.
+Shape letters beside those of `types.py`: R users of a tile, J items of a block, W left-out pairs of a tile and a block,
+C parts of a block.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +17,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-TILE = 64  # users a device scores at a time
-BLOCK = 4096  # items scored at a time
+from llmrec_jax.evaluate.blocks import Block, Layout, Pairs, stream
+
+TILE = 64  # rows a device maps at a time
+USERS, ITEMS = 512, 1024  # scored at a time; the target's product needs no fewer items than users
+COUNTED = 512  # scores counted in one word, see `_word`; divides ITEMS
 CUTOFFS = (10, 50)
 
 
@@ -97,7 +100,7 @@ def rank(
     users_ND: np.ndarray,
     items_ID: Any,
     target_N: np.ndarray,
-    seen: list[np.ndarray],
+    seen: Sequence[np.ndarray],
     *,
     mesh: Mesh,
     batch_size: int = 256,
@@ -109,76 +112,53 @@ def rank(
       items_ID: float32 item vectors; a score is their dot product with the user vector.
       target_N: int32 item numbers, one a user; a target is ranked even where it is among the seen.
       seen: per user the item numbers to leave out, any length.
-      mesh: the devices to use.
+      mesh: the devices to use; each holds its share of the items.
       batch_size: users on the devices at a time; changes nothing but memory and speed.
 
     Raises:
       FloatingPointError: a score is NaN.
+      ValueError: a seen item or a target is not among the items.
     """
-    order = np.argsort([len(items) for items in seen], kind="stable")  # similar lengths together: little padding
-    higher_N, ties_N = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-    items = _blocked(np.asarray(items_ID), mesh)
-    for part, seen_NM in _by_length(order, seen):
-        arrays = (users_ND[part], target_N[part].astype(np.int32), seen_NM)
-        higher, ties, nans = map_tiles(_rank_tile, mesh, arrays, items, batch_size)
-        if nans.any():
-            raise FloatingPointError(f"{int(nans.sum())} of the scores of {int((nans > 0).sum())} users are NaN")
-        higher_N[part], ties_N[part] = higher, ties
-    return Ranks(higher_N, ties_N)
+    items_ID = np.asarray(items_ID)
+    layout = Layout(len(items_ID), ITEMS, USERS, mesh)
+    user_N = np.arange(len(target_N))
+    user_K = np.concatenate([np.repeat(user_N, [len(items) for items in seen]), user_N])  # a target is no rival either
+    left_out = Pairs.of(user_K, np.concatenate([*seen, target_N]), layout)
+    rows = (users_ND, items_ID[target_N])
+    higher_N, ties_N, nans_N = stream(_rank_tile, rows, items_ID, left_out, batch_size)
+    if nans_N.any():
+        raise FloatingPointError(f"{int(nans_N.sum())} of the scores of {int((nans_N > 0).sum())} users are NaN")
+    return Ranks(higher_N.astype(np.int64), ties_N.astype(np.int64))
 
 
-def _by_length(order: np.ndarray, seen: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Users whose seen items fit the same power of two, with those items padded by -1: [users, M]."""
-    lengths = np.array([len(seen[user]) for user in order], np.int64)
-    widths = 2 ** np.ceil(np.log2(np.maximum(lengths, 16))).astype(int)
-    for width in np.unique(widths):
-        part = order[widths == width]
-        seen_NM = np.full((len(part), width), -1, np.int32)
-        for row, user in enumerate(part):
-            seen_NM[row, : len(seen[user])] = seen[user]
-        yield part, seen_NM
-
-
-def _blocked(items_ID: np.ndarray, mesh: Mesh) -> tuple[jax.Array, jax.Array]:
-    """Item vectors cut into blocks [blocks, J, D] and the number of real items, on every device."""
-    block = min(BLOCK, -(-len(items_ID) // 128) * 128)
-    num_blocks = -(-len(items_ID) // block)
-    padded = np.zeros((num_blocks * block, items_ID.shape[1]), np.float32)
-    padded[: len(items_ID)] = items_ID
-    whole = NamedSharding(mesh, P())
-    return jax.device_put((padded.reshape(num_blocks, block, -1), np.int32(len(items_ID))), whole)
-
-
-def _rank_tile(items: tuple[jax.Array, jax.Array], users_RD: jax.Array, target_R: jax.Array, seen_RM: jax.Array) -> Any:
+def _rank_tile(
+    layout: Layout, items_ID: jax.Array, pairs_CW: jax.Array, users_RD: jax.Array, targets_RD: jax.Array
+) -> tuple[jax.Array, ...]:
     """Counts of one tile: (higher_R, ties_R, nans_R)."""
-    blocks, num_items = items
-    num_blocks, block, _ = blocks.shape
-    rows_R = jnp.arange(len(target_R))
+    # From a product of the same shape as all others, so that a copy of the target ties exactly.
+    padded_JD = jnp.pad(targets_RD, ((0, layout.block - layout.tile), (0, 0)))
+    target_R = jnp.diagonal(jnp.matmul(padded_JD, users_RD.T, precision="highest"))
 
-    def scores(index: jax.Array) -> jax.Array:
-        return jnp.matmul(users_RD, blocks[index].T, precision="highest")
+    def count(counts: tuple[jax.Array, ...], block: Block) -> tuple[jax.Array, ...]:
+        word_JR = jnp.where(block.real_J[:, None], _word(block.scores_JR, target_R[None]), 0)
+        words_CR = jnp.sum(word_JR.reshape(-1, min(COUNTED, layout.block), layout.tile), axis=1)
+        higher_R, ties_R, nans_R = (jnp.sum(part, axis=0) for part in _unpacked(words_CR))
+        # It is faster to count all items and take back those left out than to mask them.
+        row_W = jnp.where(block.pair_W < word_JR.size, block.pair_W % layout.tile, layout.tile)
+        score_W = block.scores_JR.reshape(-1).at[block.pair_W].get(mode="clip")
+        word_W = _word(score_W, target_R.at[row_W].get(mode="clip"))
+        out_higher_R, out_ties_R, _ = _unpacked(jnp.zeros(layout.tile, jnp.int32).at[row_W].add(word_W, mode="drop"))
+        return counts[0] + higher_R - out_higher_R, counts[1] + ties_R - out_ties_R, counts[2] + nans_R
 
-    def find_target(target_score_R: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
-        # The target's score comes out of the same product as all others: a duplicate of it ties exactly.
-        local_R = target_R - index * block
-        here_R = scores(index)[rows_R, jnp.clip(local_R, 0, block - 1)]
-        return jnp.where((local_R >= 0) & (local_R < block), here_R, target_score_R), None
+    zero_R = jnp.zeros(len(users_RD), jnp.int32)
+    counts = layout.scan(count, (zero_R, zero_R, zero_R), items_ID, users_RD, pairs_CW)
+    return jax.lax.psum(counts, layout.axes)
 
-    def count(counts: tuple[jax.Array, ...], index: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
-        scores_RJ = scores(index)
-        number_1J = (index * block + jnp.arange(block))[None]
-        local_RM = seen_RM - index * block
-        inside_RM = jnp.where((local_RM >= 0) & (local_RM < block), local_RM, block)
-        seen_RJ = jnp.zeros(scores_RJ.shape, bool).at[rows_R[:, None], inside_RM].set(True, mode="drop")
-        other_RJ = (number_1J < num_items) & (number_1J != target_R[:, None])
-        rival_RJ = other_RJ & ~seen_RJ
-        higher_R = jnp.sum(rival_RJ & (scores_RJ > target_score_R[:, None]), axis=1)
-        ties_R = jnp.sum(rival_RJ & (scores_RJ == target_score_R[:, None]), axis=1)
-        nans_R = jnp.sum(jnp.isnan(scores_RJ) & (number_1J < num_items), axis=1)
-        return tuple(a + b for a, b in zip(counts, (higher_R, ties_R, nans_R), strict=True)), None
 
-    blocks_range = jnp.arange(num_blocks)
-    target_score_R, _ = jax.lax.scan(find_target, jnp.zeros(len(target_R), jnp.float32), blocks_range)
-    zero_R = jnp.zeros(len(target_R), jnp.int32)
-    counts, _ = jax.lax.scan(count, (zero_R, zero_R, zero_R), blocks_range)
-    return counts
+def _word(score: jax.Array, target: jax.Array) -> jax.Array:
+    """Whether a score is higher, a tie or NaN, as three ten-bit numbers in one: a single sum counts all three."""
+    return jnp.where(score > target, 1, jnp.where(score == target, 1 << 10, jnp.where(jnp.isnan(score), 1 << 20, 0)))
+
+
+def _unpacked(word: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return word & 1023, (word >> 10) & 1023, word >> 20

@@ -8,7 +8,7 @@ import pytest
 
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.evaluate import ranking
-from llmrec_jax.evaluate.ranking import BLOCK, Ranks, map_tiles, metrics, rank
+from llmrec_jax.evaluate.ranking import ITEMS, Ranks, map_tiles, metrics, rank
 from llmrec_jax.parallel import make_mesh
 
 N = 150
@@ -54,6 +54,12 @@ def case(num_items, integers, seed=0):
     return users_ND.astype(np.float32), items_ID.astype(np.float32), target_N, seen
 
 
+def _small_blocks(monkeypatch):
+    monkeypatch.setattr(ranking, "USERS", 64)
+    monkeypatch.setattr(ranking, "ITEMS", 128)
+    monkeypatch.setattr(ranking, "COUNTED", 32)
+
+
 def assert_equal(got, expected):
     np.testing.assert_array_equal(got.higher_N, expected.higher_N)
     np.testing.assert_array_equal(got.ties_N, expected.ties_N)
@@ -61,7 +67,7 @@ def assert_equal(got, expected):
 
 @pytest.mark.parametrize("num_devices", DEVICES)
 def test_ranks_equal_the_oracle_for_every_batch_size_and_mesh(num_devices, monkeypatch):
-    monkeypatch.setattr(ranking, "BLOCK", 128)
+    _small_blocks(monkeypatch)
     users_ND, items_ID, target_N, seen = case(300, integers=True)  # two blocks and a part
     expected = oracle(users_ND, items_ID, target_N, seen)
     assert expected.ties_N.max() > 3
@@ -71,7 +77,7 @@ def test_ranks_equal_the_oracle_for_every_batch_size_and_mesh(num_devices, monke
     np.testing.assert_array_equal(got.rank_N, 1 + expected.higher_N + expected.ties_N / 2)
 
 
-@pytest.mark.parametrize("num_items", [90, BLOCK, BLOCK + 1, 2 * BLOCK + 300])
+@pytest.mark.parametrize("num_items", [90, ITEMS, ITEMS + 1, 2 * ITEMS + 300])
 def test_ranks_equal_the_oracle_for_catalogues_below_at_and_beyond_a_block(num_items):
     users_ND, items_ID, target_N, seen = case(max(num_items, N), integers=True)
     keep = target_N < num_items
@@ -81,7 +87,7 @@ def test_ranks_equal_the_oracle_for_catalogues_below_at_and_beyond_a_block(num_i
 
 
 def test_real_vectors_give_the_same_counts_for_every_batch_size_and_mesh(monkeypatch):
-    monkeypatch.setattr(ranking, "BLOCK", 256)
+    _small_blocks(monkeypatch)
     users_ND, items_ID, target_N, seen = case(700, integers=False)
     seen = [items[:16] for items in seen]  # one padded length, one compilation
     expected = rank(users_ND, items_ID, target_N, seen, mesh=mesh_of(1), batch_size=64)
@@ -91,7 +97,7 @@ def test_real_vectors_give_the_same_counts_for_every_batch_size_and_mesh(monkeyp
             assert_equal(got, expected)
 
 
-@pytest.mark.parametrize("num_items", [331, BLOCK + 700])
+@pytest.mark.parametrize("num_items", [331, ITEMS + 700])
 def test_copies_of_the_target_tie_exactly_wherever_they_stand(num_items):
     users_ND, items_ID, target_N, seen = case(num_items, integers=False)
     got = rank(users_ND, items_ID, target_N, seen, mesh=mesh_of(1))
