@@ -68,8 +68,8 @@ class Corpus:
         return np.concatenate([self.train_counts(domain) for domain in range(len(self.domains))])
 
 
-def load_corpus(config: DataConfig, batch_size: int, seed: int) -> Corpus:
-    """Prepare or open the domains of a run, split them and plan its batches.
+def load_corpus(config: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1) -> Corpus:
+    """Prepare or open the domains of a run, split them and plan its batches, to be cut into `num_shards`.
 
     Raises:
       ValueError: a domain does not exist, its records are bad (file and line are named), it has no training users, ...
@@ -92,7 +92,7 @@ def load_corpus(config: DataConfig, batch_size: int, seed: int) -> Corpus:
     digest = hashlib.sha256(repr((seed, batch_size, sorted(settings.items()))).encode())
     for domain in domains:
         digest.update(domain.hash.encode())
-    plan = plan_batches(splits, joint.starts, config, batch_size, seed)
+    plan = plan_batches(splits, joint.starts, config, batch_size, seed, num_shards=num_shards)
     return Corpus(domains, splits, joint, plan, digest.hexdigest(), facts)
 
 

@@ -4,6 +4,11 @@ A batch holds numbers only (which user's events, which distinct items; the texts
 token. So every process makes the whole global batch, which then depends on neither processes nor threads, and
 `parallel.py` puts on each device the rows that are its own.
 
+Every device has the same work by construction: rows, the items of each bucket and the predictions of each domain are
+padded to multiples of the devices and cut into equal parts, so each encodes as many padded tokens as any other. What
+varies is the work of a step. Batches therefore take their users evenly over the lengths of histories (`mixture.py`):
+they need nearly the same room, so it is padded little and seldom overflows.
+
 B rows of the global batch   T events of a row, history + 1   S steps of a history   R rows of one domain
 U distinct items of a bucket, padded   P predictions of a domain, padded   I items of the joint catalogue
 E events of a domain
@@ -11,28 +16,22 @@ E events of a domain
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import grain
 import numpy as np
 
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.buckets import bucket_lengths
 from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
+from llmrec_jax.data.room import Room, padded
 from llmrec_jax.data.split import Split, keep_fraction
 from llmrec_jax.types import Batch, Items, Predictions
 
-LENGTH_QUANTILES = (0.5, 0.85, 1.0)  # of the texts: where buckets end
-LENGTH_MULTIPLE = 8  # what their ends are rounded up to
+MULTIPLE = 8  # of padded sizes, so that they can also be cut over up to 8 devices that the plan does not know of
 PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
 _ORDER, _STEP = range(2)  # streams of random numbers drawn from one seed
-
-
-class Room(NamedTuple):
-    """The padded sizes of a batch."""
-
-    items: tuple[int, ...]  # a bucket: U
-    predictions: tuple[int, ...]  # a domain: P
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class BatchPlan:
     """All that decides the batches of a run. Lists run over the domains: sources first, target last."""
 
     splits: tuple[Split, ...]
-    users: tuple[np.ndarray, ...]  # int64: the users trained on, those with a next item to predict
+    users: tuple[np.ndarray, ...]  # int64: trained on, those with a next item to predict; the longest histories first
     starts: np.ndarray  # int64 [domains + 1]: first item of each domain in the joint catalogue
     rows: tuple[int, ...]  # rows of a batch
     max_history: int
@@ -48,6 +47,7 @@ class BatchPlan:
     seed: int
     lengths: tuple[int, ...]  # tokens that a bucket's texts are padded to; (0,) where the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
+    multiple: int  # padded sizes are multiples of it
     rooms: tuple[Room, ...]  # a batch is padded to the first that holds it; the last always does
 
     @property
@@ -62,7 +62,7 @@ class BatchPlan:
 
 
 def plan_batches(
-    splits: Sequence[Split], starts: np.ndarray, data: DataConfig, batch_size: int, seed: int
+    splits: Sequence[Split], starts: np.ndarray, data: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1
 ) -> BatchPlan:
     """Decides shares and sizes.
 
@@ -77,8 +77,10 @@ def plan_batches(
       data: `target_share`, `target_fraction`, `max_history` and `unlabelled_items` are read.
       batch_size: rows of the global batch.
       seed: of the order of users, the windows and the unlabelled items; not negative.
+      num_shards: parts that a batch is cut into; padded sizes are multiples of it.
     """
-    users = [np.flatnonzero(split.train_end - split.offsets[:-1] >= 2) for split in splits]
+    lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
+    users = [np.argsort(-lengths_d, kind="stable")[: np.sum(lengths_d >= 2)] for lengths_d in lengths]
     users[-1] = users[-1][keep_fraction(splits[-1], data.target_fraction, seed)[users[-1]]]
     sizes = [len(users_d) for users_d in users]
     rows = rows_per_domain(batch_size, sizes[:-1], data.target_share, has_target_rows=sizes[-1] > 0)
@@ -95,6 +97,7 @@ def plan_batches(
         seed=seed,
         lengths=(0,),
         bucket_I=np.zeros(num_items, np.int64),
+        multiple=math.lcm(MULTIPLE, num_shards),
         rooms=(),
     )
     return _with_rooms(plan)
@@ -102,9 +105,7 @@ def plan_batches(
 
 def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
     """The plan with its items in buckets by their number of tokens (int [I]): each is encoded at its own length."""
-    ends = np.quantile(tokens_I, LENGTH_QUANTILES, method="higher")
-    ends = np.minimum(-(-ends // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, tokens_I.max())
-    lengths = tuple(int(end) for end in np.unique(ends))
+    lengths = bucket_lengths(tokens_I)
     return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
 
 
@@ -112,8 +113,7 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
     """Size the rooms: what always suffices, and before it what the first batches need and a tenth more."""
 
     def rounded(sizes: np.ndarray) -> tuple[int, ...]:
-        # Up to multiples of the batch: whatever number of devices divides one divides the others.
-        return tuple((np.ceil(sizes / plan.batch_size).astype(int) * plan.batch_size).tolist())
+        return tuple((np.ceil(sizes / plan.multiple).astype(int) * plan.multiple).tolist())
 
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items
     bound = Room(
@@ -121,7 +121,7 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         predictions=rounded(np.array(plan.rows) * plan.max_history),
     )
     plan = dataclasses.replace(plan, rooms=(bound,))
-    needs = [_need(make_batch(plan, step)) for step in range(PROBED_STEPS)]
+    needs = [Room.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]
     items, predictions = (1.1 * np.max(sizes, axis=0) for sizes in zip(*needs, strict=True))
     usual = Room(
         items=rounded(np.minimum(items, bound.items)),
@@ -130,55 +130,46 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
     return plan if usual == bound else dataclasses.replace(plan, rooms=(usual, bound))
 
 
-def _need(batch: Batch) -> Room:
-    """The sizes that a batch fills."""
-    return Room(
-        items=tuple(int(items.mask_U.sum()) for items in batch.items),
-        predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
-    )
-
-
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step; a bucket's items are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
     items_BT, event_mask_BT = _rows(plan, step, rng)
+    event_N = np.flatnonzero(event_mask_BT)
+    items_N = items_BT.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
-    present_I = np.zeros(num_items, bool)
-    present_I[items_BT[event_mask_BT]] = True
-    present_I[first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)] = True
-    distinct = [np.flatnonzero(present_I & (plan.bucket_I == bucket)) for bucket in range(len(plan.lengths))]
+    unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
+    place_I = np.empty(num_items, np.int32)  # touched at the batch's items only, however large the catalogue
+    distinct = _distinct(np.concatenate([items_N, unlabelled]), place_I)
+    bucket = plan.bucket_I[distinct]
+    buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     made = [
         np.flatnonzero(event_mask_BT[:, 1:] & (plan.domain_B == domain)[:, None]) for domain in range(len(plan.rows))
     ]
-    room = next(room for room in plan.rooms if _holds(room, distinct, made))
+    need = Room(tuple(map(len, buckets)), tuple(map(len, made)))
+    room = next(room for room in plan.rooms if room.holds(need))
 
-    place_I = np.zeros(num_items, np.int32)
-    for start, items in zip(np.cumsum((0, *room.items)), distinct, strict=False):
+    for start, items in zip(np.cumsum((0, *room.items)), buckets, strict=False):
         place_I[items] = start + np.arange(len(items))
-    events_BT = np.where(event_mask_BT, place_I[items_BT], 0)
+    events_BT = np.zeros(items_BT.shape, np.int32)
+    events_BT.reshape(-1)[event_N] = place_I[items_N]
     next_N = events_BT[:, 1:].reshape(-1)
     return Batch(
-        items=tuple(Items(*_padded(items, size)) for items, size in zip(distinct, room.items, strict=True)),
+        items=tuple(Items(*padded(items, size)) for items, size in zip(buckets, room.items, strict=True)),
         history_BS=events_BT[:, :-1],
         history_mask_BS=event_mask_BT[:, :-1],
         domain_B=plan.domain_B,
         predictions=tuple(
-            Predictions(_padded(steps, size)[0], *_padded(next_N[steps], size))
+            Predictions(padded(steps, size)[0], *padded(next_N[steps], size))
             for steps, size in zip(made, room.predictions, strict=True)
         ),
     )
 
 
-def _holds(room: Room, items: list[np.ndarray], predictions: list[np.ndarray]) -> bool:
-    pairs = zip((*room.items, *room.predictions), (*items, *predictions), strict=True)
-    return all(size >= len(values) for size, values in pairs)
-
-
-def _padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values padded with zeros, int32, and the mask of what is real."""
-    padded = np.zeros(size, np.int32)
-    padded[: len(values)] = values
-    return padded, np.arange(size) < len(values)
+def _distinct(items_N: np.ndarray, scratch_I: np.ndarray) -> np.ndarray:
+    """The distinct items in ascending order; three times as fast as sorting all, and as `np.unique` ten times."""
+    numbers = np.arange(len(items_N), dtype=scratch_I.dtype)
+    scratch_I[items_N] = numbers  # of all that name an item one stays
+    return np.sort(items_N[scratch_I[items_N] == numbers])
 
 
 def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
@@ -228,7 +219,7 @@ def _batch_of(step: int, plan: BatchPlan) -> Batch:
 
 
 def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Items of the joint catalogue in each row of the global batch, padded on the right, and the mask."""
+    """Items of the joint catalogue in each row of the global batch, and the mask: False on padding, on the right."""
     length = plan.max_history + 1
     items_BT = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BT = np.zeros((plan.batch_size, length), bool)
@@ -239,10 +230,9 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         begin_R, end_R = split.offsets[users_R], split.train_end[users_R]
         spare_R = np.maximum(end_R - begin_R - length, 0)
         begin_R = begin_R + rng.integers(spare_R, endpoint=True)
-        mask_RT = np.arange(length) < np.minimum(end_R - begin_R, length)[:, None]
-        # Padding reads past the row, at the end past the array: clipped, then overwritten.
-        items_RT = split.items_E.take(begin_R[:, None] + np.arange(length), mode="clip") + np.int32(plan.starts[domain])
+        # Padding reads past the row, at the end past the array: clipped, and masked.
+        items_RT = split.items_E.take(begin_R[:, None] + np.arange(length), mode="clip")
         mine_B = plan.domain_B == domain
-        items_BT[mine_B] = np.where(mask_RT, items_RT, 0)
-        event_mask_BT[mine_B] = mask_RT
+        items_BT[mine_B] = items_RT + np.int32(plan.starts[domain])
+        event_mask_BT[mine_B] = np.arange(length) < (end_R - begin_R)[:, None]
     return items_BT, event_mask_BT

@@ -83,10 +83,10 @@ def evaluate_run(workdir: Path, *, data_root: str | None = None, batch_size: int
     config = read_config(workdir)
     data = dataclasses.replace(config.data, root=data_root or config.data.root)
     train = dataclasses.replace(config.train, eval_batch_size=batch_size or config.train.eval_batch_size)
-    config = dataclasses.replace(config, data=data, train=train)
+    config = dataclasses.replace(config, data=data, train=train, mesh=MeshConfig())
     config_lib.validate(config)
     experiment = experiment_lib.build(config)
-    mesh = make_mesh(MeshConfig())
+    mesh = make_mesh(config.mesh)
     return Evaluator(experiment, mesh).report_rows(_selected_params(workdir, experiment, mesh))
 
 

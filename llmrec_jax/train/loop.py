@@ -3,7 +3,7 @@
 Restart, in order of precedence: the newest checkpoint of the work folder; else the pretrained encoder of the
 configuration with everything else random; else all random. A work folder of another configuration or of other data is
 refused. The order inside the loop is part of the contract: evaluate, save, next batch, step, write the metrics of the
-step before. The pipeline advances only after the save, so state and pipeline never disagree by a batch.
+step before. The feed hands out a batch only after the save, so state and pipeline never disagree by a batch.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.feed import Feed
 from llmrec_jax.train.metrics import MetricsFile, ProgressLine
 from llmrec_jax.train.state import Params, TrainState
 from llmrec_jax.train.step import train_step
@@ -110,7 +111,7 @@ def _train(
             if metrics_file:
                 metrics_file.write(step, metrics | {"tokens": float(tokens)})
 
-    with _clock(seconds, "train"):
+    with _clock(seconds, "train"), Feed(iterator, layout.put_batch) as feed:
         for step in range(first, num_steps + 1):
             if step > first:
                 due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
@@ -119,14 +120,14 @@ def _train(
                     progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
                     if value > best.get("value", float("-inf")):
                         best = {"step": step, "value": value}
-                        best_checkpoints.save(layout.to_global(state), step, _info(experiment, iterator, best))
+                        best_checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
                 if step == num_steps or step % config.train.checkpoint_every == 0:
                     write_pending()
                     best_checkpoints.wait()  # a checkpoint that names a best step must not be there before it
-                    checkpoints.save(layout.to_global(state), step, _info(experiment, iterator, best))
+                    checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
             if step < num_steps:
-                batch = next(iterator)
-                state, device_metrics = step_fn(state, layout.put_batch(batch), catalog)
+                batch, placed = next(feed)
+                state, device_metrics = step_fn(state, placed, catalog)
                 write_pending()
                 pending = (
                     step + 1,
@@ -145,8 +146,8 @@ def _train(
     return state, best or {"step": num_steps}
 
 
-def _info(experiment: Experiment, iterator: Any, best: dict[str, float]) -> RunInfo:
-    return RunInfo(iterator.get_state(), as_json(experiment.config), experiment.corpus.hash, best)
+def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo:
+    return RunInfo(feed.get_state(), as_json(experiment.config), experiment.corpus.hash, best)
 
 
 def _check_divides(config: Config, layout: Layout) -> None:

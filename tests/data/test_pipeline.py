@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.mixture import interleave, rows_per_domain
+from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.pipeline import Room, batches, by_length, log_q, make_batch, plan_batches
 from llmrec_jax.data.split import Split
 
@@ -164,6 +164,31 @@ def test_more_rows_than_users():
     assert used.max() - used.min() <= 2
 
 
+def test_steps_cost_about_the_same():
+    """Against the same users in an order without regard to what they cost."""
+    lengths = np.random.default_rng(1).geometric(0.15, 1500) + 3
+    split = split_of(np.arange(lengths.sum()), lengths)
+    data = DataConfig(max_history=20, target_share=1.0)
+    plan = plan_batches([split], np.array([0, lengths.sum()]), data, 32, 0)
+    shuffled = dataclasses.replace(plan, users=(np.random.default_rng(2).permutation(plan.users[0]),))
+    balanced, random = (
+        [
+            sizes_of(make_batch(p, step)).predictions[0] for step in range(200)
+        ]  # four epochs, with the seams between them
+        for p in (plan, shuffled)
+    )
+    np.testing.assert_allclose(np.mean(balanced), np.mean(random), rtol=0.01)
+    assert np.std(balanced) < np.std(random) / 4
+
+
+def test_who_meets_whom_changes_from_epoch_to_epoch():
+    met = np.zeros((64, 64), bool)
+    for step in range(40 * 8):
+        users = users_of_step(np.arange(64), 8, step, (0,))
+        met[np.ix_(users, users)] = True
+    assert met.mean() > 0.85  # all but those of one's own eighth
+
+
 def test_distinct_items(plan):
     target_only = 0
     for step in range(20):
@@ -181,7 +206,7 @@ def test_distinct_items(plan):
 
 def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_its_text(plan):
     bucketed = by_length(plan, TOKENS)
-    assert len(bucketed.lengths) == 3
+    assert len(bucketed.lengths) == 5
     assert bucketed.lengths[-1] == TOKENS.max()
     for step in range(20):
         plain, batch = make_batch(plan, step), make_batch(bucketed, step)
@@ -201,9 +226,10 @@ def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_it
 @pytest.mark.parametrize(
     ("tokens", "lengths"),
     [
-        ([5] * 9 + [200], (8, 200)),  # two of the three ends fall together
+        ([5] * 9 + [200], (8, 200)),  # no bucket without a text
         ([12], (12,)),  # no text is longer: padding to a multiple would be for nothing
         ([3] * 6 + [20] * 3 + [70], (8, 24, 70)),
+        ([*range(1, 81, 8)] * 9 + [200], (16, 32, 56, 80, 200)),  # the least padding that five allow
     ],
 )
 def test_the_ends_of_buckets(plan, tokens, lengths):
@@ -231,7 +257,7 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     starts = np.array([0, lengths.sum(), 2 * lengths.sum()])
     plan = plan_batches(short, starts, DataConfig(max_history=HISTORY, unlabelled_items=16), 64, 0)
     usual, last = plan.rooms
-    assert all(size % 64 == 0 for room in plan.rooms for sizes in room for size in sizes)
+    assert all(size % 8 == 0 for room in plan.rooms for sizes in room for size in sizes)
     assert last.predictions == (32 * HISTORY, 32 * HISTORY)
     assert usual.predictions < last.predictions
     batches_seen = [make_batch(plan, step) for step in range(40)]
@@ -261,7 +287,7 @@ def test_the_last_room_holds_the_fullest_batch():
     assert 24 * (HISTORY + 1) < size.items[0] <= 24 * (HISTORY + 1) + 16
     assert plan.rooms[-1].items[0] >= 24 * (HISTORY + 1) + 16
     few = [split_of(np.arange(60 * (HISTORY + 3)) % 50, np.full(60, HISTORY + 3)) for _ in range(2)]
-    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == (120,)  # the catalogue, rounded up
+    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == (104,)  # the catalogue, rounded up
 
 
 def test_target_fraction_and_zero_shot():

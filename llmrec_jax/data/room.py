@@ -1,0 +1,37 @@
+"""How large the padded arrays of a batch are. Decides no size (`pipeline.py`); knows which batch fits.
+
+U distinct items of a bucket, padded   P predictions of a domain, padded
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from llmrec_jax.types import Batch
+
+
+class Room(NamedTuple):
+    """The sizes that a batch is padded to, or those that it needs."""
+
+    items: tuple[int, ...]  # a bucket: U
+    predictions: tuple[int, ...]  # a domain: P
+
+    @classmethod
+    def of(cls, batch: Batch) -> "Room":
+        """What a batch needs."""
+        return cls(
+            items=tuple(int(items.mask_U.sum()) for items in batch.items),
+            predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
+        )
+
+    def holds(self, need: "Room") -> bool:
+        """Whether nothing that is needed is larger."""
+        sizes = zip((*self.items, *self.predictions), (*need.items, *need.predictions), strict=True)
+        return all(size >= needed for size, needed in sizes)
+
+
+def padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values padded with zeros, int32, and the mask of what is real."""
+    result = np.zeros(size, np.int32)
+    result[: len(values)] = values
+    return result, np.arange(size) < len(values)
