@@ -23,7 +23,7 @@ def config() -> Config:
     """The experiment."""
     return Config(
         data=DataConfig(sources=("books",), target="movies", max_history=20, max_tokens=32, vocab_size=8192),
-        encoder=EncoderConfig(kind="gpt2", num_layers=2, width=64, num_heads=2, pooling="mean", remat=False),
+        encoder=EncoderConfig(kind="gpt2", num_layers=2, width=64, num_heads=2, pooling="mean"),
         model=ModelConfig(item_features="text", width=64, num_layers=2, num_heads=2, dropout=0.2),
         loss=LossConfig(ranking="in_batch", temperature=0.07),
         adapt=AdaptConfig(method="coral", weight=1.0, level="item"),

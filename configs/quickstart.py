@@ -30,7 +30,7 @@ def config() -> Config:
             vocab_size=2048,
             unlabelled_items=128,
         ),
-        encoder=EncoderConfig(kind="bert", num_layers=1, width=64, num_heads=2, remat=False),
+        encoder=EncoderConfig(kind="bert", num_layers=1, width=64, num_heads=2),
         model=ModelConfig(width=64, num_layers=1, num_heads=2),
         loss=LossConfig(ranking="in_batch", temperature=0.07),
         adapt=AdaptConfig(method="coral", weight=1.0),

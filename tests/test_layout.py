@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "types": set(),
     "config": set(),
     "errors": set(),
+    "cluster": set(),
     "version": set(),
     "models": FOUNDATION,
     "losses": FOUNDATION,
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "evaluate": BELOW_TRAINING,
     "train": BELOW_TRAINING | {"evaluate"},
     "inference": BELOW_TRAINING | {"evaluate", "train", "version"},
-    "cli": TOP | {"errors"},
+    "cli": TOP | {"cluster", "errors"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},
 }

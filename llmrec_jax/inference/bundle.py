@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import safetensors.numpy
-from flax import nnx, traverse_util
+from flax import traverse_util
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
@@ -85,9 +85,7 @@ def save(trained: Trained, folder: Path) -> None:
     (draft / "items.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(items))
     experiment.tokenizer.save(str(draft / "tokenizer.json"))
     if experiment.config.model.item_features != "id":
-        encoder = experiment.pretrained
-        if experiment.encoder_config is not None:
-            encoder = nnx.merge(experiment.graphdef, trained.params).encoder
+        encoder = experiment.whole_encoder(trained.params)
         assert encoder is not None
         hf.save_pretrained(encoder, draft / "encoder")
         experiment.tokenizer.save(str(draft / "encoder" / "tokenizer.json"))

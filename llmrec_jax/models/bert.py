@@ -40,6 +40,7 @@ class BertConfig(StackConfig):
     activation: str = "gelu"
     norm_eps: float = 1e-12
     pooler: bool = False
+    embeds: bool = True  # False: the upper layers alone, over hidden states that were made elsewhere
 
 
 class BertBlock(nnx.Module):
@@ -48,9 +49,9 @@ class BertBlock(nnx.Module):
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
         self.dropout = config.dropout
         self.attention = SelfAttention(config, causal=False, rngs=rngs)
-        self.attention_norm = layer_norm(config, rngs)
+        self.attention_norm = layer_norm(config)
         self.mlp = Mlp(config, rngs=rngs)
-        self.mlp_norm = layer_norm(config, rngs)
+        self.mlp_norm = layer_norm(config)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Attention, then the MLP; with a key, dropout on the result of each."""
@@ -66,10 +67,11 @@ class Bert(nnx.Module):
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.tokens = embedding(config.vocab_size, config.width, rngs)
-        self.positions = embedding(config.max_positions, config.width, rngs)
-        self.token_types = embedding(config.num_token_types, config.width, rngs)
-        self.norm = layer_norm(config, rngs)
+        if config.embeds:
+            self.tokens = embedding(config.vocab_size, config.width, rngs)
+            self.positions = embedding(config.max_positions, config.width, rngs)
+            self.token_types = embedding(config.num_token_types, config.width, rngs)
+            self.norm = layer_norm(config)
         self.stack = Stack(BertBlock, config, rngs=rngs)
         self.pooler = linear(config.width, config.width, config, rngs) if config.pooler else None
 
@@ -81,8 +83,15 @@ class Bert(nnx.Module):
         """
         token_ids_BL, mask_BL = jnp.asarray(token_ids_BL), jnp.asarray(attention_mask_BL, bool)
         embed_key, stack_key = split_key(None if rngs is None else rngs.dropout(), 2)
+        return self.upper(self.embed(token_ids_BL, mask_BL, embed_key), mask_BL, stack_key)
+
+    def embed(self, token_ids_BL: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """What the first layer reads [B, L, D]; with a key, with dropout."""
         positions_BL = token_positions(mask_BL, self.config.max_positions)
         type_11D = self.token_types.embedding[0][None, None, :]
         x_BLD = self.norm(self.tokens(token_ids_BL) + self.positions(positions_BL) + type_11D)
-        x_BLD = dropout(x_BLD.astype(self.config.dtype), self.config.dropout, embed_key)
-        return self.stack(x_BLD, mask_BL, stack_key)
+        return dropout(x_BLD.astype(self.config.dtype), self.config.dropout, key)
+
+    def upper(self, hidden_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """What the layers make of hidden states [B, L, D] below them; with a key, with dropout."""
+        return self.stack(hidden_BLD, mask_BL, key)

@@ -34,6 +34,7 @@ class Gpt2Config(StackConfig):
     width: int = 768
     num_layers: int = 12
     num_heads: int = 12
+    embeds: bool = True  # False: the upper layers alone, over hidden states that were made elsewhere
 
 
 class Gpt2Block(nnx.Module):
@@ -41,9 +42,9 @@ class Gpt2Block(nnx.Module):
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
         self.dropout = config.dropout
-        self.attention_norm = layer_norm(config, rngs)
+        self.attention_norm = layer_norm(config)
         self.attention = SelfAttention(config, causal=True, rngs=rngs)
-        self.mlp_norm = layer_norm(config, rngs)
+        self.mlp_norm = layer_norm(config)
         self.mlp = Mlp(config, rngs=rngs)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -59,10 +60,11 @@ class Gpt2(nnx.Module):
 
     def __init__(self, config: Gpt2Config, *, rngs: nnx.Rngs):
         self.config = config
-        self.tokens = embedding(config.vocab_size, config.width, rngs)
-        self.positions = embedding(config.max_positions, config.width, rngs)
+        if config.embeds:
+            self.tokens = embedding(config.vocab_size, config.width, rngs)
+            self.positions = embedding(config.max_positions, config.width, rngs)
         self.stack = Stack(Gpt2Block, config, rngs=rngs)
-        self.norm = layer_norm(config, rngs)
+        self.norm = layer_norm(config)
 
     def __call__(self, token_ids_BL: Array, attention_mask_BL: Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
         """Hidden states [B, L, D] in the compute dtype; deterministic unless `rngs` (stream "dropout") are given.
@@ -72,7 +74,14 @@ class Gpt2(nnx.Module):
         """
         token_ids_BL, mask_BL = jnp.asarray(token_ids_BL), jnp.asarray(attention_mask_BL, bool)
         embed_key, stack_key = split_key(None if rngs is None else rngs.dropout(), 2)
+        return self.upper(self.embed(token_ids_BL, mask_BL, embed_key), mask_BL, stack_key)
+
+    def embed(self, token_ids_BL: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """What the first layer reads [B, L, D]; with a key, with dropout."""
         positions_BL = token_positions(mask_BL, self.config.max_positions)
         x_BLD = (self.tokens(token_ids_BL) + self.positions(positions_BL)).astype(self.config.dtype)
-        x_BLD = self.stack(dropout(x_BLD, self.config.dropout, embed_key), mask_BL, stack_key)
-        return self.norm(x_BLD).astype(self.config.dtype)
+        return dropout(x_BLD, self.config.dropout, key)
+
+    def upper(self, hidden_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """What the layers make of hidden states [B, L, D] below them; with a key, with dropout."""
+        return self.norm(self.stack(hidden_BLD, mask_BL, key)).astype(self.config.dtype)

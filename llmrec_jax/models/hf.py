@@ -21,12 +21,13 @@ from flax import nnx, traverse_util
 from llmrec_jax.models.architectures import ENCODERS, Architecture, Source, architecture_of, new_encoder
 from llmrec_jax.models.bert import Bert, BertConfig
 from llmrec_jax.models.gpt2 import Gpt2, Gpt2Config
+from llmrec_jax.models.layers import Remat
 from llmrec_jax.models.locate import locate
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-def from_pretrained(folder_or_hub_id: str | Path, *, dtype: Any = jnp.float32, remat: bool = True) -> Bert | Gpt2:
+def from_pretrained(folder_or_hub_id: str | Path, *, dtype: Any = jnp.float32, remat: Remat = "dots") -> Bert | Gpt2:
     """Load a BERT or GPT-2 (by its config.json) from a folder, the hub or a wheel (see `locate`).
 
     Parameters are float32 whatever the file holds; `dtype` is the compute dtype. Raises ValueError with everything that

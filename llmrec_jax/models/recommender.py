@@ -5,7 +5,8 @@ where they lie and then gathered, so that every device sees all item vectors of 
 """
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import jax
@@ -44,22 +45,49 @@ class Recommender(nnx.Module):
         self.user_tower = UserTower(config, max_history=sizes.max_history, rngs=rngs)
         self.discriminator = Discriminator(config.width, rngs=rngs) if discriminator else None
 
-    def encode_text(self, tokens_UL: jax.Array, mask_UL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Text feature of every text, float32 [U, F]."""
+    def encode_texts(
+        self, items_U: jax.Array, catalog: Catalog, key: jax.Array | None = None, *, length: int | None = None
+    ) -> jax.Array:
+        """Text features of catalogue items, float32 [U, F]: from their tokens, or from the frozen layers' states."""
         assert self.encoder is not None
-        hidden_ULF = self.encoder(tokens_UL, mask_UL, rngs=None if key is None else nnx.Rngs(dropout=key))
+        assert catalog.token_mask_IL is not None
+        mask_UL = catalog.token_mask_IL[:, :length][items_U]
+        if catalog.tokens_IL is not None:
+            tokens_UL = catalog.tokens_IL[:, :length][items_U]
+            hidden_ULF = self.encoder(tokens_UL, mask_UL, rngs=None if key is None else nnx.Rngs(dropout=key))
+        else:
+            assert catalog.hidden_TF is not None
+            assert catalog.hidden_start_I is not None
+            rows_UL = catalog.hidden_start_I[items_U][:, None] + jnp.arange(mask_UL.shape[1])[None]
+            # Beyond a text stands the next one, and at the end nothing: padding reads row 0, which is finite.
+            hidden_ULF = self.encoder.upper(catalog.hidden_TF[jnp.where(mask_UL, rows_UL, 0)], mask_UL, key)
         return pool(hidden_ULF, mask_UL, self.pooling)
 
     def encode_items(
-        self, items_U: jax.Array, catalog: Catalog, key: jax.Array | None = None, *, length: int | None = None
+        self,
+        items_U: jax.Array,
+        catalog: Catalog,
+        key: jax.Array | None = None,
+        *,
+        length: int | None = None,
+        chunk_size: int = 0,
     ) -> jax.Array:
-        """Vectors of catalogue items, float32 [U, D]; `length`: tokens of the longest of their texts, if known."""
+        """Vectors of catalogue items, float32 [U, D].
+
+        Args:
+          items_U: their numbers.
+          catalog: the joint catalogue.
+          key: for dropout; None is deterministic.
+          length: tokens of the longest of their texts, if known.
+          chunk_size: texts encoded at a time (see `_in_chunks`); 0: all of them.
+        """
         features_UF = None
         if catalog.features_IF is not None:
             features_UF = catalog.features_IF[items_U]
-        elif catalog.tokens_IL is not None and catalog.token_mask_IL is not None:
-            tokens_UL, mask_UL = (table[:, :length][items_U] for table in (catalog.tokens_IL, catalog.token_mask_IL))
-            features_UF = self.encode_text(tokens_UL, mask_UL, key)
+        elif self.encoder is not None:
+            features_UF = _in_chunks(
+                lambda items_U, key: self.encode_texts(items_U, catalog, key, length=length), items_U, key, chunk_size
+            )
         return self.item_tower(features_UF, items_U)
 
 
@@ -83,6 +111,7 @@ class Task:
     lengths: tuple[int, ...]  # tokens of each bucket of items
     starts: tuple[int, ...]  # domain d owns items starts[d] to starts[d + 1] of the catalogue
     whole_catalogue: bool  # compute every item's vector, for a loss that ranks among all items
+    chunk_size: int = 0  # texts encoded at a time; 0: all of a bucket
 
 
 def forward(
@@ -102,12 +131,14 @@ def forward(
     items_U, item_mask_U = (_end_to_end(part, shards) for part in zip(*batch.items, strict=True))
     catalogue_ID = None
     if task.whole_catalogue:
-        catalogue_ID = model.encode_items(jnp.arange(len(catalog.domain_I)), catalog, catalogue_key)
+        everything_I = jnp.arange(len(catalog.domain_I))
+        catalogue_ID = model.encode_items(everything_I, catalog, catalogue_key, chunk_size=task.chunk_size)
         items_UD = catalogue_ID[items_U]
     else:
         buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
         vectors = [
-            model.encode_items(items.ids_U, catalog, key, length=length or None) for items, length, key in buckets
+            model.encode_items(items.ids_U, catalog, key, length=length or None, chunk_size=task.chunk_size)
+            for items, length, key in buckets
         ]
         items_UD = _end_to_end(vectors, shards)
 
@@ -134,3 +165,27 @@ def forward(
 def _end_to_end(parts: Iterable[jax.Array], shards: Shards) -> jax.Array:
     """The buckets of the global batch, one after the other."""
     return jnp.concatenate([shards.gather(part) for part in parts])
+
+
+def _in_chunks(
+    encode: Callable[[jax.Array, jax.Array | None], jax.Array], items_U: jax.Array, key: jax.Array | None, size: int
+) -> jax.Array:
+    """`encode(items_U, key)` [U, F], at most `size` items at a time; 0 is all of them.
+
+    Of a chunk only the vectors are kept, and the backward pass encodes it again: the activations held at any time are
+    those of one chunk (GradCache, Gao et al. 2021, arXiv:2101.06983). The rows of a batch lie on the devices in blocks,
+    so a chunk takes columns of the items laid out as a rectangle, some of every device's, never one device's rows.
+    """
+    num_items = len(items_U)
+    if not 0 < size < num_items:
+        return encode(items_U, key)
+    rows = math.gcd(num_items, size)  # every number of devices that divides both divides it
+    columns, num_chunks = num_items // rows, -(-num_items // size)
+    width = -(-columns // num_chunks)  # columns of a chunk
+    padded = jnp.pad(items_U.reshape(rows, columns), ((0, 0), (0, num_chunks * width - columns)))
+    chunks = jnp.moveaxis(padded.reshape(rows, num_chunks, width), 1, 0).reshape(num_chunks, rows * width)
+    keys = None if key is None else jax.random.split(key, num_chunks)
+    checkpointed = jax.checkpoint(encode, prevent_cse=False)
+    _, features = jax.lax.scan(lambda _, chunk: (None, checkpointed(*chunk)), None, (chunks, keys))
+    features = jnp.moveaxis(features.reshape(num_chunks, rows, width, -1), 0, 1)
+    return features.reshape(rows, num_chunks * width, -1)[:, :columns].reshape(num_items, -1)

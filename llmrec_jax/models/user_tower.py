@@ -33,7 +33,7 @@ class UserTower(nnx.Module):
             )
             self.positions = embedding(max_history, config.width, rngs)
             self.stack = Stack(Gpt2Block, sizes, rngs=rngs)
-            self.norm = layer_norm(sizes, rngs)
+            self.norm = layer_norm(sizes)
             self.out = nnx.Linear(config.width, config.width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
     def __call__(self, items_BSD: jax.Array, mask_BS: jax.Array, key: jax.Array | None = None) -> jax.Array:

@@ -1,6 +1,6 @@
 """From a configuration to all that a run needs before its first step: data, tokenizer, encoder, model, recipe.
 
-Reads files and the cache, computes frozen text vectors; takes no step and knows no mesh.
+Reads files and the cache, computes frozen text vectors; takes no step.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
 from llmrec_jax.config import Config
@@ -21,13 +21,14 @@ from llmrec_jax.data.tfidf import tfidf
 from llmrec_jax.data.tokenizer import TokenTable, load_tokenizer, train_tokenizer
 from llmrec_jax.evaluate.arms import Arm, popularity, text_knn, text_knn_decayed
 from llmrec_jax.losses import objective
-from llmrec_jax.models import hf
+from llmrec_jax.models import cut, hf, lora
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.locate import locate
 from llmrec_jax.models.recommender import Recommender, Sizes, Task, forward
-from llmrec_jax.train.features import cached_features
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train.features import cached_features, cached_hidden_states
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
 from llmrec_jax.train.step import Recipe
@@ -53,19 +54,28 @@ class Experiment:
 
     def init_state(self) -> TrainState:
         """The state before the first step, with random parameters; can be traced."""
-        return new_state(self._init_params, self.recipe.tx, self.config.seed)
+        return new_state(self._init_params, self.recipe.tx, self.config.seed, self.recipe.trains)
 
     def with_pretrained(self, state: TrainState) -> TrainState:
         """`state` with the pretrained encoder's parameters in place of random ones, laid out like those."""
         if self.pretrained is None or self.encoder_config is None:
             return state
+        loaded = traverse_util.flatten_dict(cut.upper_params(self.pretrained, self.config.encoder.frozen_layers))
         # Copies: the first step takes its state's buffers, and the k-NN arms read the pretrained ones at the end.
-        encoder = jax.tree.map(
-            lambda random, loaded: jax.device_put(np.array(loaded), random.sharding),
-            state.params["encoder"],
-            nnx.to_pure_dict(nnx.state(self.pretrained)),
-        )
-        return state._replace(params={**state.params, "encoder": encoder})
+        encoder = {
+            path: jax.device_put(np.array(loaded[path]), random.sharding) if path in loaded else random
+            for path, random in traverse_util.flatten_dict(state.params["encoder"]).items()
+        }
+        return state._replace(params={**state.params, "encoder": traverse_util.unflatten_dict(encoder)})
+
+    def whole_encoder(self, params: Params) -> Bert | Gpt2 | None:
+        """From tokens on, with adapters merged: the encoder of a model with these parameters (host arrays)."""
+        if self.encoder_config is None:
+            return self.pretrained
+        if self.pretrained is None:
+            return nnx.merge(self.graphdef, params).encoder
+        merged = lora.merge_adapters(params["encoder"], self.config.encoder.lora_alpha)
+        return cut.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
 
     def baselines(self, domain: int) -> list[Arm]:
         """The untrained arms for one domain."""
@@ -84,12 +94,15 @@ class Experiment:
 def make_model(config: Config, sizes: Sizes, encoder_config: Any, rngs: nnx.Rngs) -> Recommender:
     """A recommender with random parameters."""
     encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
+    if encoder is not None and config.encoder.mode == "lora":
+        lora.add_adapters(encoder, config.encoder.lora_rank, config.encoder.lora_alpha, rngs=rngs)
     return Recommender(config.model, sizes, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
 
 
 def build(config: Config) -> Experiment:
     """Prepare a run. Raises ValueError with the reason where the configuration or the data does not allow one."""
-    corpus = load_corpus(config.data, config.train.batch_size, config.seed)
+    num_shards = make_layout(config.mesh).num_row_shards
+    corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     encoder_config = _encoder_config(config, tokenizer, pretrained)
     items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)
@@ -106,13 +119,22 @@ def build(config: Config) -> Experiment:
         lengths=corpus.plan.lengths,
         starts=tuple(int(start) for start in corpus.joint.starts),
         whole_catalogue=config.loss.ranking == "softmax",
+        chunk_size=config.encoder.chunk_size,
     )
+    catalog = corpus.joint.to_catalog(items, log_q(corpus.plan))
+    if isinstance(items, TokenTable) and pretrained is not None and (frozen := config.encoder.frozen_layers):
+        hidden_TF = cached_hidden_states(
+            cut.lower_encoder(pretrained, frozen), items, cache_folder(config.data, "features")
+        )
+        catalog = catalog._replace(
+            tokens_IL=None, hidden_TF=hidden_TF, hidden_start_I=items.offsets[:-1].astype(np.int32)
+        )
     return Experiment(
         config=config,
         corpus=corpus,
         tokenizer=tokenizer,
         pretrained=pretrained,
-        catalog=corpus.joint.to_catalog(items, log_q(corpus.plan)),
+        catalog=catalog,
         whitening=whitening,
         sizes=sizes,
         encoder_config=encoder_config,
@@ -132,7 +154,16 @@ def make_recipe(config: Config, graphdef: Any, task: Task) -> Recipe:
         terms=objective.build(config.loss, config.adapt, num_domains=len(task.starts) - 1),
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
+        trains=_adapters_and_towers if config.encoder.mode == "lora" else _everything,
     )
+
+
+def _everything(_: tuple[str, ...]) -> bool:
+    return True
+
+
+def _adapters_and_towers(path: tuple[str, ...]) -> bool:
+    return path[0] != "encoder" or lora.is_adapter(path)
 
 
 def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, Tokenizer]:
@@ -153,7 +184,7 @@ def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt
     if config.encoder.mode == "frozen" or config.model.item_features == "id":
         return None
     if pretrained is not None:
-        return pretrained.config
+        return cut.upper_config(pretrained.config, config.encoder.frozen_layers)
     return ENCODERS[config.encoder.kind].config(
         vocab_size=tokenizer.get_vocab_size(),
         max_positions=config.data.max_tokens,
@@ -172,7 +203,7 @@ def _item_inputs(
     """What the catalogue holds of each item: tokens, a frozen encoder's vectors, or (ids only) nothing."""
     if config.model.item_features == "id":
         return np.zeros((len(corpus.joint), 1), np.float32), None
-    if config.encoder.mode == "full":
+    if config.encoder.mode != "frozen":
         return token_table(corpus.joint.texts, tokenizer, config.data.max_tokens, config.data.cache_dir), None
     parts = [
         _text_vectors(config, pretrained, tokenizer, domain.texts, config.data.max_tokens, config.encoder.pooling)

@@ -1,6 +1,7 @@
-"""Text vectors of whole catalogues: encoded in batches of similar length, cached on disk by what decides them.
+"""What an encoder says of whole catalogues: encoded in batches of similar length, cached on disk by what decides it.
 
-For frozen encoders (their vectors are the item features of a run), for the k-NN arms, and for items that come later.
+Vectors of texts: for frozen encoders (they are the item features of a run), for the k-NN arms, and for items that come
+later. Hidden states of tokens: for encoders whose lower layers are frozen.
 
 Shape letters: those of `types`.
 """
@@ -9,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,19 +31,35 @@ Pooling = Literal["mean", "cls", "last"]
 
 
 def encode_texts(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling) -> np.ndarray:
-    """One vector a text, float32 [N, F]. Texts are sorted by length, so little padding is computed."""
-    lengths_N = np.diff(table.offsets)
-    order = np.argsort(lengths_N, kind="stable")
+    """One vector a text, float32 [N, F]."""
     graphdef, params = nnx.split(encoder)
     vectors_NF = np.zeros((len(table), encoder.config.width), np.float32)
+    for rows, tokens_BL, mask_BL in _batches(table, encoder.config.max_positions):
+        vectors_BF = _encode(params, tokens_BL, mask_BL, graphdef=graphdef, pooling=pooling)
+        vectors_NF[rows] = np.asarray(vectors_BF)[: len(rows)]
+    return vectors_NF
+
+
+def hidden_states(encoder: Bert | Gpt2, table: TokenTable) -> np.ndarray:
+    """One vector a token, texts end to end [T, F], as the last layer of `encoder` leaves it: no final norm."""
+    graphdef, params = nnx.split(encoder)
+    hidden_TF = np.zeros((len(table.ids), encoder.config.width), encoder.config.dtype)
+    for rows, tokens_BL, mask_BL in _batches(table, encoder.config.max_positions):
+        hidden_BLF = np.asarray(_hidden(params, tokens_BL, mask_BL, graphdef=graphdef))
+        real_BL = mask_BL[: len(rows)]
+        places_BL = table.offsets[rows][:, None] + np.arange(mask_BL.shape[1])
+        hidden_TF[places_BL[real_BL]] = hidden_BLF[: len(rows)][real_BL]
+    return hidden_TF
+
+
+def _batches(table: TokenTable, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows of the table with their tokens and mask, padded to `BATCH` rows. Sorted by length: little is padding."""
+    lengths_N = np.diff(table.offsets)
+    order = np.argsort(lengths_N, kind="stable")
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
         length = next(length for length in LENGTHS if length >= lengths_N[rows[-1]])
-        tokens_BL, mask_BL = table.padded(np.resize(rows, BATCH), min(length, encoder.config.max_positions))
-        vectors_NF[rows] = np.asarray(_encode(params, tokens_BL, mask_BL, graphdef=graphdef, pooling=pooling))[
-            : len(rows)
-        ]
-    return vectors_NF
+        yield rows, *table.padded(np.resize(rows, BATCH), min(length, max_positions))
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "pooling"))
@@ -49,11 +67,29 @@ def _encode(params: Any, tokens_BL: jax.Array, mask_BL: jax.Array, *, graphdef: 
     return pool(nnx.merge(graphdef, params)(tokens_BL, mask_BL), mask_BL, pooling).astype(jnp.float32)
 
 
+@functools.partial(jax.jit, static_argnames="graphdef")
+def _hidden(params: Any, tokens_BL: jax.Array, mask_BL: jax.Array, *, graphdef: Any) -> jax.Array:
+    encoder = nnx.merge(graphdef, params)
+    return encoder.stack(encoder.embed(tokens_BL, mask_BL), mask_BL)
+
+
 def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, cache: Path) -> np.ndarray:
-    """`encode_texts`, made once: the file's name is a hash of the weights, the tokens and the pooling."""
+    """`encode_texts`, made once."""
+    return _cached(lambda: encode_texts(encoder, table, pooling), pooling, encoder, table, cache)
+
+
+def cached_hidden_states(encoder: Bert | Gpt2, table: TokenTable, cache: Path) -> np.ndarray:
+    """`hidden_states`, made once."""
+    # NumPy reads a dtype that is not its own (bfloat16) as bytes.
+    hidden_TF = _cached(lambda: hidden_states(encoder, table), "hidden", encoder, table, cache)
+    return hidden_TF.view(encoder.config.dtype)
+
+
+def _cached(make: Callable[[], np.ndarray], what: str, encoder: Bert | Gpt2, table: TokenTable, cache: Path) -> Any:
+    """What `make` returns, from disk where it is there: a file's name is a hash of `what`, weights and tokens."""
     # How the encoder runs (remat, dropout, a dtype by another name) does not change what it says.
-    config = dataclasses.replace(encoder.config, dtype=jnp.dtype(encoder.config.dtype), remat=False, dropout=0.0)
-    digest = hashlib.sha256(f"{pooling} {config}".encode())
+    config = dataclasses.replace(encoder.config, dtype=jnp.dtype(encoder.config.dtype), remat="none", dropout=0.0)
+    digest = hashlib.sha256(f"{what} {config}".encode())
     for leaf in jax.tree.leaves(nnx.state(encoder)):
         digest.update(np.asarray(leaf).tobytes())
     for array in (table.ids, table.offsets):
@@ -62,6 +98,6 @@ def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, c
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.stem}.{os.getpid()}.npy")
-        np.save(temporary, encode_texts(encoder, table, pooling))
+        np.save(temporary, make())
         os.replace(temporary, path)
     return np.load(path)

@@ -26,8 +26,8 @@ def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransfo
 
 
 def _is_matrix(params: Any) -> Any:
-    """True on the kernels and embedding tables that learn; a pooler is only carried along."""
-    names = ("kernel", "embedding")
+    """True on the kernels, adapters and embedding tables that learn; a pooler is only carried along."""
+    names = ("kernel", "lora_a", "lora_b", "embedding")
 
     def decays(path: Any, _: Any) -> bool:
         return path[-1].key in names and "pooler" not in {part.key for part in path}

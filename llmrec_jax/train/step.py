@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from llmrec_jax.losses import objective
-from llmrec_jax.train.state import Params, TrainState
+from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
 from llmrec_jax.types import ALONE, Batch, Catalog, Mean, Outputs, Shards
 
 Forward = Callable[[Params, Batch, Catalog, jax.Array, Shards], Outputs]
@@ -21,6 +21,7 @@ class Recipe(NamedTuple):
     terms: Mapping[str, objective.Term]
     tx: optax.GradientTransformation
     num_steps: int
+    trains: Trains = lambda _: True  # the other parameters have no gradient, no optimizer state and no update
 
 
 def train_step(
@@ -33,18 +34,20 @@ def train_step(
     """
     progress = state.step / recipe.num_steps
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    params, fixed = partition(state.params, recipe.trains)
 
     def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-        outputs = recipe.forward(params, batch, catalog, jax.random.fold_in(key, shards.number()), shards)
+        whole = shards.whole(join(params, fixed))
+        outputs = recipe.forward(whole, batch, catalog, jax.random.fold_in(key, shards.number()), shards)
         means = objective.evaluate(recipe.terms, outputs, progress)
         counts = shards.sum({name: mean.size for name, mean in means.items()})
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
         return objective.total(recipe.terms, values, progress), values
 
-    (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
     loss, values, grads = shards.sum((loss, values, grads))
-    updates, opt_state = recipe.tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = recipe.tx.update(grads, state.opt_state, params)
+    params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
     metrics |= {
         "grad_norm": optax.tree.norm(grads),

@@ -6,7 +6,7 @@ import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
 from llmrec_jax.train import experiment as experiment_lib
-from tests.train.tiny import TWO_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
 
 LAYOUTS = {
     "jit, data 8": MeshConfig(data=8),
@@ -19,14 +19,14 @@ LAYOUTS = {
 @pytest.fixture(scope="module", params=["coral, in_batch", "mmd, softmax", "dann, in_batch"])
 def on_one_device(request, tmp_path_factory):
     method, ranking = request.param.split(", ")
-    data = TWO_BUCKETS if ranking == "in_batch" else {}  # softmax encodes the whole catalogue, at one length
+    data = SEVERAL_BUCKETS if ranking == "in_batch" else {}  # softmax encodes the whole catalogue, at one length
     config = dataclasses.replace(
         tiny_config(tmp_path_factory.mktemp("cache"), **data),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
         loss=LossConfig(ranking=ranking, block_size=256),
     )
     experiment = experiment_lib.build(config)
-    assert len(experiment.corpus.plan.lengths) == (2 if data else 1)
+    assert (len(experiment.corpus.plan.lengths) > 1) == bool(data)
     return experiment, gradients_and_metrics(experiment, MeshConfig(data=1))
 
 

@@ -13,12 +13,12 @@ from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
 from llmrec_jax.types import ALONE
-from tests.train.tiny import TWO_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    config = tiny_config(tmp_path_factory.mktemp("cache"), **TWO_BUCKETS)
+    config = tiny_config(tmp_path_factory.mktemp("cache"), **SEVERAL_BUCKETS)
     model = dataclasses.replace(config.model, user_tower="mean")  # quick to compile
     return experiment_lib.build(dataclasses.replace(config, model=model))
 
@@ -46,8 +46,7 @@ def item_vectors(experiment):
 
 def test_a_text_s_vector_is_the_same_in_any_bucket(experiment, in_one_bucket):
     batch = make_batch(experiment.corpus.plan, 0)
-    assert len(batch.items) == 2
-    assert all(items.mask_U.any() for items in batch.items)
+    assert sum(items.mask_U.any() for items in batch.items) > 1
     (ids, vectors_UD), (expected_ids, expected_UD) = item_vectors(experiment), item_vectors(in_one_bucket)
     np.testing.assert_array_equal(ids, expected_ids)
     np.testing.assert_allclose(vectors_UD, expected_UD, atol=1e-5)

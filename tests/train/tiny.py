@@ -24,7 +24,10 @@ from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.step import train_step
 
-TWO_BUCKETS: dict[str, Any] = {"max_tokens": 64, "vocab_size": 1000}  # some texts of the shops are cut, some shorter
+SEVERAL_BUCKETS: dict[str, Any] = {
+    "max_tokens": 64,
+    "vocab_size": 1000,
+}  # some texts of the shops are cut, some shorter
 
 
 def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: object) -> Config:
@@ -44,22 +47,26 @@ def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: obje
     )
 
 
-def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig) -> tuple[Any, dict[str, float]]:
-    """The gradients (recovered from one step of plain gradient descent) and metrics of step 0."""
-    recipe = experiment.recipe._replace(tx=optax.sgd(1.0))
+def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig, params: Any = None) -> tuple[Any, dict[str, float]]:
+    """The gradients (recovered from one step of plain gradient descent) and metrics of step 0, at random parameters
+    unless some are given."""
+    rate = 2.0**10  # the difference of parameters near one says little of gradients that are small beside them
+    recipe = experiment.recipe._replace(tx=optax.sgd(rate))
     experiment = dataclasses.replace(experiment, recipe=recipe)
     layout = make_layout(mesh)
     state = layout.init(experiment.init_state)
+    if params is not None:
+        state = layout.from_global(layout.to_global(state)._replace(params=params))
     before = jax.device_get(layout.to_global(state).params)
     step = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
     batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
     after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
-    gradients = jax.tree.map(lambda a, b: a - b, before, jax.device_get(layout.to_global(after).params))
+    gradients = jax.tree.map(lambda a, b: (a - b) / rate, before, jax.device_get(layout.to_global(after).params))
     return gradients, layout.metrics(metrics)
 
 
 def assert_same_step(got: tuple[Any, dict[str, float]], expected: tuple[Any, dict[str, float]]) -> None:
-    """Gradients and metrics agree to 1e-5."""
+    """Metrics agree to 1e-5, gradients to that or to 3e-5 of the largest: cancelling sums keep fewer digits."""
     (gradients, metrics), (expected_gradients, expected_metrics) = got, expected
     assert metrics.keys() == expected_metrics.keys()
     for name, value in expected_metrics.items():
@@ -67,5 +74,5 @@ def assert_same_step(got: tuple[Any, dict[str, float]], expected: tuple[Any, dic
     # Gradients differ in size by orders of magnitude between arrays; float32 sums are as exact as their largest terms.
     largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected_gradients))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * largest), gradients, expected_gradients
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-5 * largest), gradients, expected_gradients
     )

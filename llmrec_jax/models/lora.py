@@ -1,0 +1,60 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685) on the queries and values of an encoder's attention.
+
+What learns is the adapters alone; which gradients are taken is the training step's business, not decided here.
+
+Shape letters: M layers, D width in, E width out, R rank.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
+
+from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.matmul import project
+
+ADAPTED = ("query", "value")  # what the paper adapts throughout
+
+
+class Adapted(nnx.Module):
+    """A projection plus a product of two thin matrices: `x W + b + alpha / R (x A) B`, with B zero at the start."""
+
+    def __init__(self, linear: nnx.Linear, rank: int, alpha: float, *, rngs: nnx.Rngs):
+        """Takes over the weights of `linear`, which may be stacked over layers."""
+        *layers, in_width, out_width = linear.kernel.shape
+        self.kernel, self.bias, self.dtype, self.scale = linear.kernel, linear.bias, linear.dtype, alpha / rank
+        self.lora_a = nnx.Param(in_width**-0.5 * jax.random.normal(rngs.params(), (*layers, in_width, rank)))
+        self.lora_b = nnx.Param(jnp.zeros((*layers, rank, out_width)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., D] -> [..., E], in the projection's compute dtype."""
+        arrays = (x, self.kernel[...], self.bias[...], self.lora_a[...], self.lora_b[...])
+        x, kernel_DE, bias_E, a_DR, b_RE = (array.astype(self.dtype) for array in arrays)
+        bias = bias_E.reshape((1,) * (x.ndim - 1) + bias_E.shape)
+        return project(x, kernel_DE) + bias + self.scale * project(project(x, a_DR), b_RE)
+
+
+def add_adapters(encoder: Bert | Gpt2, rank: int, alpha: float, *, rngs: nnx.Rngs) -> None:
+    """Put adapters on every layer of `encoder`; it says what it said before until they learn."""
+    attention = encoder.stack.layers.attention
+    for name in ADAPTED:
+        setattr(attention, name, Adapted(getattr(attention, name), rank, alpha, rngs=rngs))
+
+
+def is_adapter(path: tuple[str, ...]) -> bool:
+    """Whether the parameter at `path` is one of an adapter's."""
+    return path[-1].startswith("lora_")
+
+
+def merge_adapters(params: dict[str, Any], alpha: float) -> dict[str, Any]:
+    """An encoder's parameters with `W + alpha / R A B` in place of `W`, and no adapters; host arrays."""
+    flat = traverse_util.flatten_dict(params)
+    merged = {path: np.asarray(array) for path, array in flat.items() if not is_adapter(path)}
+    for *parent, name in flat:
+        if name == "lora_a":
+            a_MDR, b_MRE = (np.asarray(flat[(*parent, name)]) for name in ("lora_a", "lora_b"))
+            merged[(*parent, "kernel")] = merged[(*parent, "kernel")] + alpha / a_MDR.shape[-1] * (a_MDR @ b_MRE)
+    return traverse_util.unflatten_dict(merged)

@@ -1,0 +1,88 @@
+"""A run that is made again in its work folder compiles nothing that took long the first time, and is the same run."""
+
+import contextlib
+import dataclasses
+import io
+import shutil
+
+import jax
+import pytest
+from rich.console import Console
+
+from llmrec_jax.train import compile_cache
+from llmrec_jax.train.loop import train_and_evaluate
+from tests.train.tiny import tiny_config
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_worth_a_file(monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before[0])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+
+
+@contextlib.contextmanager
+def counted():
+    """The names of the cache's events, in order."""
+    events = []
+
+    def listen(event, **_):
+        if event.startswith("/jax/compilation_cache/cache_"):
+            events.append(event.rpartition("_")[2])
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield events
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
+
+
+@pytest.mark.slow
+def test_the_second_run_takes_its_programs_from_the_first(tmp_path, capfd):
+    config = tiny_config(tmp_path / "cache")
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, user_tower="mean"))
+    workdir = tmp_path / "run"
+    found = []
+    for _ in range(2):
+        jax.clear_caches()
+        with counted() as events, compile_cache.kept_in(workdir, QUIET):
+            trained = train_and_evaluate(config, workdir, QUIET)
+        found.append((events, (workdir / "metrics.jsonl").read_bytes(), trained.results))
+        for name in ("checkpoints", "best"):
+            shutil.rmtree(workdir / name)
+        (workdir / "metrics.jsonl").unlink()
+    (first, *expected), (second, *same) = found
+    assert "misses" in first
+    assert set(second) == {"hits"}
+    assert same == expected
+    assert capfd.readouterr().err == ""  # the CPU's loader complains there of what it does not trust
+
+
+def test_the_folder_is_its_owners_alone(tmp_path):
+    with compile_cache.kept_in(tmp_path, QUIET):
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / compile_cache.FOLDER)
+        assert (tmp_path / compile_cache.FOLDER).stat().st_mode & 0o777 == 0o700
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_folder_that_others_can_write_is_not_used(tmp_path):
+    (tmp_path / compile_cache.FOLDER).mkdir()
+    (tmp_path / compile_cache.FOLDER).chmod(0o770)
+    said = Console(file=io.StringIO(), width=1000)
+    with compile_cache.kept_in(tmp_path, said):
+        assert jax.config.jax_compilation_cache_dir is None
+    assert "can be written by others" in said.file.getvalue()
+
+
+def test_the_users_choice_stands(tmp_path):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
+    with compile_cache.kept_in(tmp_path, QUIET):
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
+    assert not (tmp_path / compile_cache.FOLDER).exists()

@@ -1,0 +1,197 @@
+"""Adapters, cached frozen layers and chunks: each computes less, or holds less, and none says anything else."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from benchmarks.aot.program import matmul_flops
+from llmrec_jax.config import Config, EncoderConfig, LossConfig, MeshConfig, validate
+from llmrec_jax.data import demo
+from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.tokenizer import train_tokenizer
+from llmrec_jax.models import save_pretrained
+from llmrec_jax.models.architectures import ENCODERS, new_encoder
+from llmrec_jax.models.recommender import _in_chunks
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.step import train_step
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
+
+ONE = MeshConfig(data=1)
+LAYERS = 3
+only_bert = pytest.mark.parametrize("config", ["bert"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["bert", "gpt2"])
+def config(request, tmp_path_factory):
+    """Of a run that starts from a pretrained encoder."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    tokenizer = train_tokenizer([item.title for item in demo._items("books")[0]], request.param, 300)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "width": 32, "num_layers": LAYERS, "num_heads": 2}
+    encoder = new_encoder(ENCODERS[request.param].config(max_positions=64, dropout=0.0, **sizes), nnx.Rngs(7))
+    save_pretrained(shaken(encoder, 0.2), folder)  # fresh weights tell texts hardly apart
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = tiny_config(folder / "cache", sources=(), **SEVERAL_BUCKETS)
+    return dataclasses.replace(
+        config,
+        encoder=dataclasses.replace(config.encoder, pretrained=str(folder)),
+        model=dataclasses.replace(config.model, user_tower="mean"),
+        adapt=dataclasses.replace(config.adapt, method="none"),
+    )
+
+
+def shaken(tree, size):
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: x + size * rng.standard_normal(x.shape, np.float32), tree)
+
+
+def build(config, **encoder):
+    return experiment_lib.build(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, **encoder)))
+
+
+def traced(experiment):
+    """The step on one device."""
+    step = jax.jit(lambda *args: train_step(*args, recipe=experiment.recipe))
+    state, batch = jax.eval_shape(experiment.init_state), make_batch(experiment.corpus.plan, 0)
+    return step.trace(state, batch, experiment.catalog)
+
+
+def num_bytes(tree):
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+@pytest.fixture(scope="module")
+def full(config):
+    experiment = build(config)
+    return experiment, params_of(experiment)
+
+
+def params_of(experiment, towers=None):
+    """Parameters to start from, the towers' those of `towers` where given; whole host arrays."""
+    params = jax.device_get(experiment.with_pretrained(jax.jit(experiment.init_state)()).params)
+    return params if towers is None else {**towers, "encoder": params["encoder"]}
+
+
+def test_layers_above_cached_ones_learn_as_if_all_ran_in_the_step(full):
+    experiment, params = full
+    gradients, metrics = gradients_and_metrics(experiment, ONE, params)
+    frozen = build(experiment.config, frozen_layers=2)
+    assert frozen.catalog.tokens_IL is None
+    assert len(frozen.catalog.hidden_TF) == frozen.catalog.token_mask_IL.sum()
+    got, got_metrics = gradients_and_metrics(frozen, ONE, params_of(frozen, params))
+
+    above = jax.tree.map(lambda x: x[2:], gradients["encoder"]["stack"])
+    kept = {name: gradients["encoder"][name] for name in got["encoder"].keys() - {"stack"}}
+    expected = {**gradients, "encoder": {**kept, "stack": above}}
+    del metrics["grad_norm"], got_metrics["grad_norm"]  # of all gradients: where nothing is frozen there are more
+    assert_same_step((got, got_metrics), (expected, metrics))
+
+
+@only_bert
+def test_what_is_frozen_costs_neither_flops_nor_moments(full):
+    experiment, _ = full
+    frozen, adapters = build(experiment.config, frozen_layers=2), build(experiment.config, mode="lora", lora_rank=2)
+    state, frozen_state, adapters_state = (jax.eval_shape(run.init_state) for run in (experiment, frozen, adapters))
+    # Two moments each, and two counters of steps.
+    assert num_bytes(state.opt_state) == 2 * num_bytes(state.params) + 8
+    assert num_bytes(frozen_state.opt_state) == 2 * num_bytes(frozen_state.params) + 8
+    towers = num_bytes({name: x for name, x in adapters_state.params.items() if name != "encoder"})
+    thin = 4 * LAYERS * 2 * 2 * (32 * 2)  # float32; layers; query and value; A and B; width x rank
+    assert num_bytes(adapters_state.opt_state) == 2 * (towers + thin) + 8
+
+    whole = traced(experiment)
+    assert matmul_flops(traced(frozen).jaxpr.jaxpr) < 0.5 * matmul_flops(whole.jaxpr.jaxpr)
+    # Products whose result nobody reads stand in the trace and are gone in the program.
+    flops, flops_adapters = (run.lower().compile().cost_analysis()["flops"] for run in (whole, traced(adapters)))
+    assert flops_adapters < 0.8 * flops
+
+
+@only_bert
+@pytest.mark.parametrize("mesh", [ONE, MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(mode="pmap")], ids=repr)
+def test_all_at_once_is_the_same_step_in_chunks_and_on_any_mesh(adapted, mesh):
+    experiment, params, expected = adapted
+    chunked = build(experiment.config, chunk_size=4 if mesh.mode == "pmap" else 32)
+    assert max(len(items.ids_U) for items in make_batch(chunked.corpus.plan, 0).items) > 32
+    assert_same_step(gradients_and_metrics(chunked, mesh, params), expected)
+
+
+@pytest.fixture(scope="module")
+def adapted(config):
+    experiment = build(config, mode="lora", lora_rank=2, frozen_layers=1)
+    params = params_of(experiment)
+    attention = params["encoder"]["stack"]["layers"]["attention"]
+    attention["query"] = shaken(attention["query"], 0.1)  # where B is zero A has no gradient
+    expected = gradients_and_metrics(experiment, ONE, params)
+    gradients = expected[0]["encoder"]["stack"]["layers"]["attention"]
+    assert np.abs(gradients["query"]["lora_a"]).max() > 0
+    assert np.abs(gradients["value"]["lora_b"]).max() > 0
+    np.testing.assert_array_equal(gradients["query"]["kernel"], 0)
+    np.testing.assert_array_equal(gradients["out"]["kernel"], 0)
+    return experiment, params, expected
+
+
+@only_bert
+def test_chunks_change_neither_loss_nor_gradients_of_a_whole_encoder(full):
+    experiment, params = full
+    expected = gradients_and_metrics(experiment, ONE, params)
+    assert_same_step(gradients_and_metrics(build(experiment.config, chunk_size=24), ONE, params), expected)
+
+
+@pytest.mark.parametrize(("num_items", "size"), [(12, 4), (12, 5), (13, 4), (13, 12), (12, 12), (12, 99), (12, 0)])
+def test_chunks_keep_the_order_and_the_size(num_items, size):
+    seen = []
+
+    def encode(items_U, key):
+        seen.append(len(items_U))
+        return jnp.stack([items_U, 10 * items_U], axis=1)
+
+    items = np.arange(num_items)
+    np.testing.assert_array_equal(_in_chunks(encode, items, None, size), np.stack([items, 10 * items], axis=1))
+    assert all(number <= (size or num_items) for number in seen)
+
+
+@only_bert
+def test_chunks_bound_the_memory_of_the_encoder(config):
+    config = dataclasses.replace(config, loss=LossConfig(ranking="softmax"))  # which encodes the whole catalogue
+
+    def temporary_bytes(size):
+        program = traced(build(config, chunk_size=size, remat="none")).lower().compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(50) < temporary_bytes(0) / 3
+
+
+def test_the_whole_encoder_says_of_tokens_what_the_step_says(config):
+    """What a bundle is given: lower layers put back, adapters merged."""
+    experiment = build(config, mode="lora", frozen_layers=1)
+    params = shaken(params_of(experiment), 0.05)
+    model, items_U = nnx.merge(experiment.graphdef, params), np.arange(0, 60, 7)
+    expected_UF = model.encode_texts(items_U, experiment.catalog)
+    tokens = build(config).catalog
+    model.encoder = experiment.whole_encoder(params)
+    assert model.encoder.config == experiment.pretrained.config
+    np.testing.assert_allclose(model.encode_texts(items_U, tokens), expected_UF, atol=1e-4)
+
+
+@only_bert
+def test_more_frozen_layers_than_the_encoder_has_are_refused(config):
+    with pytest.raises(ValueError, match=rf"frozen_layers={LAYERS}, but the encoder has {LAYERS} layers"):
+        build(config, frozen_layers=LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "problem"),
+    [
+        ({"mode": "lora"}, "encoder.mode=lora needs encoder.pretrained"),
+        ({"mode": "lora", "pretrained": "x", "lora_rank": 0}, "encoder.lora_rank=0 must be at least 1"),
+        ({"frozen_layers": 2}, "encoder.frozen_layers=2 needs encoder.pretrained"),
+        ({"frozen_layers": 2, "pretrained": "x", "mode": "frozen"}, "says nothing beside encoder.mode=frozen"),
+        ({"chunk_size": -1}, "encoder.chunk_size=-1 must not be negative"),
+    ],
+)
+def test_what_cannot_be_is_refused(encoder, problem):
+    with pytest.raises(ValueError, match=problem):
+        validate(Config(encoder=EncoderConfig(**encoder)))
