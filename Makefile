@@ -7,7 +7,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test test-fast lint clean
+.PHONY: setup quickstart test test-fast lint bench-peers clean
 
 setup: $(READY)
 
@@ -29,6 +29,17 @@ lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+PEERS := .venv/peers
+DATA ?= ../shared/data
+
+$(PEERS)/.ready: constraints/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt torch transformers numpy
+	touch $@
+
+bench-peers: setup $(PEERS)/.ready  ## the same work here and in PyTorch, in turn; DATA holds the folders beauty and scientific
+	$(RUN) -m benchmarks.peers --torch-python $(PEERS)/bin/python --data-root $(DATA)
 
 clean:
 	rm -rf .venv runs .cache

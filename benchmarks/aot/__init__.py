@@ -1,0 +1,1 @@
+"""What the TPU compiler says of a training step, without a TPU: the parts of `benchmarks/tpu_aot.py`."""

