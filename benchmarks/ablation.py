@@ -35,7 +35,7 @@ ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("+ remat: all but the products computed again", {"remat": "dots"}),
     ("+ bfloat16", {"dtype": jnp.bfloat16}),
 )
-REPEATS = 5
+REPEATS = 3
 
 
 def main() -> None:

@@ -84,9 +84,21 @@ def split_key(key: jax.Array | None, num: int) -> Any:
     return (None,) * num if key is None else jax.random.split(key, num)
 
 
-def linear(in_width: int, out_width: int, config: StackConfig, rngs: nnx.Rngs) -> nnx.Linear:
-    """A projection with bias, computed in the config's dtype."""
-    return nnx.Linear(in_width, out_width, dtype=config.dtype, kernel_init=INIT, rngs=rngs, dot_general=project)
+class Linear(nnx.Module):
+    """A projection with bias, [..., D] -> [..., M], computed in `dtype`."""
+
+    def __init__(self, in_width: int, out_width: int, dtype: Any, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(INIT(rngs.params(), (in_width, out_width)))
+        self.bias, self.dtype = nnx.Param(jnp.zeros(out_width)), dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Each vector by itself."""
+        return project(x.astype(self.dtype), self.kernel[...], self.bias[...])
+
+
+def linear(in_width: int, out_width: int, config: StackConfig, rngs: nnx.Rngs) -> Linear:
+    """A projection computed in the config's dtype."""
+    return Linear(in_width, out_width, config.dtype, rngs=rngs)
 
 
 class LayerNorm(nnx.Module):

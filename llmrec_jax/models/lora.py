@@ -14,6 +14,7 @@ from flax import nnx, traverse_util
 
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.layers import Linear
 from llmrec_jax.models.matmul import project
 
 ADAPTED = ("query", "value")  # what the paper adapts throughout
@@ -22,7 +23,7 @@ ADAPTED = ("query", "value")  # what the paper adapts throughout
 class Adapted(nnx.Module):
     """A projection plus a product of two thin matrices: `x W + b + alpha / R (x A) B`, with B zero at the start."""
 
-    def __init__(self, linear: nnx.Linear, rank: int, alpha: float, *, rngs: nnx.Rngs):
+    def __init__(self, linear: Linear, rank: int, alpha: float, *, rngs: nnx.Rngs):
         """Takes over the weights of `linear`, which may be stacked over layers."""
         *layers, in_width, out_width = linear.kernel.shape
         self.kernel, self.bias, self.dtype, self.scale = linear.kernel, linear.bias, linear.dtype, alpha / rank
@@ -31,10 +32,9 @@ class Adapted(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., D] -> [..., E], in the projection's compute dtype."""
-        arrays = (x, self.kernel[...], self.bias[...], self.lora_a[...], self.lora_b[...])
-        x, kernel_DE, bias_E, a_DR, b_RE = (array.astype(self.dtype) for array in arrays)
-        bias = bias_E.reshape((1,) * (x.ndim - 1) + bias_E.shape)
-        return project(x, kernel_DE) + bias + self.scale * project(project(x, a_DR), b_RE)
+        x = x.astype(self.dtype)
+        adapted = project(project(x, self.lora_a[...]), self.lora_b[...])
+        return project(x, self.kernel[...], self.bias[...]) + self.scale * adapted
 
 
 def add_adapters(encoder: Bert | Gpt2, rank: int, alpha: float, *, rngs: nnx.Rngs) -> None:

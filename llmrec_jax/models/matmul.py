@@ -1,13 +1,12 @@
 """The matrix product of every projection: operands in the compute dtype, sums in float32, gradients written out.
 
 Written out because autodiff's own gradients are the same numbers in a form that XLA's CPU compiler runs slowly: a
-GPT-2 step takes a sixth longer in float32, and in bfloat16 the products of the backward pass miss the matrix unit
-(AMX) altogether. On GPU and TPU nothing changes but the weights' gradient, which is summed up and kept in float32.
+GPT-2 step takes a sixth longer in float32; in bfloat16 the products of the backward pass miss the matrix unit (AMX)
+and the bias's gradient becomes a tree of windows. On GPU and TPU nothing changes but that the gradients of weights are
+summed up and kept in float32.
 
 Shape letters: D inputs of a projection, M outputs. `x` and `y` have any number of leading dims.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,30 +15,36 @@ from jax.ad_checkpoint import checkpoint_name
 PRODUCT = "product"  # what a remat policy may keep
 
 
-def project(x: jax.Array, kernel_DM: jax.Array, *_: Any, **__: Any) -> jax.Array:
-    """`x @ kernel_DM` in the dtype of `x`; fits the `dot_general` argument of `nnx.Linear`."""
-    return checkpoint_name(_matmul(x, kernel_DM), PRODUCT)
+def project(x: jax.Array, kernel_DM: jax.Array, bias_M: jax.Array | None = None) -> jax.Array:
+    """`x @ kernel_DM + bias_M`, [..., D] -> [..., M], in the dtype of `x`; kernel and bias may be float32."""
+    return checkpoint_name(_project(x, kernel_DM, bias_M), PRODUCT)
 
 
 @jax.custom_vjp
-def _matmul(x: jax.Array, kernel_DM: jax.Array) -> jax.Array:
-    return _dot(x, kernel_DM, (x.ndim - 1,), (0,)).astype(x.dtype)
+def _project(x: jax.Array, kernel_DM: jax.Array, bias_M: jax.Array | None) -> jax.Array:
+    y = _dot(x, kernel_DM.astype(x.dtype), (x.ndim - 1,), (0,))
+    if bias_M is not None:
+        y += jnp.expand_dims(bias_M, range(x.ndim - 1))
+    return y.astype(x.dtype)
 
 
-def _matmul_forward(x: jax.Array, kernel_DM: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _matmul(x, kernel_DM), (x, kernel_DM)
+def _forward(x: jax.Array, kernel_DM: jax.Array, bias_M: jax.Array | None) -> tuple[jax.Array, tuple]:
+    return _project(x, kernel_DM, bias_M), (x, kernel_DM, bias_M)
 
 
-def _matmul_backward(saved: tuple[jax.Array, jax.Array], y_gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel_DM = saved
-    x_gradient = _dot(y_gradient, kernel_DM, (x.ndim - 1,), (1,)).astype(x.dtype)
-    if x.dtype == jnp.float32:  # measured on XLA's CPU: float32 is faster over one flat dim, bfloat16 far slower
-        x, y_gradient = (array.reshape(-1, array.shape[-1]) for array in (x, y_gradient))
+def _backward(saved: tuple, y_gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    x, kernel_DM, bias_M = saved
+    x_gradient = _dot(y_gradient, kernel_DM.astype(x.dtype), (x.ndim - 1,), (1,)).astype(x.dtype)
     rows = tuple(range(x.ndim - 1))
-    return x_gradient, _dot(x, y_gradient, rows, rows).astype(kernel_DM.dtype)
+    bias_gradient = None
+    if bias_M is not None:
+        bias_gradient = y_gradient.astype(jnp.float32).sum(axis=rows).astype(bias_M.dtype)
+    if x.dtype == jnp.float32:  # measured on XLA's CPU: float32 is faster over one flat dim, bfloat16 far slower
+        x, y_gradient, rows = x.reshape(-1, x.shape[-1]), y_gradient.reshape(-1, y_gradient.shape[-1]), (0,)
+    return x_gradient, _dot(x, y_gradient, rows, rows).astype(kernel_DM.dtype), bias_gradient
 
 
-_matmul.defvjp(_matmul_forward, _matmul_backward)
+_project.defvjp(_forward, _backward)
 
 
 def _dot(a: jax.Array, b: jax.Array, a_dims: tuple[int, ...], b_dims: tuple[int, ...]) -> jax.Array:
