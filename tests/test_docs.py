@@ -48,6 +48,10 @@ def test_fields_and_files_named_on_the_command_line_exist(page):
         assert (REPO / path).is_file(), path
 
 
+def test_the_readme_shows_fields():
+    assert len(set(re.findall(r"--([a-z]+\.[a-z_]+)", README))) >= 5
+
+
 @each_page
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -117,7 +117,7 @@ class LayerNorm(nnx.Module):
 
 
 def layer_norm(config: StackConfig) -> LayerNorm:
-    """The layer norm of a block. Our own: flax's is a twentieth slower through a step on a CPU."""
+    """The layer norm of a block. Our own: flax's took longer through a step on a CPU."""
     return LayerNorm(config.width, config.norm_eps)
 
 

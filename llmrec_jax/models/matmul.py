@@ -1,9 +1,8 @@
 """The matrix product of every projection: operands in the compute dtype, sums in float32, gradients written out.
 
-Written out because autodiff's own gradients are the same numbers in a form that XLA's CPU compiler runs slowly: a
-GPT-2 step takes a sixth longer in float32; in bfloat16 the products of the backward pass miss the matrix unit (AMX)
-and the bias's gradient becomes a tree of windows. On GPU and TPU nothing changes but that the gradients of weights are
-summed up and kept in float32.
+Written out because autodiff's own gradients are the same numbers in a form that XLA's CPU compiler runs slowly: in
+bfloat16 the products of the backward pass miss the matrix unit (AMX) and the bias's gradient becomes a tree of windows.
+On GPU and TPU nothing changes but that the gradients of weights are summed up and kept in float32.
 
 Shape letters: D inputs of a projection, M outputs. `x` and `y` have any number of leading dims.
 """

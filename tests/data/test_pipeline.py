@@ -223,19 +223,6 @@ def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_it
         np.testing.assert_array_equal(ids_of(batch)[predictions_of(batch)[1]], ids_of(plain)[predictions_of(plain)[1]])
 
 
-@pytest.mark.parametrize(
-    ("tokens", "lengths"),
-    [
-        ([5] * 9 + [200], (8, 200)),  # no bucket without a text
-        ([12], (12,)),  # no text is longer: padding to a multiple would be for nothing
-        ([3] * 6 + [20] * 3 + [70], (8, 24, 70)),
-        ([*range(1, 81, 8)] * 9 + [200], (16, 32, 56, 80, 200)),  # the least padding that five allow
-    ],
-)
-def test_the_ends_of_buckets(plan, tokens, lengths):
-    assert by_length(plan, np.resize(tokens, STARTS[-1])).lengths == lengths
-
-
 def sizes_of(batch):
     return Room(
         tuple(int(items.mask_U.sum()) for items in batch.items),
@@ -259,6 +246,8 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     usual, last = plan.rooms
     assert all(size % 8 == 0 for room in plan.rooms for sizes in room for size in sizes)
     assert last.predictions == (32 * HISTORY, 32 * HISTORY)
+    cut = plan_batches(short, starts, DataConfig(max_history=HISTORY), 64, 0, num_shards=16)
+    assert all(size % 16 == 0 for room in cut.rooms for sizes in room for size in sizes)
     assert usual.predictions < last.predictions
     batches_seen = [make_batch(plan, step) for step in range(40)]
     assert {room_of(batch) for batch in batches_seen} == {usual}
