@@ -97,7 +97,7 @@ def model_flops(experiment: Experiment, batch: Batch) -> float:
     if experiment.encoder_config is not None:
         flops += _stack_flops(experiment.encoder_config, _text_lengths(experiment, batch))
     if model.user_tower == "transformer":
-        flops += _stack_flops(model, batch.history_mask_BS.sum(axis=1))
+        flops += _stack_flops(model, np.bincount(batch.segment_RS[batch.segment_RS > 0]))
     return flops
 
 

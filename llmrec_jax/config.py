@@ -74,7 +74,7 @@ class LossConfig:
 
     ranking: Literal["softmax", "in_batch"] = "in_batch"
     temperature: float = 0.07
-    block_size: int = 4096  # items scored at a time by the softmax over the catalogue
+    block_size: int = 2048  # items scored at a time by the softmax over the catalogue
 
 
 @dataclasses.dataclass(frozen=True)

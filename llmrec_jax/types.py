@@ -2,8 +2,9 @@
 
 Plain tuples of arrays (JAX pytrees, NumPy or JAX arrays alike); no behaviour, no imports from other rooms.
 
-Shape letters, used as suffixes of array names everywhere (`history_BS` is a batch of histories):
-  B  users (rows) in a batch         S  steps of a history          P  predictions: steps that have a next item
+Shape letters, used as suffixes of array names everywhere (`history_RS` is a batch of histories):
+  B  users of a batch                R  rows of histories           S  steps of a row
+  P  predictions: steps that have a next item
   I  items of the joint catalogue    U  distinct items of a batch   L  tokens of a text
   D  width of item and user vectors  F  width of a text feature     V  vocabulary
   N  heads, or "any number of rows"  H  width of a head             E  events of a domain, users end to end
@@ -29,7 +30,7 @@ class Items(NamedTuple):
 class Predictions(NamedTuple):
     """Steps of one domain's histories that have a next item."""
 
-    step_P: Array  # int32: where the prediction is made, as a row of the flattened histories [B * S]
+    step_P: Array  # int32: where the prediction is made, as an index into the flattened histories [R * S]
     target_P: Array  # int32: the next item, as an index into the batch's items
     mask_P: Array  # bool: False on padding
 
@@ -38,14 +39,16 @@ class Batch(NamedTuple):
     """One training batch: `B` histories of one user each, the distinct items they name, and what is to be predicted.
 
     Items are numbered over the joint catalogue (sources first, target last). They lie in buckets by the length of their
-    texts, so that little padding is encoded; `history_BS` and `target_P` point into the buckets end to end. Every step
-    of a history that has a next item is a prediction; histories are short and rows long, so they are listed, by domain.
+    texts, so that little padding is encoded; `history_RS` and `target_P` point into the buckets end to end. Most
+    histories are short, so several lie in a row, none of them cut. Every step of a history that has a next item is a
+    prediction; they are listed by domain.
     """
 
     items: tuple[Items, ...]  # one a bucket, in the order of their lengths
-    history_BS: Array  # int32: index into the items; 0 on padding, which is on the right
-    history_mask_BS: Array  # bool
-    domain_B: Array  # int32: index of the row's domain
+    history_RS: Array  # int32: index into the items; 0 on padding, which is on the right
+    segment_RS: Array  # int32: whose history: the user's number in the batch plus 1; 0 on padding
+    last_B: Array  # int32: where the user's history ends, as an index into the flattened histories [R * S]
+    domain_B: Array  # int32: index of the user's domain
     predictions: tuple[Predictions, ...]  # one a domain; empty arrays where a domain has no rows
 
 

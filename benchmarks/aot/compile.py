@@ -149,8 +149,9 @@ def abstract_batch(config: Config, texts: int) -> Batch:
     )
     return Batch(
         items=(Items(_abstract((texts,), jnp.int32), _abstract((texts,), jnp.bool_)),),
-        history_BS=_abstract((rows, steps), jnp.int32),
-        history_mask_BS=_abstract((rows, steps), jnp.bool_),
+        history_RS=_abstract((rows, steps), jnp.int32),
+        segment_RS=_abstract((rows, steps), jnp.int32),
+        last_B=_abstract((rows,), jnp.int32),
         domain_B=_abstract((rows,), jnp.int32),
         predictions=(prediction,) * domains,
     )

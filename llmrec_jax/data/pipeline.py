@@ -4,14 +4,14 @@ A batch holds numbers only (which user's events, which distinct items; the texts
 token. So every process makes the whole global batch, which then depends on neither processes nor threads, and
 `parallel.py` puts on each device the rows that are its own.
 
-Every device has the same work by construction: rows, the items of each bucket and the predictions of each domain are
-padded to multiples of the devices and cut into equal parts, so each encodes as many padded tokens as any other. What
-varies is the work of a step. Batches therefore take their users evenly over the lengths of histories (`mixture.py`):
-they need nearly the same room, so it is padded little and seldom overflows.
+Every device has the same work by construction: rows of histories, the items of each bucket and the predictions of each
+domain are padded to multiples of the devices and cut into equal parts, so each encodes as many padded tokens as any
+other. What varies is the work of a step. Batches therefore take their users evenly over the lengths of histories
+(`mixture.py`): they need nearly the same room, so it is padded little and seldom overflows.
 
-B rows of the global batch   T events of a row, history + 1   S steps of a history   R rows of one domain
-U distinct items of a bucket, padded   P predictions of a domain, padded   I items of the joint catalogue
-E events of a domain
+B users of the global batch   T events of a user, history + 1   S steps of a row, the longest history
+R rows of histories, padded   U distinct items of a bucket, padded   P predictions of a domain, padded
+I items of the joint catalogue   N events of the batch   E events of a domain
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ import numpy as np
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.buckets import bucket_lengths
 from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
+from llmrec_jax.data.packing import pack
 from llmrec_jax.data.room import Room, padded
 from llmrec_jax.data.split import Split, keep_fraction
 from llmrec_jax.types import Batch, Items, Predictions
@@ -41,7 +42,7 @@ class BatchPlan:
     splits: tuple[Split, ...]
     users: tuple[np.ndarray, ...]  # int64: trained on, those with a next item to predict; the longest histories first
     starts: np.ndarray  # int64 [domains + 1]: first item of each domain in the joint catalogue
-    rows: tuple[int, ...]  # rows of a batch
+    rows: tuple[int, ...]  # users of a batch
     max_history: int
     unlabelled_items: int
     seed: int
@@ -52,12 +53,12 @@ class BatchPlan:
 
     @property
     def batch_size(self) -> int:
-        """Rows of the global batch, B."""
+        """Users of the global batch, B."""
         return sum(self.rows)
 
     @functools.cached_property
     def domain_B(self) -> np.ndarray:
-        """int32: the domain of each row, the same in every batch."""
+        """int32: the domain of each user, the same in every batch."""
         return interleave(self.rows)
 
 
@@ -75,7 +76,7 @@ def plan_batches(
       splits: of the domains, sources first, target last.
       starts: `JointCatalog.starts`.
       data: `target_share`, `target_fraction`, `max_history` and `unlabelled_items` are read.
-      batch_size: rows of the global batch.
+      batch_size: users of the global batch.
       seed: of the order of users, the windows and the unlabelled items; not negative.
       num_shards: parts that a batch is cut into; padded sizes are multiples of it.
     """
@@ -117,13 +118,15 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
 
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items
     bound = Room(
+        rows=rounded(np.array([plan.batch_size]))[0],
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.max_history),
     )
     plan = dataclasses.replace(plan, rooms=(bound,))
     needs = [Room.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]
-    items, predictions = (1.1 * np.max(sizes, axis=0) for sizes in zip(*needs, strict=True))
+    rows, items, predictions = (1.1 * np.max(sizes, axis=0) for sizes in zip(*needs, strict=True))
     usual = Room(
+        rows=rounded(np.minimum([rows], bound.rows))[0],
         items=rounded(np.minimum(items, bound.items)),
         predictions=rounded(np.minimum(predictions, bound.predictions)),
     )
@@ -142,25 +145,35 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     distinct = _distinct(np.concatenate([items_N, unlabelled]), place_I)
     bucket = plan.bucket_I[distinct]
     buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
-    made = [
-        np.flatnonzero(event_mask_BT[:, 1:] & (plan.domain_B == domain)[:, None]) for domain in range(len(plan.rows))
-    ]
-    need = Room(tuple(map(len, buckets)), tuple(map(len, made)))
+    steps, lengths_B = plan.max_history, event_mask_BT[:, :-1].sum(axis=1)
+    start_B = pack(lengths_B, steps)
+    place_BS = start_B[:, None] + np.arange(steps)  # in the rows of histories end to end
+    made_BS = event_mask_BT[:, 1:]
+    made = [made_BS & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
+    need = Room(
+        rows=int(start_B.max()) // steps + 1,
+        items=tuple(map(len, buckets)),
+        predictions=tuple(int(made_BS.sum()) for made_BS in made),
+    )
     room = next(room for room in plan.rooms if room.holds(need))
 
     for start, items in zip(np.cumsum((0, *room.items)), buckets, strict=False):
         place_I[items] = start + np.arange(len(items))
     events_BT = np.zeros(items_BT.shape, np.int32)
     events_BT.reshape(-1)[event_N] = place_I[items_N]
-    next_N = events_BT[:, 1:].reshape(-1)
+    history_RS, segment_RS = np.zeros((2, room.rows, steps), np.int32)
+    history_mask_BS = event_mask_BT[:, :-1]
+    history_RS.reshape(-1)[place_BS[history_mask_BS]] = events_BT[:, :-1][history_mask_BS]
+    segment_RS.reshape(-1)[place_BS[history_mask_BS]] = 1 + np.repeat(np.arange(plan.batch_size), lengths_B)
     return Batch(
         items=tuple(Items(*padded(items, size)) for items, size in zip(buckets, room.items, strict=True)),
-        history_BS=events_BT[:, :-1],
-        history_mask_BS=event_mask_BT[:, :-1],
+        history_RS=history_RS,
+        segment_RS=segment_RS,
+        last_B=(start_B + lengths_B - 1).astype(np.int32),
         domain_B=plan.domain_B,
         predictions=tuple(
-            Predictions(padded(steps, size)[0], *padded(next_N[steps], size))
-            for steps, size in zip(made, room.predictions, strict=True)
+            Predictions(padded(place_BS[made_BS], size)[0], *padded(events_BT[:, 1:][made_BS], size))
+            for made_BS, size in zip(made, room.predictions, strict=True)
         ),
     )
 
@@ -181,37 +194,6 @@ def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
     make = functools.partial(_batch_of, plan=plan)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
     return iter(grain.MapDataset.range(num_steps).map(make).to_iter_dataset(options))
-
-
-def log_q(plan: BatchPlan) -> np.ndarray:
-    """Log probability that a batch holds an item, float32 [I]: the correction of an in-batch softmax.
-
-    With `f` the item's share of its domain's training events and `n` the events of that domain in an average batch,
-    `log(1 - (1 - f)^n)`. All are finite: an item without a training event counts as one with one, a domain without rows
-    as one with a single draw, and where it has no training events either, from items of equal chance. The unlabelled
-    items come on top, each target item with the same chance.
-
-    Sources: Yi et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019; the expected count of TensorFlow's
-    candidate samplers.
-    """
-    length = plan.max_history + 1
-    log_q_I = np.zeros(int(plan.starts[-1]), np.float64)
-    for split, users, rows, start, end in zip(
-        plan.splits, plan.users, plan.rows, plan.starts[:-1], plan.starts[1:], strict=True
-    ):
-        trained_E = np.zeros(len(split.items_E) + 1, np.int32)
-        trained_E[split.offsets[users]] += 1
-        trained_E[split.train_end[users]] -= 1
-        events = split.items_E[np.cumsum(trained_E[:-1]) > 0]
-        lengths = split.train_end[users] - split.offsets[users]
-        draws = rows * np.minimum(lengths, length).mean() if rows else 1.0
-        share = np.maximum(np.bincount(events, minlength=end - start), 1) / (len(events) or end - start)
-        with np.errstate(divide="ignore"):  # an item that is all of its domain: log1p(-1) is -inf, and log_q 0
-            log_q_I[start:end] = np.log(-np.expm1(draws * np.log1p(-share)))
-    target_q = np.exp(log_q_I[plan.starts[-2] :])
-    target_q += (1 - target_q) * plan.unlabelled_items / len(target_q)
-    log_q_I[plan.starts[-2] :] = np.log(target_q)
-    return log_q_I.astype(np.float32)
 
 
 def _batch_of(step: int, plan: BatchPlan) -> Batch:

@@ -1,6 +1,6 @@
 """How large the padded arrays of a batch are. Decides no size (`pipeline.py`); knows which batch fits.
 
-U distinct items of a bucket, padded   P predictions of a domain, padded
+R rows of histories   U distinct items of a bucket, padded   P predictions of a domain, padded
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from llmrec_jax.types import Batch
 class Room(NamedTuple):
     """The sizes that a batch is padded to, or those that it needs."""
 
+    rows: int  # of histories: R
     items: tuple[int, ...]  # a bucket: U
     predictions: tuple[int, ...]  # a domain: P
 
@@ -20,14 +21,15 @@ class Room(NamedTuple):
     def of(cls, batch: Batch) -> "Room":
         """What a batch needs."""
         return cls(
+            rows=int(batch.last_B.max()) // batch.history_RS.shape[1] + 1,
             items=tuple(int(items.mask_U.sum()) for items in batch.items),
             predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
         )
 
     def holds(self, need: "Room") -> bool:
         """Whether nothing that is needed is larger."""
-        sizes = zip((*self.items, *self.predictions), (*need.items, *need.predictions), strict=True)
-        return all(size >= needed for size, needed in sizes)
+        ours, theirs = ((room.rows, *room.items, *room.predictions) for room in (self, need))
+        return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 
 def padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,10 +13,15 @@ def attention(
 ) -> jax.Array:
     """Scaled dot-product attention over the tokens where `mask_BL` is True; softmax in float32.
 
-    With `causal`, token l sees tokens 0..l only. A query that may see no token at all gets a finite, meaningless
-    vector, never NaN; its gradient is finite too. Returns [B, L, N, H] in the dtype of the query.
+    Where `mask_BL` holds integers they name segments that share a row, and a token sees those of its own. With
+    `causal`, token l sees tokens 0..l only. A query that may see no token at all gets a finite, meaningless vector,
+    never NaN; its gradient is finite too. Returns [B, L, N, H] in the dtype of the query.
     """
+    if mask_BL.dtype == bool:
+        mask_BNLL = mask_BL[:, None, None, :]
+    else:
+        mask_BNLL = mask_BL[:, None, :, None] == mask_BL[:, None, None, :]
     # On CPU as fast as a plain einsum within 10 %, forward and backward (B=256, L=32, N=12, H=32).
     return jax.nn.dot_product_attention(
-        query_BLNH, key_BLNH, value_BLNH, mask=mask_BL[:, None, None, :], is_causal=causal, implementation="xla"
+        query_BLNH, key_BLNH, value_BLNH, mask=mask_BNLL, is_causal=causal, implementation="xla"
     )

@@ -142,10 +142,8 @@ def forward(
         ]
         items_UD = _end_to_end(vectors, shards)
 
-    user_BSD = model.user_tower(items_UD[batch.history_BS], batch.history_mask_BS, user_key)
-    last_B = jnp.maximum(batch.history_mask_BS.sum(axis=1) - 1, 0)
-    last_user_BD = jnp.take_along_axis(user_BSD, last_B[:, None, None], axis=1)[:, 0]
-    user_ND = shards.gather(user_BSD).reshape(-1, user_BSD.shape[-1])
+    user_RSD = model.user_tower(items_UD[batch.history_RS], batch.segment_RS, user_key)
+    user_ND = shards.gather(user_RSD).reshape(-1, user_RSD.shape[-1])
     return Outputs(
         predictions=batch.predictions,
         user_PD=tuple(user_ND[predictions.step_P] for predictions in batch.predictions),
@@ -156,7 +154,7 @@ def forward(
         log_q_U=catalog.log_q_I[items_U],
         catalogue_ID=catalogue_ID,
         catalogue_starts=task.starts,
-        users_ND=shards.gather(last_user_BD),
+        users_ND=user_ND[shards.gather(batch.last_B)],
         user_domain_N=shards.gather(batch.domain_B),
         discriminate=model.discriminator,
     )

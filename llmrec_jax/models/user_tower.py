@@ -1,4 +1,4 @@
-"""User tower: a history of item vectors -> a user vector after every step.
+"""User tower: a history of item vectors -> a user vector after every step. Several histories may lie in a row.
 
 The base is what a k-NN would do, the mean of the items weighted by recency; a causal transformer adds to it. The added
 part starts at zero, so training starts from the k-NN and moves away only as far as the data pulls it.
@@ -15,7 +15,7 @@ from llmrec_jax.models.layers import Stack, StackConfig, dropout, embedding, lay
 
 
 class UserTower(nnx.Module):
-    """Item vectors [B, S, D], right-padded, and their mask -> unit user vectors [B, S, D]; step s sees steps 0..s."""
+    """Histories of item vectors in rows [R, S, D] -> unit user vectors [R, S, D]; a step sees its history up to it."""
 
     def __init__(self, config: ModelConfig, *, max_history: int, rngs: nnx.Rngs):
         """`max_history`: the longest S."""
@@ -36,21 +36,32 @@ class UserTower(nnx.Module):
             self.norm = layer_norm(sizes)
             self.out = nnx.Linear(config.width, config.width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
-    def __call__(self, items_BSD: jax.Array, mask_BS: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """User vectors, float32; zero where the history holds nothing. With a key, with dropout."""
-        users_BSD = unit(recency_mean(items_BSD, mask_BS, self.decay[...]))
+    def __call__(self, items_RSD: jax.Array, segment_RS: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """User vectors, float32. With a key, with dropout.
+
+        Args:
+          items_RSD: item vectors.
+          segment_RS: whose history, any number but 0, which is padding, on the right, and gets zeros. A history lies in
+            one row, without gaps; where it is alone there, a mask says as much.
+          key: for dropout.
+        """
+        segment_RS, step_S = segment_RS.astype(jnp.int32), jnp.arange(segment_RS.shape[1])
+        begins_RS = jnp.diff(segment_RS, axis=1, prepend=-1) != 0
+        first_RS = jax.lax.cummax(jnp.where(begins_RS, step_S[None], 0), axis=1)
+        users_RSD = unit(recency_mean(items_RSD, first_RS, self.decay[...]))
         if self.stack is not None:
             embed_key, stack_key = split_key(key, 2)
-            scale = items_BSD.shape[-1] ** 0.5  # unit vectors -> entries of size one
-            x_BSD = scale * items_BSD + self.positions(jnp.arange(items_BSD.shape[1]))[None]
-            x_BSD = dropout(x_BSD, self.dropout, embed_key).astype(self.dtype)
-            users_BSD = unit(users_BSD + self.out(self.norm(self.stack(x_BSD, mask_BS, stack_key))))
-        return jnp.where(mask_BS[..., None], users_BSD, 0)
+            scale = items_RSD.shape[-1] ** 0.5  # unit vectors -> entries of size one
+            x_RSD = scale * items_RSD + self.positions(step_S[None] - first_RS)
+            x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
+            users_RSD = unit(users_RSD + self.out(self.norm(self.stack(x_RSD, segment_RS, stack_key))))
+        return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
 
 
-def recency_mean(items_BSD: jax.Array, mask_BS: jax.Array, decay: jax.Array) -> jax.Array:
-    """Sum of the items up to each step, weighted by `decay` to the power of their age in steps."""
-    step_S = jnp.arange(items_BSD.shape[1])
+def recency_mean(items_RSD: jax.Array, first_RS: jax.Array, decay: jax.Array) -> jax.Array:
+    """Sum of the items from `first_RS` up to each step, weighted by `decay` to the power of their age in steps."""
+    step_S = jnp.arange(items_RSD.shape[1])
     age_SS = step_S[:, None] - step_S[None, :]
     weight_SS = jnp.where(age_SS >= 0, jnp.clip(decay, 0.01, 1.0) ** jnp.maximum(age_SS, 0), 0.0)
-    return jnp.einsum("st,btd->bsd", weight_SS, jnp.where(mask_BS[..., None], items_BSD, 0))
+    weight_RSS = jnp.where(step_S[None, None] >= first_RS[..., None], weight_SS[None], 0)
+    return jnp.einsum("rst,rtd->rsd", weight_RSS, items_RSD)

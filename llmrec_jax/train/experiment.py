@@ -16,7 +16,8 @@ from llmrec_jax.config import Config
 from llmrec_jax.data.catalog import token_table
 from llmrec_jax.data.corpus import Corpus, cache_folder, load_corpus
 from llmrec_jax.data.features import Whitening, half_whitening
-from llmrec_jax.data.pipeline import by_length, log_q
+from llmrec_jax.data.log_q import log_q
+from llmrec_jax.data.pipeline import by_length
 from llmrec_jax.data.tfidf import tfidf
 from llmrec_jax.data.tokenizer import TokenTable, load_tokenizer, train_tokenizer
 from llmrec_jax.evaluate.arms import Arm, popularity, text_knn, text_knn_decayed

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.log_q import log_q
 from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
-from llmrec_jax.data.pipeline import Room, batches, by_length, log_q, make_batch, plan_batches
+from llmrec_jax.data.pipeline import Room, batches, by_length, make_batch, plan_batches
 from llmrec_jax.data.split import Split
 
 HISTORY = 6
@@ -46,7 +47,7 @@ def plan():
 
 
 def ids_of(batch):
-    """What `history_BS` and `target_P` point into: the buckets end to end."""
+    """What `history_RS` and `target_P` point into: the buckets end to end."""
     return np.concatenate([items.ids_U for items in batch.items])
 
 
@@ -61,13 +62,17 @@ def predictions_of(batch):
     return steps, targets, np.repeat(np.arange(len(parts)), [len(steps) for steps, _ in parts])
 
 
+def histories_of(batch):
+    """Per user: where the history lies in the rows end to end."""
+    return [np.flatnonzero(batch.segment_RS.reshape(-1) == 1 + user) for user in range(len(batch.domain_B))]
+
+
 def rows_of(batch):
-    """Per row: its domain and its events, numbered within the domain: a full history's last target is one more."""
+    """Per user: its domain and its events, numbered within the domain: a full history's last target is one more."""
     steps, targets, _ = predictions_of(batch)
     target_of = dict(zip(steps.tolist(), targets, strict=True))
-    for row, domain in enumerate(batch.domain_B):
-        events = list(batch.history_BS[row][batch.history_mask_BS[row]])
-        last_step = row * HISTORY + len(events) - 1
+    for domain, steps, last_step in zip(batch.domain_B, histories_of(batch), batch.last_B, strict=True):
+        events = list(batch.history_RS.reshape(-1)[steps])
         events += [target_of[last_step]] if last_step in target_of else []
         yield domain, ids_of(batch)[events] - STARTS[domain]
 
@@ -93,8 +98,8 @@ def test_rows_are_contiguous_windows_of_training_events(plan):
     for step in range(40):
         batch = make_batch(plan, step)
         # Right padding: a mask never rises again.
-        assert not (np.diff(batch.history_mask_BS.astype(int), axis=1) > 0).any()
-        assert not batch.history_BS[~batch.history_mask_BS].any()
+        assert not (np.diff((batch.segment_RS > 0).astype(int), axis=1) > 0).any()
+        assert not batch.history_RS[batch.segment_RS == 0].any()
         for domain, events in rows_of(batch):
             split = SPLITS[domain]
             user = user_of(domain, events)
@@ -117,11 +122,14 @@ def test_all_steps_with_a_next_event_are_predictions_and_their_targets_are_that_
         for domain, events in rows_of(batch):
             user = user_of(domain, events)
             lengths.append(min(SPLITS[domain].train_end[user] - SPLITS[domain].offsets[user], HISTORY + 1))
-        assert sorted(steps) == [row * HISTORY + s for row, length in enumerate(lengths) for s in range(length - 1)]
+        histories = histories_of(batch)
+        assert sorted(steps) == sorted(
+            place for places, length in zip(histories, lengths, strict=True) for place in places[: length - 1]
+        )
         # Events of a user are numbered one after the other: the next event is the next number.
-        now = batch.history_BS.reshape(-1)[steps]
+        now = batch.history_RS.reshape(-1)[steps]
         np.testing.assert_array_equal(ids_of(batch)[following], ids_of(batch)[now] + 1)
-        np.testing.assert_array_equal(domains, batch.domain_B[steps // HISTORY])
+        np.testing.assert_array_equal(domains, batch.domain_B[batch.segment_RS.reshape(-1)[steps] - 1])
         for predictions in batch.predictions:
             mask_P = predictions.mask_P
             assert (np.diff(mask_P.astype(int)) <= 0).all()
@@ -194,7 +202,7 @@ def test_distinct_items(plan):
     for step in range(20):
         batch = make_batch(plan, step)
         items = distinct_of(batch)
-        used = ids_of(batch)[np.concatenate([batch.history_BS[batch.history_mask_BS], predictions_of(batch)[1]])]
+        used = ids_of(batch)[np.concatenate([batch.history_RS[batch.segment_RS > 0], predictions_of(batch)[1]])]
         assert (np.diff(items) > 0).all()
         assert not batch.items[0].ids_U[~batch.items[0].mask_U].any()
         extra = np.setdiff1d(items, used)
@@ -225,17 +233,23 @@ def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_it
 
 def sizes_of(batch):
     return Room(
+        int((batch.segment_RS > 0).any(axis=1).sum()),
         tuple(int(items.mask_U.sum()) for items in batch.items),
         tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
     )
 
 
 def room_of(batch):
-    return Room(*(tuple(len(part[0]) for part in parts) for parts in (batch.items, batch.predictions)))
+    sizes = (tuple(len(part[0]) for part in parts) for parts in (batch.items, batch.predictions))
+    return Room(len(batch.history_RS), *sizes)
+
+
+def flat(room):
+    return (room.rows, *room.items, *room.predictions)
 
 
 def fits(sizes, room):
-    return all(size <= most for size, most in zip(sum(sizes, ()), sum(room, ()), strict=True))
+    return all(size <= most for size, most in zip(flat(sizes), flat(room), strict=True))
 
 
 def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing():
@@ -244,17 +258,18 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     starts = np.array([0, lengths.sum(), 2 * lengths.sum()])
     plan = plan_batches(short, starts, DataConfig(max_history=HISTORY, unlabelled_items=16), 64, 0)
     usual, last = plan.rooms
-    assert all(size % 8 == 0 for room in plan.rooms for sizes in room for size in sizes)
+    assert all(size % 8 == 0 for room in plan.rooms for size in flat(room))
     assert last.predictions == (32 * HISTORY, 32 * HISTORY)
     cut = plan_batches(short, starts, DataConfig(max_history=HISTORY), 64, 0, num_shards=16)
-    assert all(size % 16 == 0 for room in cut.rooms for sizes in room for size in sizes)
+    assert all(size % 16 == 0 for room in cut.rooms for size in flat(room))
     assert usual.predictions < last.predictions
     batches_seen = [make_batch(plan, step) for step in range(40)]
     assert {room_of(batch) for batch in batches_seen} == {usual}
 
     # A usual room at the median instead, so that batches fall on both sides of it.
     columns = zip(*map(sizes_of, batches_seen), strict=True)
-    tight = Room(*(tuple(np.median(sizes, axis=0).astype(int).tolist()) for sizes in columns))
+    tight = Room(*(np.median(sizes, axis=0).astype(int).tolist() for sizes in columns))
+    tight = tight._replace(items=tuple(tight.items), predictions=tuple(tight.predictions))
     rooms = set()
     for step, roomy in enumerate(batches_seen):
         batch = make_batch(dataclasses.replace(plan, rooms=(tight, last)), step)

@@ -146,6 +146,7 @@ def test_every_device_has_an_equal_share_of_the_work(plan, mode):
         )
         padded = sum(length * len(items.ids_U) for length, items in zip(plan.lengths, batch.items, strict=True))
         assert tokens.tolist() == [padded / DEVICES] * DEVICES
-        assert shares(placed.history_BS) == [plan.batch_size // DEVICES] * DEVICES
+        assert shares(placed.domain_B) == [plan.batch_size // DEVICES] * DEVICES
+        assert shares(placed.history_RS) == [plan.rooms[0].rows // DEVICES] * DEVICES
         for predictions in placed.predictions:
             assert len(set(shares(predictions.step_P))) == 1

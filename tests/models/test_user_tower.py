@@ -1,0 +1,57 @@
+"""The user tower: a history is read alike wherever in a row it lies, and neither its neighbours nor its future show."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from llmrec_jax.config import ModelConfig
+from llmrec_jax.models.user_tower import UserTower
+
+LENGTHS = (3, 1, 5)
+SIZE = 12
+
+
+@pytest.fixture(scope="module", params=["transformer", "mean"])
+def tower(request):
+    config = ModelConfig(width=16, num_layers=2, num_heads=2, user_tower=request.param)
+    tower = UserTower(config, max_history=SIZE, rngs=nnx.Rngs(0))
+    if tower.stack is not None:  # zero at the start, so that nothing of the transformer would be seen
+        tower.out.kernel[...] = jax.random.normal(jax.random.key(1), (16, 16))
+    return tower
+
+
+@pytest.fixture(scope="module")
+def histories():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(length, 16)).astype(np.float32) for length in LENGTHS]
+
+
+def row_of(histories):
+    items_RSD, segment_RS = np.full((1, SIZE, 16), 7, np.float32), np.zeros((1, SIZE), np.int32)
+    end = 0
+    for number, history in enumerate(histories, start=1):
+        start, end = end, end + len(history)
+        items_RSD[0, start:end], segment_RS[0, start:end] = history, number
+    return jnp.asarray(items_RSD), jnp.asarray(segment_RS)
+
+
+def test_histories_in_one_row_are_read_as_if_each_were_alone(tower, histories):
+    together_SD = tower(*row_of(histories))[0]
+    start = 0
+    for history in histories:
+        items_RSD, segment_RS = row_of([history])
+        alone_SD = tower(items_RSD, segment_RS > 0)[0]
+        np.testing.assert_allclose(together_SD[start : start + len(history)], alone_SD[: len(history)], atol=2e-6)
+        start += len(history)
+    assert not together_SD[start:].any()
+
+
+def test_a_step_sees_its_own_past_alone(tower, histories):
+    """By the gradient of one step of the last history."""
+    items_RSD, segment_RS = row_of(histories)
+    step = sum(LENGTHS[:2]) + 3
+    gradient_SD = jax.grad(lambda items: tower(items, segment_RS)[0, step].sum())(items_RSD)[0]
+    seen_S = np.abs(gradient_SD).max(axis=1) > 0
+    assert np.flatnonzero(seen_S).tolist() == list(range(sum(LENGTHS[:2]), step + 1))
