@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import grain
 import numpy as np
@@ -32,6 +33,8 @@ from llmrec_jax.types import Batch, Items, Predictions
 
 MULTIPLE = 8  # of padded sizes, so that they can also be cut over up to 8 devices that the plan does not know of
 PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
+# Rooms, as multiples of the largest need among them: of batches a hundredth overflows the first.
+SLACK = (1.02, 1.25)
 _ORDER, _STEP = range(2)  # streams of random numbers drawn from one seed
 
 
@@ -69,8 +72,8 @@ def plan_batches(
 
     Trained on are users with at least two training events, of the target only `data.target_fraction` of them. Without
     any (zero-shot) all rows come from the sources. Popular items repeat and most histories are short, so a batch is
-    usually padded to what the first batches need and a tenth more; the rare batch beyond is padded to what always
-    suffices (a second compilation of the step, no loss).
+    usually padded to little more than what the first batches need; the rare batch beyond takes the next room, at last
+    that which always suffices (each a compilation of the step, once).
 
     Args:
       splits: of the domains, sources first, target last.
@@ -111,26 +114,23 @@ def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
 
 
 def _with_rooms(plan: BatchPlan) -> BatchPlan:
-    """Size the rooms: what always suffices, and before it what the first batches need and a tenth more."""
+    """Size the rooms: what always suffices, and before it what the first batches need and a little more."""
 
-    def rounded(sizes: np.ndarray) -> tuple[int, ...]:
-        return tuple((np.ceil(sizes / plan.multiple).astype(int) * plan.multiple).tolist())
+    def rounded(sizes: Any) -> Any:
+        multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
+        return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items
     bound = Room(
-        rows=rounded(np.array([plan.batch_size]))[0],
+        rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.max_history),
     )
     plan = dataclasses.replace(plan, rooms=(bound,))
     needs = [Room.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]
-    rows, items, predictions = (1.1 * np.max(sizes, axis=0) for sizes in zip(*needs, strict=True))
-    usual = Room(
-        rows=rounded(np.minimum([rows], bound.rows))[0],
-        items=rounded(np.minimum(items, bound.items)),
-        predictions=rounded(np.minimum(predictions, bound.predictions)),
-    )
-    return plan if usual == bound else dataclasses.replace(plan, rooms=(usual, bound))
+    most = [(np.max(sizes, axis=0), np.array(limit)) for *sizes, limit in zip(*needs, bound, strict=True)]
+    usual = [Room(*(rounded(np.minimum(slack * largest, limit)) for largest, limit in most)) for slack in SLACK]
+    return dataclasses.replace(plan, rooms=tuple(dict.fromkeys((*usual, bound))))
 
 
 def make_batch(plan: BatchPlan, step: int) -> Batch:
