@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.types import Shards
+from llmrec_jax.types import Shards, alone
 
 AXES = ("data", "fsdp", "tensor")
 ROWS = P(("data", "fsdp"))  # the batch is cut over both; tensor-parallel devices share their rows
@@ -92,13 +92,26 @@ class Jit:
 
     def shards(self) -> Shards:
         """Inside the step every array is whole already; gathering only says that each device needs all of it."""
-        whole = NamedSharding(self.mesh, P())
+        whole, rows = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, ROWS)
         return Shards(
             gather=lambda x: jax.lax.with_sharding_constraint(x, whole),
             sum=lambda tree: tree,
+            max=lambda x: x,
             number=lambda: jnp.int32(0),
+            count=self.mesh.size,
+            cut=lambda x: jax.lax.with_sharding_constraint(x, rows),
+            each=self._each,
             whole=self._whole,
         )
+
+    def _each(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Run `fn` on every device on a share of its own, those that share their rows included."""
+        if self.mesh.size == 1:
+            return alone(fn)
+        rows = NamedSharding(self.mesh, ROWS)
+        cut = jax.shard_map(alone(fn), mesh=self.mesh, in_specs=(P(AXES), P()), out_specs=P(AXES), check_vma=False)
+        # Where the shares come from they lie by rows: left to choose, the compiler cuts all that made them by AXES.
+        return lambda share, whole: cut(jax.lax.with_sharding_constraint(share, rows), whole)
 
     def _whole(self, params: State) -> State:
         """Gather what fsdp cut: left to choose, the compiler gathers the activations of the batch instead."""
@@ -165,7 +178,11 @@ class Pmap:
         return Shards(
             gather=lambda x: jax.lax.all_gather(x, "data", tiled=True),
             sum=lambda tree: jax.lax.psum(tree, "data"),
+            max=lambda x: jax.lax.pmax(x, "data"),
             number=lambda: jax.lax.axis_index("data"),
+            count=self.mesh.size,
+            cut=lambda x: jax.lax.dynamic_index_in_dim(x, jax.lax.axis_index("data")),
+            each=alone,
         )
 
     def init(self, fn: Callable[[], State]) -> State:

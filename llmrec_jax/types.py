@@ -9,6 +9,7 @@ Shape letters, used as suffixes of array names everywhere (`history_RS` is a bat
   D  width of item and user vectors  F  width of a text feature     V  vocabulary
   N  heads, or "any number of rows"  H  width of a head             E  events of a domain, users end to end
   T  tokens of all texts, end to end
+  C  shares of the catalogue that a program sees: this device's, or all  K  items of a share
 """
 
 from collections.abc import Callable
@@ -68,10 +69,18 @@ class Catalog(NamedTuple):
     hidden_start_I: Array | None = None  # int32: where an item's text begins in it
 
 
+class Candidates(NamedTuple):
+    """Items of one domain among which its predictions are ranked: the shares in sight (`Shards.cut`), end to end."""
+
+    ids_N: Array  # int32: numbers of the joint catalogue; -1 on what is no candidate
+    vectors_ND: Array
+
+
 class Outputs(NamedTuple):
     """What the model says about a batch; what every loss term may look at.
 
-    Predictions (`P`) may be one device's share; item and user arrays always cover the global batch.
+    Item and user arrays always cover the global batch. Predictions (`P`) may be one device's share. Where candidates
+    are set, these are the share and the predictions global: then every device has the whole of the mean.
     """
 
     predictions: tuple[Predictions, ...]  # one a domain
@@ -81,11 +90,11 @@ class Outputs(NamedTuple):
     item_mask_U: Array  # bool
     item_domain_U: Array  # int32
     log_q_U: Array  # float32
-    catalogue_ID: Array | None  # every item's vector, where the ranking loss asks for the whole catalogue
-    catalogue_starts: tuple[int, ...]  # domain d owns catalogue_ID[starts[d] : starts[d + 1]]
+    candidates: tuple[Candidates, ...] | None  # one a domain, where the ranking loss asks for the whole catalogue
     users_ND: Array  # one vector per user of the global batch: the state after the last event
     user_domain_N: Array  # int32
     discriminate: Callable[[jax.Array], jax.Array] | None  # features [N, D] -> domain logits [N]
+    shards: "Shards"  # how shares of the candidates meet
 
 
 class Mean(NamedTuple):
@@ -100,8 +109,26 @@ class Shards(NamedTuple):
 
     gather: Callable[[Any], Any]  # leading axis cut over the devices -> all of it on every device
     sum: Callable[[Any], Any]  # add a tree of arrays over the devices
+    max: Callable[[Any], Any]  # the largest over the devices; has no gradient
     number: Callable[[], Array]  # this share's number
+    count: int  # of shares
+    cut: Callable[[Any], Any]  # [count, ...] on every device -> [C, ...]: the shares in sight
+    each: Callable[[Callable[..., Any]], Callable[..., Any]]  # fn(share, whole) -> its results [C, ...] of C shares,
+    # given their arrays end to end, and what is the same on every device; each device computes one
     whole: Callable[[Any], Any] = lambda tree: tree  # parameters cut to save memory -> all of them on every device
 
 
-ALONE = Shards(gather=lambda x: x, sum=lambda tree: tree, number=lambda: np.int32(0))
+def alone(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`Shards.each` where one share is in sight: a leading axis of one, nothing else."""
+    return lambda share, whole: jax.tree.map(lambda x: x[None], fn(share, whole))
+
+
+ALONE = Shards(
+    gather=lambda x: x,
+    sum=lambda tree: tree,
+    max=lambda x: x,
+    number=lambda: np.int32(0),
+    count=1,
+    cut=lambda x: x,
+    each=alone,
+)

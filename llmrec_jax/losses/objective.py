@@ -40,15 +40,16 @@ class Sides(NamedTuple):
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
-    if outputs.catalogue_ID is None:
-        raise ValueError("loss.ranking 'softmax' needs every item's vector; the outputs hold no catalogue")
-    start, end = outputs.catalogue_starts[domain : domain + 2]
+    if outputs.candidates is None:
+        raise ValueError("loss.ranking 'softmax' needs every item's vector; the outputs hold no candidates")
     return ranking.softmax(
         outputs.user_PD[domain],
-        outputs.catalogue_ID[start:end],
-        outputs.item_ids_U[outputs.predictions[domain].target_P] - start,
+        outputs.candidates[domain].vectors_ND,
+        outputs.item_ids_U[outputs.predictions[domain].target_P],
+        item_ids_I=outputs.candidates[domain].ids_N,
         temperature=config.temperature,
         block_size=config.block_size,
+        shards=outputs.shards,
     )
 
 

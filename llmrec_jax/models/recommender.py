@@ -1,7 +1,8 @@
 """The whole model: text encoder, item tower, user tower, domain discriminator; and its forward pass over a batch.
 
 The forward pass is written for one device's share of a batch. `shards` says how shares meet: distinct items are encoded
-where they lie and then gathered, so that every device sees all item vectors of the batch.
+where they lie and then gathered, so that every device sees all item vectors of the batch. Where a loss ranks among the
+whole catalogue, each device encodes its share of that instead, and keeps it.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.item_tower import ItemTower
 from llmrec_jax.models.layers import pool, split_key
 from llmrec_jax.models.user_tower import UserTower
-from llmrec_jax.types import ALONE, Batch, Catalog, Outputs, Shards
+from llmrec_jax.types import ALONE, Batch, Candidates, Catalog, Outputs, Shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +130,10 @@ def forward(
     """
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
     items_U, item_mask_U = (_end_to_end(part, shards) for part in zip(*batch.items, strict=True))
-    catalogue_ID = None
+    predictions, candidates = batch.predictions, None
     if task.whole_catalogue:
-        everything_I = jnp.arange(len(catalog.domain_I))
-        catalogue_ID = model.encode_items(everything_I, catalog, catalogue_key, chunk_size=task.chunk_size)
-        items_UD = catalogue_ID[items_U]
+        predictions = shards.gather(predictions)
+        candidates, items_UD = _shares_of_catalogue(model, items_U, catalog, catalogue_key, shards, task)
     else:
         buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
         vectors = [
@@ -145,19 +145,46 @@ def forward(
     user_RSD = model.user_tower(items_UD[batch.history_RS], batch.segment_RS, user_key)
     user_ND = shards.gather(user_RSD).reshape(-1, user_RSD.shape[-1])
     return Outputs(
-        predictions=batch.predictions,
-        user_PD=tuple(user_ND[predictions.step_P] for predictions in batch.predictions),
+        predictions=predictions,
+        user_PD=tuple(user_ND[part.step_P] for part in predictions),
         items_UD=items_UD,
         item_ids_U=items_U,
         item_mask_U=item_mask_U,
         item_domain_U=catalog.domain_I[items_U],
         log_q_U=catalog.log_q_I[items_U],
-        catalogue_ID=catalogue_ID,
-        catalogue_starts=task.starts,
+        candidates=candidates,
         users_ND=user_ND[shards.gather(batch.last_B)],
         user_domain_N=shards.gather(batch.domain_B),
         discriminate=model.discriminator,
+        shards=shards,
     )
+
+
+def _shares_of_catalogue(
+    model: Recommender, items_U: jax.Array, catalog: Catalog, key: jax.Array | None, shards: Shards, task: Task
+) -> tuple[tuple[Candidates, ...], jax.Array]:
+    """Vectors of this program's shares of the catalogue, by domain, and of some items [U, D], wherever they are.
+
+    Item i is in share i modulo the number of shares. So a domain, whose numbers follow one another, is the same rows of
+    every share, and every device has as much of it to score. What has no item repeats the last.
+    """
+    num_items, count = len(catalog.domain_I), shards.count
+    size = -(-num_items // count)
+    ids_CK = shards.cut(jnp.arange(size * count).reshape(size, count).T)
+    padded_CK = jnp.minimum(ids_CK, num_items - 1)
+    vectors_ND = model.encode_items(padded_CK.reshape(-1), catalog, key, chunk_size=task.chunk_size)
+    vectors_CKD = vectors_ND.reshape(*ids_CK.shape, -1)
+
+    def candidates(start: int, end: int) -> Candidates:
+        rows = slice(start // count, -(-end // count))
+        is_own_CK = (ids_CK[:, rows] >= start) & (ids_CK[:, rows] < end)
+        ids_N = jnp.where(is_own_CK, ids_CK[:, rows], -1).reshape(-1)
+        return Candidates(ids_N, vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]))
+
+    rows_U = items_U // count
+    is_here_CU = ids_CK[:, rows_U] == items_U[None]
+    vectors_CUD = jnp.where(is_here_CU[..., None], vectors_CKD[:, rows_U], 0)
+    return tuple(map(candidates, task.starts, task.starts[1:])), shards.sum(vectors_CUD.sum(axis=0))
 
 
 def _end_to_end(parts: Iterable[jax.Array], shards: Shards) -> jax.Array:

@@ -1,5 +1,7 @@
 """The objective: which terms exist, what each sees of the outputs, and how they become one number."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.losses import adaptation, objective, ranking
-from llmrec_jax.types import Mean, Outputs, Predictions
+from llmrec_jax.types import ALONE, Candidates, Mean, Outputs, Predictions
 
 U, D, NUM_DOMAINS = 9, 5, 3
 STARTS = (0, 5, 9, 14)  # the items of each domain
@@ -37,11 +39,13 @@ def outputs():
         item_mask_U=np.arange(U) < 8,
         item_domain_U=item_domain_U,
         log_q_U=np.log(rng.random(U)).astype(np.float32),
-        catalogue_ID=normal(STARTS[-1], D),
-        catalogue_starts=STARTS,
+        candidates=tuple(
+            Candidates(np.arange(start, end), normal(end - start, D)) for start, end in itertools.pairwise(STARTS)
+        ),
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
         discriminate=lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
+        shards=ALONE,
     )
 
 
@@ -58,13 +62,14 @@ def loss_of(outputs, domain, p, name):
     """The ranking loss of one prediction, alone, among the items of its domain alone."""
     user_1D, target = outputs.user_PD[domain][p][None], outputs.predictions[domain].target_P[p]
     if name == "softmax":
-        start, end = STARTS[domain : domain + 2]
+        ids_N, vectors_ND = outputs.candidates[domain]
         return ranking.softmax(
             user_1D,
-            outputs.catalogue_ID[start:end],
-            outputs.item_ids_U[target][None] - start,
+            vectors_ND,
+            outputs.item_ids_U[target][None],
+            item_ids_I=ids_N,
             temperature=TEMPERATURE,
-            block_size=end - start,
+            block_size=len(ids_N),
         )[0]
     return ranking.in_batch(
         user_1D,
@@ -82,7 +87,7 @@ def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
     terms = build(name)
     means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
     assert set(means) == {"ranking/source", "ranking/target"}
-    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None))
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None, shards=None))
     for role, domains in [("source", (0, 1)), ("target", (2,))]:
         assert means[f"ranking/{role}"].size == sum(REAL[domain] for domain in domains)
         expected = sum(loss_of(arrays, domain, p, name) for domain in domains for p in range(REAL[domain]))
@@ -221,7 +226,7 @@ def test_refusals(outputs):
         objective.build(LossConfig(temperature=-1.0), AdaptConfig(), NUM_DOMAINS)
     with pytest.raises(ValueError, match="got 1 domain"):
         objective.build(LossConfig(), AdaptConfig(method="mmd"), 1)
-    with pytest.raises(ValueError, match="no catalogue"):
-        objective.evaluate(build("softmax"), outputs._replace(catalogue_ID=None), 0.0)
+    with pytest.raises(ValueError, match="no candidates"):
+        objective.evaluate(build("softmax"), outputs._replace(candidates=None), 0.0)
     with pytest.raises(ValueError, match="hold none"):
         objective.evaluate(build(method="dann"), outputs._replace(discriminate=None), 0.0)

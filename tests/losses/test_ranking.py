@@ -34,7 +34,14 @@ def reference(user_ND, items_ID, target_N, candidates, offset_I=None):
 
 def softmax(case, block_size=4, **changes):
     case = case | changes
-    return ranking.softmax(case["user"], case["items"], case["target"], temperature=TEMPERATURE, block_size=block_size)
+    return ranking.softmax(
+        case["user"],
+        case["items"],
+        case["target"],
+        item_ids_I=np.arange(len(case["items"])),
+        temperature=TEMPERATURE,
+        block_size=block_size,
+    )
 
 
 def dense(user_ND, items_ID, target_N):
@@ -121,7 +128,14 @@ def test_softmax_memory_does_not_grow_with_the_catalogue():
     target_N = jax.ShapeDtypeStruct((256,), jnp.int32)
 
     def blocks(user_ND, items_ID, target_N):
-        return ranking.softmax(user_ND, items_ID, target_N, temperature=TEMPERATURE, block_size=4096)
+        return ranking.softmax(
+            user_ND,
+            items_ID,
+            target_N,
+            item_ids_I=np.arange(len(items_ID)),
+            temperature=TEMPERATURE,
+            block_size=4096,
+        )
 
     def temporary_bytes(loss):
         compiled = (
@@ -130,6 +144,30 @@ def test_softmax_memory_does_not_grow_with_the_catalogue():
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(blocks) < temporary_bytes(dense) / 4
+
+
+def test_softmax_skips_what_is_no_candidate_and_does_not_care_for_the_order_of_items(case):
+    """As the items of a share lie: every so many numbers, other domains' and padding in between."""
+    order_I = np.random.default_rng(3).permutation(NUM_ITEMS)
+    garbage_ID = 9 * case["items"][:5]
+    ids_I = np.concatenate([order_I[:6], np.full(5, -1), order_I[6:]])
+    items_ID = np.concatenate([case["items"][order_I[:6]], garbage_ID, case["items"][order_I[6:]]])
+
+    def value_and_gradient(items_ID, item_ids_I):
+        def loss(items_ID):
+            loss_N = ranking.softmax(
+                case["user"], items_ID, case["target"], item_ids_I=item_ids_I, temperature=TEMPERATURE, block_size=4
+            )
+            return loss_N.sum(), loss_N
+
+        (_, loss_N), gradient_ID = jax.value_and_grad(loss, has_aux=True)(items_ID)
+        return loss_N, gradient_ID
+
+    expected_N, expected_ID = value_and_gradient(case["items"], np.arange(NUM_ITEMS))
+    loss_N, gradient_ID = value_and_gradient(items_ID, ids_I)
+    np.testing.assert_allclose(loss_N, expected_N, 1e-5)
+    np.testing.assert_array_equal(gradient_ID[ids_I < 0], 0)
+    np.testing.assert_allclose(gradient_ID[ids_I >= 0], expected_ID[ids_I[ids_I >= 0]], rtol=1e-5, atol=1e-6)
 
 
 def test_softmax_refuses_blocks_of_nothing(case):
