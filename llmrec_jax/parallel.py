@@ -98,7 +98,7 @@ class Jit:
             sum=lambda tree: tree,
             max=lambda x: x,
             number=lambda: jnp.int32(0),
-            count=self.mesh.size,
+            size=self.mesh.size,
             cut=lambda x: jax.lax.with_sharding_constraint(x, rows),
             each=self._each,
             whole=self._whole,
@@ -180,7 +180,7 @@ class Pmap:
             sum=lambda tree: jax.lax.psum(tree, "data"),
             max=lambda x: jax.lax.pmax(x, "data"),
             number=lambda: jax.lax.axis_index("data"),
-            count=self.mesh.size,
+            size=self.mesh.size,
             cut=lambda x: jax.lax.dynamic_index_in_dim(x, jax.lax.axis_index("data")),
             each=alone,
         )

@@ -111,8 +111,8 @@ class Shards(NamedTuple):
     sum: Callable[[Any], Any]  # add a tree of arrays over the devices
     max: Callable[[Any], Any]  # the largest over the devices; has no gradient
     number: Callable[[], Array]  # this share's number
-    count: int  # of shares
-    cut: Callable[[Any], Any]  # [count, ...] on every device -> [C, ...]: the shares in sight
+    size: int  # number of shares
+    cut: Callable[[Any], Any]  # [size, ...] on every device -> [C, ...]: the shares in sight
     each: Callable[[Callable[..., Any]], Callable[..., Any]]  # fn(share, whole) -> its results [C, ...] of C shares,
     # given their arrays end to end, and what is the same on every device; each device computes one
     whole: Callable[[Any], Any] = lambda tree: tree  # parameters cut to save memory -> all of them on every device
@@ -128,7 +128,7 @@ ALONE = Shards(
     sum=lambda tree: tree,
     max=lambda x: x,
     number=lambda: np.int32(0),
-    count=1,
+    size=1,
     cut=lambda x: x,
     each=alone,
 )

@@ -55,7 +55,7 @@ def softmax(
 
     def of_share(share: tuple[Array, Array], whole: tuple[Array, Array]) -> tuple[jax.Array, jax.Array]:
         (items_ID, item_ids_I), (user_ND, target_N) = share, whole
-        size = min(max(block_size // shards.count, 1), len(items_ID))
+        size = min(max(block_size // shards.size, 1), len(items_ID))
         return _log_sum(user_ND, items_ID, item_ids_I, target_N, temperature, size)
 
     total_CN, right_CN = shards.each(of_share)((items_ID, item_ids_I), (user_ND, target_N))
@@ -93,7 +93,7 @@ def _log_sum_forward(
 def _log_sum_backward(
     temperature: float, block_size: int, saved: tuple[Array, ...], gradients: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array, None, None]:
-    """`d total / d score = probability`, `d right / d score = is_target`: fewer passes over the scores than autodiff."""
+    """`d total / d score = probability`, `d right / d score = is_target`: fewer passes over them than autodiff."""
     user_ND, items_ID, item_ids_I, target_N, total_N = saved
     total_gradient_N, right_gradient_N = (gradient_N / temperature for gradient_N in gradients)
 

@@ -168,20 +168,20 @@ def _shares_of_catalogue(
     Item i is in share i modulo the number of shares. So a domain, whose numbers follow one another, is the same rows of
     every share, and every device has as much of it to score. What has no item repeats the last.
     """
-    num_items, count = len(catalog.domain_I), shards.count
-    size = -(-num_items // count)
-    ids_CK = shards.cut(jnp.arange(size * count).reshape(size, count).T)
+    num_items, num_shares = len(catalog.domain_I), shards.size
+    num_rows = -(-num_items // num_shares)
+    ids_CK = shards.cut(jnp.arange(num_rows * num_shares).reshape(num_rows, num_shares).T)
     padded_CK = jnp.minimum(ids_CK, num_items - 1)
     vectors_ND = model.encode_items(padded_CK.reshape(-1), catalog, key, chunk_size=task.chunk_size)
     vectors_CKD = vectors_ND.reshape(*ids_CK.shape, -1)
 
     def candidates(start: int, end: int) -> Candidates:
-        rows = slice(start // count, -(-end // count))
+        rows = slice(start // num_shares, -(-end // num_shares))
         is_own_CK = (ids_CK[:, rows] >= start) & (ids_CK[:, rows] < end)
         ids_N = jnp.where(is_own_CK, ids_CK[:, rows], -1).reshape(-1)
         return Candidates(ids_N, vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]))
 
-    rows_U = items_U // count
+    rows_U = items_U // num_shares
     is_here_CU = ids_CK[:, rows_U] == items_U[None]
     vectors_CUD = jnp.where(is_here_CU[..., None], vectors_CKD[:, rows_U], 0)
     return tuple(map(candidates, task.starts, task.starts[1:])), shards.sum(vectors_CUD.sum(axis=0))
