@@ -112,7 +112,7 @@ def memory_bytes(program: list[Operation]) -> int:
 
 
 def matmul_flops(jaxpr: Any) -> float:
-    """FLOPs of all matrix products of a traced program, recomputation included."""
+    """FLOPs of all matrix products of a traced program, on all devices, recomputation included."""
     total = 0.0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
@@ -120,6 +120,8 @@ def matmul_flops(jaxpr: Any) -> float:
             left = equation.invars[0].aval.shape
             total += 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[dim] for dim in contracted)
         times = equation.params["length"] if equation.primitive.name == "scan" else 1
+        if equation.primitive.name == "shard_map":  # every device runs it
+            times = equation.params["mesh"].size
         total += times * sum(matmul_flops(inner) for inner in _inner(equation.params))
     return total
 

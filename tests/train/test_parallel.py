@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
+from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
 
@@ -34,3 +36,24 @@ def on_one_device(request, tmp_path_factory):
 def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device, layout):
     experiment, expected = on_one_device
     assert_same_step(gradients_and_metrics(experiment, LAYOUTS[layout]), expected)
+
+
+def test_each_device_encodes_its_share_of_the_catalogue_alone(tmp_path):
+    config = dataclasses.replace(tiny_config(tmp_path), loss=LossConfig(ranking="softmax"))
+    experiment = experiment_lib.build(config)
+    assert len(experiment.catalog.domain_I) % 8  # the last shares have padding
+
+    def flops_on_all_shares(mesh):
+        def encode(state, batch, catalog, shards):
+            outputs = experiment.recipe.forward(state.params, batch, catalog, None, shards)
+            return state, {"sum": sum(candidates.vectors_ND.sum() for candidates in outputs.candidates)}
+
+        layout = make_layout(mesh)
+        state = layout.init(experiment.init_state)
+        batch, catalog = layout.put_batch(make_batch(experiment.corpus.plan, 0)), layout.put_whole(experiment.catalog)
+        compiled = layout.compile(encode, state).lower(state, batch, catalog).compile()
+        return compiled.cost_analysis()["flops"] * layout.num_row_shards
+
+    alone = flops_on_all_shares(MeshConfig(data=1))
+    for name, mesh in LAYOUTS.items():
+        assert flops_on_all_shares(mesh) < 1.25 * alone, name
