@@ -25,7 +25,7 @@ from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import pool
 
 BATCH = 64  # texts encoded at a time
-LENGTHS = (*range(8, 65, 8), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
+LENGTHS = (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
 
 Pooling = Literal["mean", "cls", "last"]
 
