@@ -57,6 +57,9 @@ COMPARISONS = (
     Comparison("GPT-2 6 x 768 step, 16 x 64 tokens, bfloat16", "gpt2_step", "steps/s", 1.5, 9, BF16, BF16),
     Comparison("GPT-2 6 x 768 step, 16 x 64 tokens, float32", "gpt2_step", "steps/s", 1.5, 9),
     Comparison("beauty catalogue encoded with MiniLM, float32", "encode", "items/s", 1.1, 3),
+    Comparison(
+        "beauty catalogue encoded with MiniLM, bfloat16; batches of 128", "encode", "items/s", 1.1, 3, BF16, BF16
+    ),
     Comparison("SASRec epoch on beauty; every position a target", "sasrec", "epochs/s", 1.3, 7),
     Comparison(
         "SASRec epoch on beauty; a row per prefix",

@@ -91,18 +91,18 @@ def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
 
 
 def encode(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
-    """Sorted by length, batches of 32: what sentence-transformers does."""
-    model = AutoModel.from_pretrained(args.minilm, attn_implementation="sdpa").eval()
+    """Sorted by length, batches of 32: what sentence-transformers does. In bfloat16, weights too, 128 are faster."""
+    dtype, batch = (torch.bfloat16, 128) if args.bfloat16 else (torch.float32, 32)
+    model = AutoModel.from_pretrained(args.minilm, attn_implementation="sdpa").eval().to(dtype)
     order = np.argsort(-np.diff(work["offsets_I"]), kind="stable")
     vectors = np.zeros((len(order), model.config.hidden_size), np.float32)
 
     @torch.inference_mode()
     def run(stop: int | None = None) -> None:
-        for start in range(0, stop or len(order), 32):
-            rows = order[start : start + 32]
+        for start in range(0, stop or len(order), batch):
+            rows = order[start : start + batch]
             ids, mask = padded(work["ids_T"], work["offsets_I"], rows, None)
-            with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
-                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
             vectors[rows] = mean_pooled(hidden.float(), mask).numpy()
 
     run(320)

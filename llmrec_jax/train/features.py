@@ -34,7 +34,7 @@ def encode_texts(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling) -> n
     """One vector a text, float32 [N, F]."""
     graphdef, params = nnx.split(encoder)
     vectors_NF = np.zeros((len(table), encoder.config.width), np.float32)
-    for rows, tokens_BL, mask_BL in _batches(table, encoder.config.max_positions):
+    for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
         vectors_BF = _encode(params, tokens_BL, mask_BL, graphdef=graphdef, pooling=pooling)
         vectors_NF[rows] = np.asarray(vectors_BF)[: len(rows)]
     return vectors_NF
@@ -44,7 +44,7 @@ def hidden_states(encoder: Bert | Gpt2, table: TokenTable) -> np.ndarray:
     """One vector a token, texts end to end [T, F], as the last layer of `encoder` leaves it: no final norm."""
     graphdef, params = nnx.split(encoder)
     hidden_TF = np.zeros((len(table.ids), encoder.config.width), encoder.config.dtype)
-    for rows, tokens_BL, mask_BL in _batches(table, encoder.config.max_positions):
+    for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
         hidden_BLF = np.asarray(_hidden(params, tokens_BL, mask_BL, graphdef=graphdef))
         real_BL = mask_BL[: len(rows)]
         places_BL = table.offsets[rows][:, None] + np.arange(mask_BL.shape[1])
@@ -52,7 +52,7 @@ def hidden_states(encoder: Bert | Gpt2, table: TokenTable) -> np.ndarray:
     return hidden_TF
 
 
-def _batches(table: TokenTable, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def batches(table: TokenTable, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Rows of the table with their tokens and mask, padded to `BATCH` rows. Sorted by length: little is padding."""
     lengths_N = np.diff(table.offsets)
     order = np.argsort(lengths_N, kind="stable")
