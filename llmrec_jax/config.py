@@ -53,6 +53,7 @@ class EncoderConfig:
     num_heads: int = 2
     dropout: float = 0.1
     remat: Literal["none", "dots", "full"] = "dots"  # what the backward pass computes again: nothing, all but products
+    attention: Literal["xla", "cudnn"] = "xla"  # cudnn: on Nvidia GPUs, in bfloat16; mesh.tensor must divide the heads
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ def operations(hlo: str) -> list[Operation]:
     """All instructions that a step runs, those inside of fusions included."""
     bodies = {
         name: [line for line in text.splitlines() if " = " in line]
-        for name, text in re.findall(r"^(?:ENTRY )?%?([\w.-]+) \(.*?\{\n(.*?)^\}", hlo, re.DOTALL | re.MULTILINE)
+        for name, text in re.findall(r"^(?:ENTRY )?%?([\w.-]+) \(.*?\{\n(.*?)^\}$", hlo, re.DOTALL | re.MULTILINE)
     }
     entry = re.search(r"^ENTRY %?([\w.-]+)", hlo, re.MULTILINE)
     return list(_run(bodies, entry.group(1) if entry else "", 1))

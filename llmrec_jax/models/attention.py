@@ -5,21 +5,46 @@ It is not a layer: projections, dropout and residuals stand in `layers`.
 Shape letters: B rows, L tokens that look, M tokens looked at (as many), N heads, H width of a head.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
 UNSEEN = -1e30  # added to a logit; not -inf: a query that sees nothing would be NaN
 
+Kernel = Literal["xla", "cudnn"]
+
 
 def attention(
-    query_BLNH: jax.Array, key_BMNH: jax.Array, value_BMNH: jax.Array, mask_BM: jax.Array, causal: bool
+    query_BLNH: jax.Array,
+    key_BMNH: jax.Array,
+    value_BMNH: jax.Array,
+    mask_BM: jax.Array,
+    causal: bool,
+    kernel: Kernel = "xla",
 ) -> jax.Array:
     """Scaled dot-product attention over the tokens where `mask_BM` is True; softmax in float32.
 
     Where `mask_BM` holds integers they name segments that share a row, and a token sees those of its own. With
     `causal`, token l sees tokens 0..l only. A query that may see no token at all gets a finite, meaningless vector,
     never NaN; its gradient is finite too. Returns [B, L, N, H] in the dtype of the query.
+
+    With "cudnn", programs for Nvidia GPUs run cuDNN's flash attention where it takes the dtype and the width; the
+    caller promises a mask without a token after a masked one. Which platform a program is for is known when it is
+    lowered, and decided there.
     """
+    xla, cudnn = (functools.partial(fn, causal=causal) for fn in (_xla, _cudnn))
+    operands = (query_BLNH, key_BMNH, value_BMNH, mask_BM)
+    if kernel == "cudnn" and _takes(cudnn, *operands):
+        return jax.lax.platform_dependent(*operands, cuda=cudnn, default=xla)
+    return xla(*operands)
+
+
+def _xla(
+    query_BLNH: jax.Array, key_BMNH: jax.Array, value_BMNH: jax.Array, mask_BM: jax.Array, *, causal: bool
+) -> jax.Array:
     seen_B1LM = mask_BM[:, None, None, :]
     if mask_BM.dtype != bool:
         seen_B1LM = mask_BM[:, None, :, None] == seen_B1LM
@@ -31,3 +56,30 @@ def attention(
     weights_BNLM = jax.nn.softmax(logits_BNLM).astype(query_BLNH.dtype)
     mixed_BLNH = jnp.einsum("BNLM,BMNH->BLNH", weights_BNLM, value_BMNH, preferred_element_type=jnp.float32)
     return mixed_BLNH.astype(query_BLNH.dtype)
+
+
+def _cudnn(
+    query_BLNH: jax.Array, key_BMNH: jax.Array, value_BMNH: jax.Array, mask_BM: jax.Array, *, causal: bool
+) -> jax.Array:
+    # Lengths and not the mask: cuDNN reads a mask as a bias [B, 1, L, M], whose gradient JAX 0.10 asks for.
+    # A row without tokens sees one.
+    lengths_B = jnp.maximum(mask_BM.sum(axis=1, dtype=jnp.int32), 1)
+    return jax.nn.dot_product_attention(
+        query_BLNH,
+        key_BMNH,
+        value_BMNH,
+        is_causal=causal,
+        # All queries; a constant would not be cut over the devices as the rows are.
+        query_seq_lengths=jnp.where(lengths_B > 0, mask_BM.shape[1], 0),
+        key_value_seq_lengths=lengths_B,
+        implementation="cudnn",
+    )
+
+
+def _takes(kernel: Callable[..., jax.Array], *operands: jax.Array) -> bool:
+    """Whether a kernel is there and takes such operands: JAX says no to others while it traces."""
+    try:
+        jax.eval_shape(kernel, *operands)
+    except RuntimeError:  # "cuDNN is not detected", and NotImplementedError for a dtype or a width
+        return False
+    return True

@@ -19,6 +19,7 @@ import safetensors.numpy
 from flax import nnx, traverse_util
 
 from llmrec_jax.models.architectures import ENCODERS, Architecture, Source, architecture_of, new_encoder
+from llmrec_jax.models.attention import Kernel
 from llmrec_jax.models.bert import Bert, BertConfig
 from llmrec_jax.models.gpt2 import Gpt2, Gpt2Config
 from llmrec_jax.models.layers import Remat
@@ -27,7 +28,9 @@ from llmrec_jax.models.locate import locate
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-def from_pretrained(folder_or_hub_id: str | Path, *, dtype: Any = jnp.float32, remat: Remat = "dots") -> Bert | Gpt2:
+def from_pretrained(
+    folder_or_hub_id: str | Path, *, dtype: Any = jnp.float32, remat: Remat = "dots", attention: Kernel = "xla"
+) -> Bert | Gpt2:
     """Load a BERT or GPT-2 (by its config.json) from a folder, the hub or a wheel (see `locate`).
 
     Parameters are float32 whatever the file holds; `dtype` is the compute dtype. Raises ValueError with everything that
@@ -40,7 +43,7 @@ def from_pretrained(folder_or_hub_id: str | Path, *, dtype: Any = jnp.float32, r
         raise ValueError(f"{folder / 'config.json'}: model_type is {kind!r}; known: {', '.join(ENCODERS)}")
     arch = ENCODERS[kind]
     stored, problems = _open_tensors(folder, arch)
-    runtime: dict[str, Any] = {"dtype": dtype, "remat": remat}
+    runtime: dict[str, Any] = {"dtype": dtype, "remat": remat, "attention": attention}
     if arch.config is BertConfig:
         runtime["pooler"] = "pooler.dense.weight" in stored
     config = dataclasses.replace(_parse_config(folder / "config.json", hf_config, arch), **runtime)

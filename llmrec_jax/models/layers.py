@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from llmrec_jax.models.attention import attention
+from llmrec_jax.models.attention import Kernel, attention
 from llmrec_jax.models.matmul import PRODUCT, project
 from llmrec_jax.types import Array
 
@@ -64,6 +64,7 @@ class StackConfig:
     dropout: float = 0.1
     dtype: Any = jnp.float32  # compute dtype
     remat: Remat = "dots"  # what the backward pass computes again: nothing, all but the products, or all
+    attention: Kernel = "xla"  # "cudnn": on Nvidia GPUs, where it takes the dtype; padding on the right only
 
     def __post_init__(self) -> None:
         sizes = {"width": self.width, "num_layers": self.num_layers, "num_heads": self.num_heads}
@@ -144,7 +145,7 @@ class SelfAttention(nnx.Module):
     """Multi-head self-attention [B, L, D] -> [B, L, D], with one projection each for query, key and value."""
 
     def __init__(self, config: StackConfig, *, causal: bool, rngs: nnx.Rngs):
-        self.num_heads, self.causal = config.num_heads, causal
+        self.num_heads, self.causal, self.kernel = config.num_heads, causal, config.attention
         self.query = linear(config.width, config.width, config, rngs)
         self.key = linear(config.width, config.width, config, rngs)
         self.value = linear(config.width, config.width, config, rngs)
@@ -155,7 +156,8 @@ class SelfAttention(nnx.Module):
         B, L, D = x_BLD.shape
         heads = (B, L, self.num_heads, D // self.num_heads)
         query_BLNH, key_BLNH, value_BLNH = (p(x_BLD).reshape(heads) for p in (self.query, self.key, self.value))
-        return self.out(attention(query_BLNH, key_BLNH, value_BLNH, mask_BL, self.causal).reshape(B, L, D))
+        mixed_BLNH = attention(query_BLNH, key_BLNH, value_BLNH, mask_BL, self.causal, self.kernel)
+        return self.out(mixed_BLNH.reshape(B, L, D))
 
 
 class Mlp(nnx.Module):

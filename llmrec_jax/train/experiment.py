@@ -173,7 +173,7 @@ def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, 
         return None, train_tokenizer(texts, config.encoder.kind, config.data.vocab_size)
     folder = locate(config.encoder.pretrained)
     dtype = jnp.dtype(config.model.compute_dtype)
-    encoder = hf.from_pretrained(folder, dtype=dtype, remat=config.encoder.remat)
+    encoder = hf.from_pretrained(folder, dtype=dtype, remat=config.encoder.remat, attention=config.encoder.attention)
     if config.data.max_tokens > encoder.config.max_positions:
         raise ValueError(
             f"data.max_tokens={config.data.max_tokens}, but {folder} has {encoder.config.max_positions} positions"
@@ -194,6 +194,7 @@ def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt
         num_heads=config.encoder.num_heads,
         dropout=config.encoder.dropout,
         remat=config.encoder.remat,
+        attention=config.encoder.attention,
         dtype=jnp.dtype(config.model.compute_dtype),
     )
 

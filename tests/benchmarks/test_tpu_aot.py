@@ -87,6 +87,13 @@ def test_collectives_count_loops_as_often_as_they_turn_and_one_spread_over_fusio
     assert program.ici_bytes(counts) == sent + counts["all-reduce"]["bytes"]  # there and back
 
 
+def test_what_stands_after_a_kernel_with_metadata_is_read_too():
+    """A Pallas kernel brings lines of its own, one of which begins with a brace."""
+    kernel = '  %kernel = f32[] custom-call(), attributes={kernel_metadata={\n"blocks":"128"\n}}, x={}\n'
+    read = program.operations(HLO.replace("  %permute", kernel + "  %permute"))
+    assert [operation.kind for operation in read[-3:]] == ["custom-call", "collective-permute-start", "all-reduce"]
+
+
 def test_memory_traffic_leaves_out_fast_memory_and_counts_a_stack_once_in_its_loop():
     # The loop reads its stack of twelve layers once; the sum reads one array and writes one.
     read, scalars = 12 * MIB + 2 * MIB, 4 * (12 + 1 + 1)

@@ -1,6 +1,7 @@
 """How the items of a batch lie in it changes nothing but the time a step takes, and a step is compiled once."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -90,3 +91,19 @@ def test_the_step_lowers_for_other_platforms(experiment, platform):
     )
     traced = step.trace(state, make_batch(experiment.corpus.plan, 0), experiment.catalog)
     assert "stablehlo.dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(tmp_path, monkeypatch):
+    """The encoder, in every bucket, forward and backward. JAX is told that cuDNN is installed."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    config = tiny_config(tmp_path, **SEVERAL_BUCKETS)
+    model = dataclasses.replace(config.model, compute_dtype="bfloat16")
+    encoder = dataclasses.replace(config.encoder, attention="cudnn")
+    experiment = experiment_lib.build(dataclasses.replace(config, model=model, encoder=encoder))
+    batch = make_batch(experiment.corpus.plan, 0)
+    step = jax.jit(functools.partial(train_step, recipe=experiment.recipe, shards=ALONE))
+    traced = step.trace(jax.eval_shape(experiment.init_state), batch, experiment.catalog)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    # A bucket is one scan over the layers: forward, and forward again in the backward pass.
+    assert text.count("@__cudnn$fmhaSoftmax(") == 2 * len(batch.items)
+    assert text.count("@__cudnn$fmhaSoftmaxBackward(") == len(batch.items)
