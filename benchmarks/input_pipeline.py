@@ -43,12 +43,15 @@ def measure(config: Config, num_batches: int) -> list[dict[str, Any]]:
     alone = [_seconds(plan, step) for step in range(WARMUP + num_batches)][WARMUP:]
 
     tokens = sum(int(tokens_I[ids[mask]].sum()) for batch in made for ids, mask in batch.items)
+    real_steps = sum(int((batch.segment_RS > 0).sum()) for batch in made)
     size = sum(leaf.nbytes for batch in made for leaf in jax.tree.leaves(batch))
     cores = len(os.sched_getaffinity(0))
     rows: list[tuple[str, float, str]] = [
         ("batches", num_batches / wall, "1/s"),
         ("histories", num_batches * plan.batch_size / wall, "1/s"),
         ("real tokens", tokens / wall, "1/s"),
+        ("padding among history steps", 1 - real_steps / sum(batch.segment_RS.size for batch in made), "share"),
+        ("the same, a history a row", 1 - real_steps / (len(made) * plan.batch_size * plan.max_history), "share"),
         ("batch arrays", 1e-6 * size / wall, "MB/s"),
         ("one batch in one thread, p50", 1e3 * float(np.percentile(alone, 50)), "ms"),
         ("one batch in one thread, p90", 1e3 * float(np.percentile(alone, 90)), "ms"),

@@ -78,7 +78,7 @@ def _log_sum_forward(
     def add_block(carry: tuple[jax.Array, jax.Array], block: tuple[jax.Array, jax.Array]) -> tuple:
         total_N, right_N = carry
         items_KD, id_K = block
-        score_NK = jnp.where(id_K[None] >= 0, _scores(user_ND, items_KD, temperature), _EXCLUDED)
+        score_NK = _candidate_scores(user_ND, items_KD, id_K, temperature)
         total_N = jnp.logaddexp(total_N, jax.nn.logsumexp(score_NK, axis=1))
         # Picked here rather than gathered from items_ID: rounded as in the sum, and the target is in one share only.
         right_N = right_N + jnp.where(id_K[None] == target_N[:, None], score_NK, 0.0).sum(axis=1)
@@ -99,8 +99,7 @@ def _log_sum_backward(
 
     def add_block(user_gradient_ND: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         items_KD, id_K = block
-        probability_NK = jnp.exp(_scores(user_ND, items_KD, temperature) - total_N[:, None])
-        probability_NK = jnp.where(id_K[None] >= 0, probability_NK, 0.0)
+        probability_NK = jnp.exp(_candidate_scores(user_ND, items_KD, id_K, temperature) - total_N[:, None])
         is_target_NK = id_K[None] == target_N[:, None]
         error_NK = probability_NK * total_gradient_N[:, None] + is_target_NK * right_gradient_N[:, None]
         return user_gradient_ND + error_NK @ items_KD, error_NK.T @ user_ND
@@ -113,6 +112,11 @@ def _log_sum_backward(
 
 
 _log_sum.defvjp(_log_sum_forward, _log_sum_backward)
+
+
+def _candidate_scores(user_ND: Array, items_KD: Array, id_K: Array, temperature: float) -> jax.Array:
+    """float32 `[N, K]`; of what is no candidate so low that its exponential is 0."""
+    return _scores(user_ND, items_KD, temperature) + jnp.where(id_K >= 0, 0.0, _EXCLUDED)[None]
 
 
 def _blocks(items_ID: Array, item_ids_I: Array, block_size: int) -> tuple[jax.Array, jax.Array]:
