@@ -6,22 +6,22 @@ compilation is off the clock. Tokens are real ones, without padding.
 """
 
 import argparse
-import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.report import show
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.corpus import load_corpus
 from llmrec_jax.data.tokenizer import TokenTable, encode, load_tokenizer, train_tokenizer
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import BertConfig
@@ -81,14 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
         sizes = {"num_layers": args.layers, "width": args.width, "num_heads": args.heads}
         encoder = new_encoder(BertConfig(vocab_size=tokenizer.get_vocab_size(), dtype=dtype, **sizes), nnx.Rngs(0))
     rows = measure(encoder, encode(tokenizer, texts, args.max_tokens), args.repeats)
-    if args.json:
-        print(json.dumps({"rows": rows, "versions": versions()}))
-        return
     title = f"{len(texts):,} texts of {args.folder.name}, {args.pretrained or 'a fresh BERT'}, {args.dtype}"
-    table = Table("work", "value", "unit", title=title, title_justify="left")
-    for row in rows:
-        table.add_row(row["work"], f"{row['value']:,.3f}", row["unit"])
-    Console().print(table)
+    show(rows, title, as_json=args.json)
 
 
 if __name__ == "__main__":

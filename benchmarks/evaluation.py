@@ -7,7 +7,6 @@ The peak of memory is that of the whole process, the tables of vectors included.
 """
 
 import argparse
-import json
 import resource
 import sys
 import time
@@ -15,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
 
+import numpy as np
+
+from benchmarks.report import show
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data import schema
 from llmrec_jax.evaluate.ranking import metrics, rank
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.parallel import make_mesh
 
 HISTORY = 20  # seen items of a random user
@@ -108,14 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         work = random_work(args.users, args.items, args.width)
     rows = measure(work, args.repeats)
-    if args.json:
-        print(json.dumps({"rows": rows, "versions": versions()}))
-        return
     title = f"{len(work.users_ND):,} users x {len(work.items_ID):,} items, width {args.width}"
-    table = Table("work", "value", "unit", title=title, title_justify="left")
-    for row in rows:
-        table.add_row(row["work"], f"{row['value']:,.3f}", row["unit"])
-    Console().print(table)
+    show(rows, title, as_json=args.json)
 
 
 if __name__ == "__main__":

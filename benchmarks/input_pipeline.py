@@ -9,24 +9,24 @@ are this machine's times 8 / its cores, not measured.
 
 import argparse
 import dataclasses
-import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
+
 import jax
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.report import show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.data.catalog import token_table
 from llmrec_jax.data.corpus import Corpus, load_corpus
 from llmrec_jax.data.pipeline import BatchPlan, batches, by_length, make_batch
 from llmrec_jax.data.tokenizer import load_tokenizer, train_tokenizer
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.models.locate import locate
 
 WARMUP = 20
@@ -110,13 +110,7 @@ def main() -> None:
         train=dataclasses.replace(config.train, batch_size=args.batch_size or config.train.batch_size),
     )
     rows = measure(config, args.batches)
-    if args.json:
-        print(json.dumps({"config": str(args.config), "rows": rows, "versions": versions()}))
-        return
-    table = Table("work", "value", "unit", title=f"{args.config}, {config.train.batch_size} rows", title_justify="left")
-    for row in rows:
-        table.add_row(row["work"], f"{row['value']:,.3f}", row["unit"])
-    Console().print(table)
+    show(rows, f"{args.config}, {config.train.batch_size} rows", as_json=args.json, config=str(args.config))
 
 
 if __name__ == "__main__":

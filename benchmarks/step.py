@@ -7,21 +7,21 @@ without padding and recomputation; their rate is set against the fastest float32
 
 import argparse
 import dataclasses
-import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.report import show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
@@ -139,13 +139,7 @@ def main() -> None:
     config = config_lib.load(args.config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=args.data_root or config.data.root))
     rows = measure(config, args.steps)
-    if args.json:
-        print(json.dumps({"config": str(args.config), "rows": rows, "versions": versions()}))
-        return
-    table = Table("work", "value", "unit", title=str(args.config), title_justify="left")
-    for row in rows:
-        table.add_row(row["work"], f"{row['value']:,.3f}", row["unit"])
-    Console().print(table)
+    show(rows, str(args.config), as_json=args.json, config=str(args.config))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,18 @@ product and `argpartition` for a batch of users at a time. Compilation and warm-
 """
 
 import argparse
-import json
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
 
+import numpy as np
+
+from benchmarks.report import show
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.evaluate.topk import topk
 from llmrec_jax.parallel import make_mesh
 
@@ -79,14 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(arguments)
     rows = measure(args.users, args.items, args.width, args.k, args.recall, args.repeats)
-    if args.json:
-        print(json.dumps({"rows": rows, "versions": versions()}))
-        return
     title = f"the best {args.k} of {args.items:,} items for {args.users:,} users, width {args.width}"
-    table = Table("work", "value", "unit", title=title, title_justify="left")
-    for row in rows:
-        table.add_row(row["work"], f"{row['value']:,.3f}", row["unit"])
-    Console().print(table)
+    show(rows, title, as_json=args.json)
 
 
 if __name__ == "__main__":

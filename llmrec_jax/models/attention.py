@@ -80,6 +80,6 @@ def _takes(kernel: Callable[..., jax.Array], *operands: jax.Array) -> bool:
     """Whether a kernel is there and takes such operands: JAX says no to others while it traces."""
     try:
         jax.eval_shape(kernel, *operands)
-    except RuntimeError:  # "cuDNN is not detected", and NotImplementedError for a dtype or a width
+    except RuntimeError:  # cuDNN is not there, or does not take this dtype or width
         return False
     return True
