@@ -72,8 +72,8 @@ class Catalog(NamedTuple):
 class Candidates(NamedTuple):
     """Items of one domain among which its predictions are ranked: the shares in sight (`Shards.cut`), end to end."""
 
-    ids_N: Array  # int32: numbers of the joint catalogue; -1 on what is no candidate
     vectors_ND: Array
+    mask_N: Array  # bool: False on what is no candidate
 
 
 class Outputs(NamedTuple):

@@ -45,8 +45,8 @@ def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
     return ranking.softmax(
         outputs.user_PD[domain],
         outputs.candidates[domain].vectors_ND,
-        outputs.item_ids_U[outputs.predictions[domain].target_P],
-        item_ids_I=outputs.candidates[domain].ids_N,
+        outputs.items_UD[outputs.predictions[domain].target_P],
+        is_candidate_I=outputs.candidates[domain].mask_N,
         temperature=config.temperature,
         block_size=config.block_size,
         shards=outputs.shards,

@@ -22,9 +22,9 @@ _EXCLUDED = -1e30
 def softmax(
     user_ND: Array,
     items_ID: Array,
-    target_N: Array,
+    target_ND: Array,
     *,
-    item_ids_I: Array,
+    is_candidate_I: Array,
     temperature: float,
     block_size: int,
     shards: Shards = ALONE,
@@ -32,14 +32,14 @@ def softmax(
     """Exact softmax cross entropy over all items: `logsumexp_i s(u, i) - s(u, target)`.
 
     Items may lie in shares on several devices. Each scores all users against its own; of a user's scores only their sum
-    and the target's travel. Scores exist for one block of items at a time, in the backward pass too (where they are
-    computed again): `N * block_size` floats over all devices, whatever the number of items.
+    travels. Scores exist for one block of items at a time, in the backward pass too (where they are computed again):
+    `N * block_size` floats over all devices, whatever the number of items.
 
     Args:
       user_ND: user vectors, the same on every device.
       items_ID: item vectors, as many to a share; the shares in sight, end to end.
-      target_N: int, number of the right item.
-      item_ids_I: int, number of each item; -1 on what is no candidate.
+      target_ND: vector of each row's right item, one of the candidates; the same on every device.
+      is_candidate_I: bool, False on items that are not ranked among.
       temperature: divides the dot products.
       block_size: items scored at a time, over all devices.
       shards: how the shares meet.
@@ -52,79 +52,79 @@ def softmax(
     """
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
+    # A gradient that is the sum of several is rounded once, however narrow the vectors.
+    user_ND, items_ID, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, items_ID, target_ND))
 
-    def of_share(share: tuple[Array, Array], whole: tuple[Array, Array]) -> tuple[jax.Array, jax.Array]:
-        (items_ID, item_ids_I), (user_ND, target_N) = share, whole
-        size = min(max(block_size // shards.size, 1), len(items_ID))
-        return _log_sum(user_ND, items_ID, item_ids_I, target_N, temperature, size)
+    def of_share(share: tuple[Array, Array], user_ND: Array) -> jax.Array:
+        items_ID, is_candidate_I = share
+        num_blocks = min(-(-len(items_ID) * shards.size // block_size), len(items_ID))
+        return _log_sum(user_ND, items_ID, is_candidate_I, temperature, num_blocks)
 
-    total_CN, right_CN = shards.each(of_share)((items_ID, item_ids_I), (user_ND, target_N))
+    total_CN = shards.each(of_share)((items_ID, is_candidate_I), user_ND)
     highest_N = shards.max(jax.lax.stop_gradient(total_CN.max(axis=0)))
-    sum_N, right_N = shards.sum((jnp.exp(total_CN - highest_N[None]).sum(axis=0), right_CN.sum(axis=0)))
+    sum_N = shards.sum(jnp.exp(total_CN - highest_N[None]).sum(axis=0))
+    right_N = jnp.sum(user_ND * target_ND, axis=1) / temperature
     return highest_N + jnp.log(sum_N) - right_N
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _log_sum(
-    user_ND: Array, items_ID: Array, item_ids_I: Array, target_N: Array, temperature: float, block_size: int
-) -> tuple[jax.Array, jax.Array]:
-    """Of one share: the log of the sum of the exponentials of the scores, and the target's score, 0 where it is not."""
-    return _log_sum_forward(user_ND, items_ID, item_ids_I, target_N, temperature, block_size)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _log_sum(user_ND: Array, items_ID: Array, is_candidate_I: Array, temperature: float, num_blocks: int) -> jax.Array:
+    """Of one share: the log of the sum of the exponentials of the scores."""
+    return _log_sum_forward(user_ND, items_ID, is_candidate_I, temperature, num_blocks)[0]
 
 
 def _log_sum_forward(
-    user_ND: Array, items_ID: Array, item_ids_I: Array, target_N: Array, temperature: float, block_size: int
-) -> tuple[tuple[jax.Array, jax.Array], tuple[Array, ...]]:
-    def add_block(carry: tuple[jax.Array, jax.Array], block: tuple[jax.Array, jax.Array]) -> tuple:
-        total_N, right_N = carry
-        items_KD, id_K = block
-        score_NK = _candidate_scores(user_ND, items_KD, id_K, temperature)
-        total_N = jnp.logaddexp(total_N, jax.nn.logsumexp(score_NK, axis=1))
-        # Picked here rather than gathered from items_ID: rounded as in the sum, and the target is in one share only.
-        right_N = right_N + jnp.where(id_K[None] == target_N[:, None], score_NK, 0.0).sum(axis=1)
-        return (total_N, right_N), None
+    user_ND: Array, items_ID: Array, is_candidate_I: Array, temperature: float, num_blocks: int
+) -> tuple[jax.Array, tuple[Array, ...]]:
+    def add_block(number: jax.Array, total_N: jax.Array) -> jax.Array:
+        _, items_KD, is_new_K = _block(number, num_blocks, items_ID, is_candidate_I)
+        score_NK = _candidate_scores(user_ND, items_KD, is_new_K, temperature)
+        return jnp.logaddexp(total_N, jax.nn.logsumexp(score_NK, axis=1))
 
-    empty_N = jnp.zeros(len(user_ND), jnp.float32)
-    start = (empty_N + _EXCLUDED, empty_N)
-    (total_N, right_N), _ = jax.lax.scan(add_block, start, _blocks(items_ID, item_ids_I, block_size))
-    return (total_N, right_N), (user_ND, items_ID, item_ids_I, target_N, total_N)
+    total_N = jax.lax.fori_loop(0, num_blocks, add_block, jnp.full(len(user_ND), _EXCLUDED))
+    return total_N, (user_ND, items_ID, is_candidate_I, total_N)
 
 
 def _log_sum_backward(
-    temperature: float, block_size: int, saved: tuple[Array, ...], gradients: tuple[jax.Array, jax.Array]
-) -> tuple[jax.Array, jax.Array, None, None]:
-    """`d total / d score = probability`, `d right / d score = is_target`: fewer passes over them than autodiff."""
-    user_ND, items_ID, item_ids_I, target_N, total_N = saved
-    total_gradient_N, right_gradient_N = (gradient_N / temperature for gradient_N in gradients)
+    temperature: float, num_blocks: int, saved: tuple[Array, ...], gradient_N: jax.Array
+) -> tuple[jax.Array, jax.Array, None]:
+    """`d total / d score = probability`, in fewer passes over the scores than autodiff needs."""
+    user_ND, items_ID, is_candidate_I, total_N = saved
 
-    def add_block(user_gradient_ND: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        items_KD, id_K = block
-        probability_NK = jnp.exp(_candidate_scores(user_ND, items_KD, id_K, temperature) - total_N[:, None])
-        is_target_NK = id_K[None] == target_N[:, None]
-        error_NK = probability_NK * total_gradient_N[:, None] + is_target_NK * right_gradient_N[:, None]
-        return user_gradient_ND + error_NK @ items_KD, error_NK.T @ user_ND
+    def add_block(number: jax.Array, gradients: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        user_gradient_ND, item_gradient_ID = gradients
+        start, items_KD, is_new_K = _block(number, num_blocks, items_ID, is_candidate_I)
+        probability_NK = jnp.exp(_candidate_scores(user_ND, items_KD, is_new_K, temperature) - total_N[:, None])
+        error_NK = probability_NK * (gradient_N / temperature)[:, None]
+        before_KD = jax.lax.dynamic_slice_in_dim(item_gradient_ID, start, len(items_KD))
+        after_KD = before_KD + error_NK.T @ user_ND
+        item_gradient_ID = jax.lax.dynamic_update_slice_in_dim(item_gradient_ID, after_KD, start, 0)
+        return user_gradient_ND + error_NK @ items_KD, item_gradient_ID
 
-    user_gradient_ND, item_gradient_BKD = jax.lax.scan(
-        add_block, jnp.zeros(user_ND.shape, jnp.float32), _blocks(items_ID, item_ids_I, block_size)
-    )
-    item_gradient_ID = item_gradient_BKD.reshape(-1, items_ID.shape[1])[: len(items_ID)]
-    return user_gradient_ND.astype(user_ND.dtype), item_gradient_ID.astype(items_ID.dtype), None, None
+    nothing = (jnp.zeros_like(user_ND), jnp.zeros_like(items_ID))
+    return *jax.lax.fori_loop(0, num_blocks, add_block, nothing), None
 
 
 _log_sum.defvjp(_log_sum_forward, _log_sum_backward)
 
 
-def _candidate_scores(user_ND: Array, items_KD: Array, id_K: Array, temperature: float) -> jax.Array:
+def _block(
+    number: jax.Array, num_blocks: int, items_ID: Array, is_candidate_I: Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Where a block starts, its items [K, D], and which of them are candidates that the blocks before do not hold.
+
+    The last block ends with the items and may begin in the one before: to pad them to whole blocks would copy all.
+    """
+    size = -(-len(items_ID) // num_blocks)
+    begin = number * size
+    start = jnp.minimum(begin, len(items_ID) - size)
+    items_KD, is_candidate_K = (jax.lax.dynamic_slice_in_dim(x, start, size) for x in (items_ID, is_candidate_I))
+    return start, items_KD, is_candidate_K & (start + jnp.arange(size) >= begin)
+
+
+def _candidate_scores(user_ND: Array, items_KD: Array, is_candidate_K: Array, temperature: float) -> jax.Array:
     """float32 `[N, K]`; of what is no candidate so low that its exponential is 0."""
-    return _scores(user_ND, items_KD, temperature) + jnp.where(id_K >= 0, 0.0, _EXCLUDED)[None]
-
-
-def _blocks(items_ID: Array, item_ids_I: Array, block_size: int) -> tuple[jax.Array, jax.Array]:
-    """The items in blocks `[blocks, K, D]` and their numbers, -1 on the padding of the last."""
-    num_items, width = items_ID.shape
-    padding = -num_items % block_size
-    ids_I = jnp.pad(item_ids_I, (0, padding), constant_values=-1)
-    return jnp.pad(items_ID, ((0, padding), (0, 0))).reshape(-1, block_size, width), ids_I.reshape(-1, block_size)
+    return _scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, _EXCLUDED)[None]
 
 
 def in_batch(

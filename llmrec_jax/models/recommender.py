@@ -178,8 +178,7 @@ def _shares_of_catalogue(
     def candidates(start: int, end: int) -> Candidates:
         rows = slice(start // num_shares, -(-end // num_shares))
         is_own_CK = (ids_CK[:, rows] >= start) & (ids_CK[:, rows] < end)
-        ids_N = jnp.where(is_own_CK, ids_CK[:, rows], -1).reshape(-1)
-        return Candidates(ids_N, vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]))
+        return Candidates(vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]), is_own_CK.reshape(-1))
 
     rows_U = items_U // num_shares
     is_here_CU = ids_CK[:, rows_U] == items_U[None]

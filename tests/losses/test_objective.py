@@ -40,7 +40,7 @@ def outputs():
         item_domain_U=item_domain_U,
         log_q_U=np.log(rng.random(U)).astype(np.float32),
         candidates=tuple(
-            Candidates(np.arange(start, end), normal(end - start, D)) for start, end in itertools.pairwise(STARTS)
+            Candidates(normal(end - start, D), np.ones(end - start, bool)) for start, end in itertools.pairwise(STARTS)
         ),
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
@@ -62,14 +62,14 @@ def loss_of(outputs, domain, p, name):
     """The ranking loss of one prediction, alone, among the items of its domain alone."""
     user_1D, target = outputs.user_PD[domain][p][None], outputs.predictions[domain].target_P[p]
     if name == "softmax":
-        ids_N, vectors_ND = outputs.candidates[domain]
+        vectors_ND, mask_N = outputs.candidates[domain]
         return ranking.softmax(
             user_1D,
             vectors_ND,
-            outputs.item_ids_U[target][None],
-            item_ids_I=ids_N,
+            outputs.items_UD[target][None],
+            is_candidate_I=mask_N,
             temperature=TEMPERATURE,
-            block_size=len(ids_N),
+            block_size=len(mask_N),
         )[0]
     return ranking.in_batch(
         user_1D,
