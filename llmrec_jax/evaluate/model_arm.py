@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from llmrec_jax.evaluate.arms import Arm
-from llmrec_jax.evaluate.ranking import map_tiles
+from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.types import Catalog
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.evaluate import ranking
-from llmrec_jax.evaluate.ranking import ITEMS, Ranks, map_tiles, metrics, rank
+from llmrec_jax.evaluate.ranking import ITEMS, Ranks, metrics, rank
 from llmrec_jax.parallel import make_mesh
 
 N = 150
@@ -136,16 +136,6 @@ def test_a_nan_is_an_error():
     users_ND[1, 0], items_ID[5, 0] = 1, np.nan  # of an item that everybody has seen
     with pytest.raises(FloatingPointError, match="3 of the scores of 3 users are NaN"):
         rank(users_ND, items_ID, target_N, seen, mesh=mesh_of(2))
-
-
-def test_tiles_without_rows_still_have_a_shape():
-    got = map_tiles(_double, mesh_of(2), (np.zeros((0, 3), np.float32),), (), 64)
-    assert got.shape == (0, 3)
-    assert got.dtype == np.float32
-
-
-def _double(_, rows_RD):
-    return 2 * rows_RD
 
 
 def test_no_users():
