@@ -53,12 +53,10 @@ def _train(config: Config, workdir: Path) -> None:
     import jax
 
     from llmrec_jax.inference import bundle
-    from llmrec_jax.train import compile_cache
     from llmrec_jax.train.loop import train_and_evaluate
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
-    with compile_cache.kept_in(workdir, console):
-        trained = train_and_evaluate(config, workdir, console)
+    trained = train_and_evaluate(config, workdir, console)
     if jax.process_index() == 0:
         bundle.save(trained, workdir / "bundle")
         console.print(f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}")

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from llmrec_jax import cli
+from llmrec_jax.config import Config
 from llmrec_jax.data import demo
 from llmrec_jax.data.features import Whitening
 from llmrec_jax.errors import one_line_errors
+from llmrec_jax.train.workdir import claim
 from tests.conftest import REPO
 from tests.inference.untrained import run_and_bundle
 
@@ -170,6 +172,14 @@ def test_train_with_wrong_arguments(call, config, tmp_path, arguments, message):
     code, _, err = call(cli.train, config, "--workdir", tmp_path / "run", *arguments)
     assert code == 2
     assert message in err
+
+
+def test_a_refused_run_leaves_nothing_in_the_folder(call, config, tmp_path):
+    claim(tmp_path / "run", Config(), write=True)
+    code, _, err = call(cli.train, config, "--workdir", tmp_path / "run")
+    assert code == 2
+    assert "holds a run of another configuration" in err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
 def test_train_on_bad_records(call, config, bad_shop, tmp_path):

@@ -22,6 +22,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.data.pipeline import batches
 from llmrec_jax.evaluate.report import print_table, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
+from llmrec_jax.train import compile_cache
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.evaluation import Evaluator
@@ -47,10 +48,15 @@ class Trained:
 def train_and_evaluate(config: Config, workdir: Path, console: Console) -> Trained:
     """Run `config` in `workdir`, or go on with the run that is there; write its metrics, checkpoints and report."""
     config_lib.validate(config)
+    claim(workdir, config, write=jax.process_index() == 0)
+    with compile_cache.kept_in(workdir, console):  # which writes there
+        return _run(config, workdir, console)
+
+
+def _run(config: Config, workdir: Path, console: Console) -> Trained:
     seconds: dict[str, float] = {}
     is_first = jax.process_index() == 0
     with _clock(seconds, "prepare"):
-        claim(workdir, config, write=is_first)
         layout = make_layout(config.mesh)
         _check_divides(config, layout)
         experiment = experiment_lib.build(config)

@@ -51,7 +51,7 @@ def test_the_second_run_takes_its_programs_from_the_first(tmp_path, capfd):
     found = []
     for _ in range(2):
         jax.clear_caches()
-        with counted() as events, compile_cache.kept_in(workdir, QUIET):
+        with counted() as events:
             trained = train_and_evaluate(config, workdir, QUIET)
         found.append((events, (workdir / "metrics.jsonl").read_bytes(), trained.results))
         for name in ("checkpoints", "best"):
