@@ -11,7 +11,8 @@ import msgspec
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 
-MAY_DIFFER = ("data.root", "data.cache_dir")  # between a run and its continuation: where things lie, not what they are
+# Between a run and its continuation: where things lie, not what they are. Batches do not depend on the mesh.
+MAY_DIFFER = ("data.root", "data.cache_dir", "mesh.data", "mesh.fsdp", "mesh.tensor")
 
 
 def claim(workdir: Path, config: Config, *, write: bool) -> None:

@@ -282,6 +282,17 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     assert rooms == {tight, last}
 
 
+def test_the_number_of_devices_changes_nothing_but_padding(plan):
+    many = plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY, unlabelled_items=16), 24, 3, num_shards=16)
+    for step in range(5):
+        batch, expected = make_batch(many, step), make_batch(plan, step)
+        assert len(batch.history_RS) > len(expected.history_RS)
+        np.testing.assert_array_equal(batch.domain_B, expected.domain_B)
+        np.testing.assert_array_equal(distinct_of(batch), distinct_of(expected))
+        for (_, events), (_, expected_events) in zip(rows_of(batch), rows_of(expected), strict=True):
+            np.testing.assert_array_equal(events, expected_events)
+
+
 def test_the_last_room_holds_the_fullest_batch():
     full = [split_of(np.arange(60 * (HISTORY + 3)), np.full(60, HISTORY + 3)) for _ in range(2)]  # no item twice
     data = DataConfig(max_history=HISTORY, unlabelled_items=16)

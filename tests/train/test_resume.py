@@ -7,6 +7,7 @@ kill themselves, with SIGKILL and in the middle of a line of metrics.
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from llmrec_jax import cli
+from llmrec_jax.config import MeshConfig
 from llmrec_jax.data import demo
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
@@ -132,6 +134,26 @@ def test_killed_run_equals_the_straight_one(root, straight, resumed):
     reports = [json.loads((workdir / "report.json").read_text()) for workdir in (straight, resumed)]
     for name in ("results", "selection", "data_hash"):
         assert reports[0][name] == reports[1][name]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_on_another_mesh(root, straight, tmp_path):
+    """From one device to eight: with dropout, and on the same batches."""
+    workdir = tmp_path / "run"
+    shutil.copytree(straight, workdir)
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.drop_after(36)
+    checkpoints.close()
+    config = dataclasses.replace(resume_config(root), mesh=MeshConfig(data=4, fsdp=2))
+    train_and_evaluate(config, workdir, Console(quiet=True))
+    expected, found = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (straight, workdir)
+    )
+    assert found[:36] == expected[:36]
+    assert found[36:] != expected[36:]  # it did run again: sums in another order are not the same to the last bit
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 @pytest.mark.slow
