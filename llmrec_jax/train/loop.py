@@ -8,6 +8,7 @@ step before. The feed hands out a batch only after the save, so state and pipeli
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,19 @@ def _train(
     tokens_I = _token_counts(experiment.catalog)
     pending: tuple[int, Any, int] | None = None
 
+    def close() -> None:
+        progress.close()
+        checkpoints.close()
+        best_checkpoints.close()
+        if metrics_file:
+            metrics_file.close()
+
+    def diverged(what: str) -> ValueError:
+        checkpoints.wait()
+        advice = _advice(workdir, checkpoints.latest_step(), config)
+        close()  # else a save under way is lost
+        return ValueError(f"{what}\n  {advice}")
+
     def write_pending() -> None:
         nonlocal pending
         if pending is not None:
@@ -116,13 +130,19 @@ def _train(
             progress.update(step, metrics["loss"], config.train.batch_size, tokens)
             if metrics_file:
                 metrics_file.write(step, metrics | {"tokens": float(tokens)})
+            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+                raise diverged(f"step {step}: not finite: {', '.join(bad)}")
 
     with _clock(seconds, "train"), Feed(iterator, layout.put_batch) as feed:
         for step in range(first, num_steps + 1):
             if step > first:
                 due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
                 if due and config.train.eval_every:
-                    value = evaluator.validate(layout.to_global(state).params)
+                    write_pending()  # before the scores, it says what is not finite
+                    try:
+                        value = evaluator.validate(layout.to_global(state).params)
+                    except FloatingPointError as error:
+                        raise diverged(f"step {step}: {error}") from error
                     progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
                     if value > best.get("value", float("-inf")):
                         best = {"step": step, "value": value}
@@ -140,20 +160,26 @@ def _train(
                     device_metrics,
                     sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items),
                 )
-    progress.close()
-    checkpoints.close()
     state = layout.to_global(state)
     if best:
         best_checkpoints.wait()
         state = best_checkpoints.restore(int(best["step"]), state)
-    best_checkpoints.close()
-    if metrics_file:
-        metrics_file.close()
+    close()
     return state, best or {"step": num_steps}
 
 
 def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo:
     return RunInfo(feed.get_state(), as_json(experiment.config), experiment.corpus.hash, best)
+
+
+def _advice(workdir: Path, latest: int | None, config: Config) -> str:
+    there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}, up to which all was finite"
+    optim = config.optim
+    return (
+        f"{workdir} has {there}; run again, it comes to the same step\n"
+        f"  in another --workdir, try a lower --optim.learning_rate (it is {optim.learning_rate}), more "
+        f"--optim.warmup_steps ({optim.warmup_steps}) or --model.compute_dtype float32"
+    )
 
 
 def _check_divides(config: Config, layout: Layout) -> None:
