@@ -10,15 +10,11 @@ from flax import nnx
 
 from benchmarks.aot.program import matmul_flops
 from llmrec_jax.config import Config, EncoderConfig, LossConfig, MeshConfig, validate
-from llmrec_jax.data import demo
 from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.data.tokenizer import train_tokenizer
-from llmrec_jax.models import save_pretrained
-from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.recommender import _in_chunks
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
-from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
+from tests.train.tiny import assert_same_step, gradients_and_metrics, pretrained_config, shaken
 
 ONE = MeshConfig(data=1)
 LAYERS = 3
@@ -28,24 +24,7 @@ only_bert = pytest.mark.parametrize("config", ["bert"], indirect=True)
 @pytest.fixture(scope="module", params=["bert", "gpt2"])
 def config(request, tmp_path_factory):
     """Of a run that starts from a pretrained encoder."""
-    folder = tmp_path_factory.mktemp("pretrained")
-    tokenizer = train_tokenizer([item.title for item in demo._items("books")[0]], request.param, 300)
-    sizes = {"vocab_size": tokenizer.get_vocab_size(), "width": 32, "num_layers": LAYERS, "num_heads": 2}
-    encoder = new_encoder(ENCODERS[request.param].config(max_positions=64, dropout=0.0, **sizes), nnx.Rngs(7))
-    save_pretrained(shaken(encoder, 0.2), folder)  # fresh weights tell texts hardly apart
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = tiny_config(folder / "cache", sources=(), **SEVERAL_BUCKETS)
-    return dataclasses.replace(
-        config,
-        encoder=dataclasses.replace(config.encoder, pretrained=str(folder)),
-        model=dataclasses.replace(config.model, user_tower="mean"),
-        adapt=dataclasses.replace(config.adapt, method="none"),
-    )
-
-
-def shaken(tree, size):
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda x: x + size * rng.standard_normal(x.shape, np.float32), tree)
+    return pretrained_config(tmp_path_factory.mktemp("pretrained"), request.param, LAYERS)
 
 
 def build(config, **encoder):

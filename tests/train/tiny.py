@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from flax import nnx
 
 from llmrec_jax.config import (
     AdaptConfig,
@@ -19,7 +20,11 @@ from llmrec_jax.config import (
     OptimConfig,
     TrainConfig,
 )
+from llmrec_jax.data import demo
 from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.tokenizer import train_tokenizer
+from llmrec_jax.models import save_pretrained
+from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.step import train_step
@@ -43,6 +48,28 @@ def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: obje
         optim=OptimConfig(learning_rate=3e-3, warmup_steps=4),
         train=TrainConfig(steps=8, batch_size=16, eval_every=4, checkpoint_every=4),
     )
+
+
+def pretrained_config(folder: Path, kind: Any, num_layers: int) -> Config:
+    """Of a run on books alone that starts from a pretrained encoder of width 32, written to `folder`."""
+    tokenizer = train_tokenizer([item.title for item in demo._items("books")[0]], kind, 300)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "width": 32, "num_layers": num_layers, "num_heads": 2}
+    encoder = new_encoder(ENCODERS[kind].config(max_positions=64, dropout=0.0, **sizes), nnx.Rngs(7))
+    save_pretrained(shaken(encoder, 0.2), folder)  # fresh weights tell texts hardly apart
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = tiny_config(folder / "cache", sources=(), **SEVERAL_BUCKETS)
+    return dataclasses.replace(
+        config,
+        encoder=dataclasses.replace(config.encoder, pretrained=str(folder)),
+        model=dataclasses.replace(config.model, user_tower="mean"),
+        adapt=dataclasses.replace(config.adapt, method="none"),
+    )
+
+
+def shaken(tree: Any, size: float) -> Any:
+    """A tree of arrays with noise of this size on top."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: x + size * rng.standard_normal(x.shape, np.float32), tree)
 
 
 def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig, params: Any = None) -> tuple[Any, dict[str, float]]:
