@@ -81,7 +81,11 @@ def token_counts(experiment: Experiment, batch: Batch) -> tuple[int, int]:
 
 
 def model_flops(experiment: Experiment, batch: Batch) -> float:
-    """FLOPs that forward and backward pass need: 6 a weight and token, 12 a width and attended pair of tokens."""
+    """FLOPs that forward and backward pass need: 6 a weight and token, 12 a width and attended pair of tokens.
+
+    Of a weight that does not learn but stands below one that does, 4: it has no gradient. Cached frozen layers cost
+    nothing; they are no part of `experiment.encoder_config`.
+    """
     model, flops = experiment.config.model, 0.0
     in_batch = experiment.config.loss.ranking == "in_batch"
     for domain, predictions in enumerate(batch.predictions):
@@ -95,9 +99,11 @@ def model_flops(experiment: Experiment, batch: Batch) -> float:
         feature, width = experiment.sizes.feature_width, model.width
         flops += 6.0 * num_items * (feature * width + feature * 2 * width + 2 * width * width)
     if experiment.encoder_config is not None:
-        flops += _stack_flops(experiment.encoder_config, _text_lengths(experiment, batch))
+        encoder = experiment.config.encoder
+        rank = encoder.lora_rank if encoder.mode == "lora" else 0
+        flops += stack_flops(experiment.encoder_config, _text_lengths(experiment, batch), rank)
     if model.user_tower == "transformer":
-        flops += _stack_flops(model, np.bincount(batch.segment_RS[batch.segment_RS > 0]))
+        flops += stack_flops(model, np.bincount(batch.segment_RS[batch.segment_RS > 0]))
     return flops
 
 
@@ -109,10 +115,11 @@ def _text_lengths(experiment: Experiment, batch: Batch) -> np.ndarray:
     return np.concatenate([np.asarray(mask_IL)[ids[mask]].sum(axis=1) for ids, mask in batch.items])
 
 
-def _stack_flops(sizes: Any, lengths_N: np.ndarray) -> float:
-    """Of a transformer with MLPs four times its width over rows of these lengths."""
-    weights = 12 * sizes.num_layers * sizes.width**2
-    return float(6 * weights * lengths_N.sum() + 12 * sizes.num_layers * sizes.width * np.square(lengths_N).sum())
+def stack_flops(sizes: Any, lengths_N: np.ndarray, lora_rank: int = 0) -> float:
+    """Of a transformer with MLPs four times its width over rows of these lengths; with a rank, adapters alone learn."""
+    weights, adapters = 12 * sizes.width**2, 4 * sizes.width * lora_rank  # of a layer; two matrices on each of two
+    a_token = (4 if lora_rank else 6) * weights + 6 * adapters
+    return float(sizes.num_layers * (a_token * lengths_N.sum() + 12 * sizes.width * np.square(lengths_N).sum()))
 
 
 def matmul_peak(size: int = 2048, repeats: int = 5) -> float:
