@@ -31,6 +31,9 @@ from llmrec_jax.data.room import Room, padded
 from llmrec_jax.data.split import Split, keep_fraction
 from llmrec_jax.types import Batch, Items, Predictions
 
+# Which events a batch holds, given data, settings, seed and step. Raise it with every change that gives a step other
+# users, windows or unlabelled items, not for padding: else a run that goes on would silently become another.
+BATCH_RULE = 1
 MULTIPLE = 8  # of padded sizes, so that they can also be cut over up to 8 devices that the plan does not know of
 PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
 # Rooms, as multiples of the largest need among them: of batches a hundredth overflows the first.

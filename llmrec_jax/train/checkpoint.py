@@ -25,10 +25,11 @@ class RunInfo(NamedTuple):
     best: dict[str, float]  # {"step": ..., "value": ...} of the best validation so far; empty before the first
 
     def check_data(self, workdir: Path, data_hash: str) -> None:
-        """Raise ValueError where `data_hash`, of the data as it is now, is another than the run's."""
+        """Raise ValueError where `data_hash`, of the data and batches as they are now, is another than the run's."""
         if data_hash != self.data_hash:
             raise ValueError(
-                f"{workdir}: the data changed since its checkpoint: hash {self.data_hash} is now {data_hash}"
+                f"{workdir}: the data changed since its checkpoint, or this version composes batches otherwise: "
+                f"hash {self.data_hash} is now {data_hash}"
             )
 
 

@@ -4,6 +4,7 @@ In `tracer` splits every event is an item of its own, numbered by its place, so 
 """
 
 import dataclasses
+import hashlib
 
 import jax
 import jax._src.xla_bridge
@@ -13,7 +14,7 @@ import pytest
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.log_q import log_q
 from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
-from llmrec_jax.data.pipeline import Room, batches, by_length, make_batch, plan_batches
+from llmrec_jax.data.pipeline import BATCH_RULE, Room, batches, by_length, make_batch, plan_batches
 from llmrec_jax.data.split import Split
 
 HISTORY = 6
@@ -91,6 +92,16 @@ def test_a_batch_is_a_function_of_seed_and_step(plan):
     assert_same(make_batch(plan, 5), make_batch(again, 5))
     for other in (make_batch(plan, 6), make_batch(plan_of(seed=4, unlabelled_items=16), 5)):
         assert not np.array_equal(distinct_of(make_batch(plan, 5)), distinct_of(other))
+
+
+def test_batches_are_composed_as_their_rule_says(plan):
+    """Where this fails, raise BATCH_RULE and note the new digest: runs under way must not go on with other batches."""
+    digest = hashlib.sha256()
+    for step in range(5):
+        batch = make_batch(plan, step)
+        for numbers in (distinct_of(batch), *(events for _, events in rows_of(batch))):
+            digest.update(numbers.astype(np.int64).tobytes())
+    assert (BATCH_RULE, digest.hexdigest()[:16]) == (1, "ba3ac47af2038cd5")
 
 
 def test_rows_are_contiguous_windows_of_training_events(plan):
