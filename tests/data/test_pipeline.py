@@ -1,7 +1,4 @@
-"""Batches: a function of (seed, step) and nothing else, with the promised rows and items in them.
-
-In `tracer` splits every event is an item of its own, numbered by its place, so a batch tells which events it took.
-"""
+"""Batches: a function of (seed, step) and nothing else, with the promised rows and items in them."""
 
 import dataclasses
 import hashlib
@@ -12,74 +9,29 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.log_q import log_q
-from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
-from llmrec_jax.data.pipeline import BATCH_RULE, Room, batches, by_length, make_batch, plan_batches
-from llmrec_jax.data.split import Split
+from llmrec_jax.data.pipeline import BATCH_RULE, batches, by_length, make_batch, plan_batches
+from llmrec_jax.data.room import Room
+from tests.data.plans import (
+    HISTORY,
+    SPLITS,
+    STARTS,
+    distinct_of,
+    histories_of,
+    ids_of,
+    plan_of,
+    predictions_of,
+    rows_of,
+    sizes_of,
+    split_of,
+    user_of,
+)
 
-HISTORY = 6
-
-
-def split_of(items_E: np.ndarray, lengths: np.ndarray) -> Split:
-    """Leave-one-out by hand: the last two events of a user are not for training."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    none = np.full(len(lengths), -1)
-    train_end = np.maximum(offsets[1:] - 2, offsets[:-1])
-    return Split(items_E.astype(np.int32), offsets, train_end, none, none, "leave_one_out")
-
-
-def tracer(num_users: int, seed: int) -> Split:
-    lengths = np.random.default_rng(seed).integers(1, 20, num_users)
-    return split_of(np.arange(lengths.sum()), lengths)
-
-
-SPLITS = (tracer(30, 0), tracer(50, 1), tracer(40, 2))
-STARTS = np.cumsum([0, *(len(split.items_E) for split in SPLITS)])
 TOKENS = np.random.default_rng(5).geometric(0.05, STARTS[-1])  # of each item's text
-
-
-def plan_of(batch_size=24, seed=3, **data):
-    return plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY, **data), batch_size, seed)
 
 
 @pytest.fixture(scope="module")
 def plan():
     return plan_of(unlabelled_items=16)
-
-
-def ids_of(batch):
-    """What `history_RS` and `target_P` point into: the buckets end to end."""
-    return np.concatenate([items.ids_U for items in batch.items])
-
-
-def distinct_of(batch):
-    return np.concatenate([items.ids_U[items.mask_U] for items in batch.items])
-
-
-def predictions_of(batch):
-    """All real predictions: step, target, domain."""
-    parts = [(p.step_P[p.mask_P], p.target_P[p.mask_P]) for p in batch.predictions]
-    steps, targets = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return steps, targets, np.repeat(np.arange(len(parts)), [len(steps) for steps, _ in parts])
-
-
-def histories_of(batch):
-    """Per user: where the history lies in the rows end to end."""
-    return [np.flatnonzero(batch.segment_RS.reshape(-1) == 1 + user) for user in range(len(batch.domain_B))]
-
-
-def rows_of(batch):
-    """Per user: its domain and its events, numbered within the domain: a full history's last target is one more."""
-    steps, targets, _ = predictions_of(batch)
-    target_of = dict(zip(steps.tolist(), targets, strict=True))
-    for domain, steps, last_step in zip(batch.domain_B, histories_of(batch), batch.last_B, strict=True):
-        events = list(batch.history_RS.reshape(-1)[steps])
-        events += [target_of[last_step]] if last_step in target_of else []
-        yield domain, ids_of(batch)[events] - STARTS[domain]
-
-
-def user_of(domain, events):
-    return int(np.searchsorted(SPLITS[domain].offsets, events[0], side="right") - 1)
 
 
 def assert_same(left, right):
@@ -157,57 +109,6 @@ def test_predictions_of_a_domain_name_its_own_items(plan):
         assert (items < STARTS[domain + 1]).all()
 
 
-def test_each_user_once_an_epoch_and_orders_differ(plan):
-    for domain, split in enumerate(SPLITS):
-        steps = -(-2 * len(plan.users[domain]) // plan.rows[domain])
-        seen = [
-            user_of(domain, events)
-            for step in range(steps)
-            for row_domain, events in rows_of(make_batch(plan, step))
-            if row_domain == domain
-        ]
-        size = len(plan.users[domain])
-        trainable = np.flatnonzero(split.train_end - split.offsets[:-1] >= 2).tolist()
-        assert sorted(seen[:size]) == sorted(seen[size : 2 * size]) == trainable
-        assert seen[:size] != seen[size : 2 * size]
-
-
-def test_more_rows_than_users():
-    plan = plan_of(batch_size=400, target_share=0.9)
-    counts = np.zeros(len(SPLITS[2].offsets) - 1, int)
-    for domain, events in rows_of(make_batch(plan, 3)):
-        if domain == 2:
-            counts[user_of(domain, events)] += 1
-    used = counts[plan.users[2]]
-    assert used.sum() == 360
-    assert used.max() - used.min() <= 2
-
-
-def test_steps_cost_about_the_same():
-    """Against the same users in an order without regard to what they cost."""
-    lengths = np.random.default_rng(1).geometric(0.15, 1500) + 3
-    split = split_of(np.arange(lengths.sum()), lengths)
-    data = DataConfig(max_history=20, target_share=1.0)
-    plan = plan_batches([split], np.array([0, lengths.sum()]), data, 32, 0)
-    shuffled = dataclasses.replace(plan, users=(np.random.default_rng(2).permutation(plan.users[0]),))
-    balanced, random = (
-        [
-            sizes_of(make_batch(p, step)).predictions[0] for step in range(200)
-        ]  # four epochs, with the seams between them
-        for p in (plan, shuffled)
-    )
-    np.testing.assert_allclose(np.mean(balanced), np.mean(random), rtol=0.01)
-    assert np.std(balanced) < np.std(random) / 4
-
-
-def test_who_meets_whom_changes_from_epoch_to_epoch():
-    met = np.zeros((64, 64), bool)
-    for step in range(40 * 8):
-        users = users_of_step(np.arange(64), 8, step, (0,))
-        met[np.ix_(users, users)] = True
-    assert met.mean() > 0.85  # all but those of one's own eighth
-
-
 def test_distinct_items(plan):
     target_only = 0
     for step in range(20):
@@ -240,14 +141,6 @@ def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_it
         ]
         np.testing.assert_array_equal(predictions_of(batch)[0], predictions_of(plain)[0])
         np.testing.assert_array_equal(ids_of(batch)[predictions_of(batch)[1]], ids_of(plain)[predictions_of(plain)[1]])
-
-
-def sizes_of(batch):
-    return Room(
-        int((batch.segment_RS > 0).any(axis=1).sum()),
-        tuple(int(items.mask_U.sum()) for items in batch.items),
-        tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
-    )
 
 
 def room_of(batch):
@@ -314,72 +207,6 @@ def test_the_last_room_holds_the_fullest_batch():
     assert plan.rooms[-1].items[0] >= 24 * (HISTORY + 1) + 16
     few = [split_of(np.arange(60 * (HISTORY + 3)) % 50, np.full(60, HISTORY + 3)) for _ in range(2)]
     assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == (104,)  # the catalogue, rounded up
-
-
-def test_target_fraction_and_zero_shot():
-    few = plan_of(target_fraction=0.25)
-    assert 0 < len(few.users[2]) < len(plan_of().users[2]) / 2
-    assert few.rows[2] == 12
-    zero = plan_of(target_fraction=0.0, unlabelled_items=8)
-    assert zero.rows[2] == 0
-    assert sum(zero.rows) == 24
-    batch = make_batch(zero, 0)
-    assert 2 not in batch.domain_B
-    assert len(batch.predictions[2].step_P) == 0
-    assert (distinct_of(batch) >= STARTS[-2]).sum() == 8
-    assert np.isfinite(log_q(zero)).all()
-    np.testing.assert_allclose(np.exp(log_q(zero)[STARTS[2] :]), 8 / len(SPLITS[2].items_E), rtol=0.15)
-
-
-def test_unlabelled_items_beyond_the_target_are_refused():
-    with pytest.raises(ValueError, match=r"unlabelled_items=100000, but the target has \d+ items"):
-        plan_of(unlabelled_items=100000)
-
-
-def test_shares_are_exact():
-    assert rows_per_domain(64, [100, 300], 0.5, True) == [8, 24, 32]
-    assert rows_per_domain(64, [1, 10**6], 0.5, True) == [1, 31, 32]
-    assert rows_per_domain(64, [100, 300], 0.5, False) == [16, 48, 0]
-    assert rows_per_domain(64, [0, 300], 0.25, True) == [0, 48, 16]
-    assert rows_per_domain(64, [], 0.5, True) == [64]
-    assert rows_per_domain(64, [5], 1.0, True) == [0, 64]
-    assert rows_per_domain(3, [5, 5], 0.01, True) == [1, 1, 1]
-    for size in range(8, 60):
-        rows = rows_per_domain(size, [7, 1, 40, 13], 0.3, True)
-        assert sum(rows) == size
-        assert min(rows) >= 1
-    with pytest.raises(ValueError, match="batch_size=2 is too small: 2 sources"):
-        rows_per_domain(2, [5, 5], 0.5, True)
-    with pytest.raises(ValueError, match="no training users"):
-        rows_per_domain(8, [0, 0], 0.5, False)
-    with pytest.raises(ValueError, match=r"target_share=1\.5"):
-        rows_per_domain(8, [5], 1.5, True)
-
-
-def test_every_device_sees_the_mix():
-    domain_B = interleave([20, 44])
-    assert np.bincount(domain_B).tolist() == [20, 44]
-    shares = (domain_B.reshape(8, 8) == 0).sum(axis=1)
-    assert np.abs(shares - 2.5).max() <= 1.5
-
-
-def test_log_q_is_the_frequency_of_an_item_in_batches():
-    rng = np.random.default_rng(0)
-    num_items = 60
-    popularity = 1 / np.arange(1, num_items + 1)
-    splits = []
-    for num_users in (900, 700):
-        lengths = rng.integers(4, 9, num_users)
-        splits.append(split_of(rng.choice(num_items, lengths.sum(), p=popularity / popularity.sum()), lengths))
-    data = DataConfig(max_history=HISTORY, unlabelled_items=5, target_fraction=0.8)
-    plan = plan_batches(splits, np.array([0, num_items, 2 * num_items]), data, 32, 0)
-    counts = np.zeros(2 * num_items)
-    for step in range(1500):
-        counts[distinct_of(make_batch(plan, step))] += 1
-    # The noise is 0.013 at most (one sigma); the formula draws events where a batch draws users.
-    error = np.exp(log_q(plan)) - counts / 1500
-    assert np.abs(error).max() < 0.05
-    assert np.abs(error).mean() < 0.015
 
 
 def test_iterator_yields_the_batches_and_resumes(plan):

@@ -1,0 +1,130 @@
+"""Whose rows a batch holds: fixed shares of the domains, each user once an epoch, steps that cost alike."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from llmrec_jax.config import DataConfig
+from llmrec_jax.data.log_q import log_q
+from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
+from llmrec_jax.data.pipeline import make_batch, plan_batches
+from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
+
+
+def test_each_user_once_an_epoch_and_orders_differ():
+    plan = plan_of(unlabelled_items=16)
+    for domain, split in enumerate(SPLITS):
+        steps = -(-2 * len(plan.users[domain]) // plan.rows[domain])
+        seen = [
+            user_of(domain, events)
+            for step in range(steps)
+            for row_domain, events in rows_of(make_batch(plan, step))
+            if row_domain == domain
+        ]
+        size = len(plan.users[domain])
+        trainable = np.flatnonzero(split.train_end - split.offsets[:-1] >= 2).tolist()
+        assert sorted(seen[:size]) == sorted(seen[size : 2 * size]) == trainable
+        assert seen[:size] != seen[size : 2 * size]
+
+
+def test_more_rows_than_users():
+    plan = plan_of(batch_size=400, target_share=0.9)
+    counts = np.zeros(len(SPLITS[2].offsets) - 1, int)
+    for domain, events in rows_of(make_batch(plan, 3)):
+        if domain == 2:
+            counts[user_of(domain, events)] += 1
+    used = counts[plan.users[2]]
+    assert used.sum() == 360
+    assert used.max() - used.min() <= 2
+
+
+def test_steps_cost_about_the_same():
+    """Against the same users in an order without regard to what they cost."""
+    lengths = np.random.default_rng(1).geometric(0.15, 1500) + 3
+    split = split_of(np.arange(lengths.sum()), lengths)
+    data = DataConfig(max_history=20, target_share=1.0)
+    plan = plan_batches([split], np.array([0, lengths.sum()]), data, 32, 0)
+    shuffled = dataclasses.replace(plan, users=(np.random.default_rng(2).permutation(plan.users[0]),))
+    balanced, random = (
+        [
+            sizes_of(make_batch(p, step)).predictions[0] for step in range(200)
+        ]  # four epochs, with the seams between them
+        for p in (plan, shuffled)
+    )
+    np.testing.assert_allclose(np.mean(balanced), np.mean(random), rtol=0.01)
+    assert np.std(balanced) < np.std(random) / 4
+
+
+def test_who_meets_whom_changes_from_epoch_to_epoch():
+    met = np.zeros((64, 64), bool)
+    for step in range(40 * 8):
+        users = users_of_step(np.arange(64), 8, step, (0,))
+        met[np.ix_(users, users)] = True
+    assert met.mean() > 0.85  # all but those of one's own eighth
+
+
+def test_target_fraction_and_zero_shot():
+    few = plan_of(target_fraction=0.25)
+    assert 0 < len(few.users[2]) < len(plan_of().users[2]) / 2
+    assert few.rows[2] == 12
+    zero = plan_of(target_fraction=0.0, unlabelled_items=8)
+    assert zero.rows[2] == 0
+    assert sum(zero.rows) == 24
+    batch = make_batch(zero, 0)
+    assert 2 not in batch.domain_B
+    assert len(batch.predictions[2].step_P) == 0
+    assert (distinct_of(batch) >= STARTS[-2]).sum() == 8
+    assert np.isfinite(log_q(zero)).all()
+    np.testing.assert_allclose(np.exp(log_q(zero)[STARTS[2] :]), 8 / len(SPLITS[2].items_E), rtol=0.15)
+
+
+def test_unlabelled_items_beyond_the_target_are_refused():
+    with pytest.raises(ValueError, match=r"unlabelled_items=100000, but the target has \d+ items"):
+        plan_of(unlabelled_items=100000)
+
+
+def test_shares_are_exact():
+    assert rows_per_domain(64, [100, 300], 0.5, True) == [8, 24, 32]
+    assert rows_per_domain(64, [1, 10**6], 0.5, True) == [1, 31, 32]
+    assert rows_per_domain(64, [100, 300], 0.5, False) == [16, 48, 0]
+    assert rows_per_domain(64, [0, 300], 0.25, True) == [0, 48, 16]
+    assert rows_per_domain(64, [], 0.5, True) == [64]
+    assert rows_per_domain(64, [5], 1.0, True) == [0, 64]
+    assert rows_per_domain(3, [5, 5], 0.01, True) == [1, 1, 1]
+    for size in range(8, 60):
+        rows = rows_per_domain(size, [7, 1, 40, 13], 0.3, True)
+        assert sum(rows) == size
+        assert min(rows) >= 1
+    with pytest.raises(ValueError, match="batch_size=2 is too small: 2 sources"):
+        rows_per_domain(2, [5, 5], 0.5, True)
+    with pytest.raises(ValueError, match="no training users"):
+        rows_per_domain(8, [0, 0], 0.5, False)
+    with pytest.raises(ValueError, match=r"target_share=1\.5"):
+        rows_per_domain(8, [5], 1.5, True)
+
+
+def test_every_device_sees_the_mix():
+    domain_B = interleave([20, 44])
+    assert np.bincount(domain_B).tolist() == [20, 44]
+    shares = (domain_B.reshape(8, 8) == 0).sum(axis=1)
+    assert np.abs(shares - 2.5).max() <= 1.5
+
+
+def test_log_q_is_the_frequency_of_an_item_in_batches():
+    rng = np.random.default_rng(0)
+    num_items = 60
+    popularity = 1 / np.arange(1, num_items + 1)
+    splits = []
+    for num_users in (900, 700):
+        lengths = rng.integers(4, 9, num_users)
+        splits.append(split_of(rng.choice(num_items, lengths.sum(), p=popularity / popularity.sum()), lengths))
+    data = DataConfig(max_history=HISTORY, unlabelled_items=5, target_fraction=0.8)
+    plan = plan_batches(splits, np.array([0, num_items, 2 * num_items]), data, 32, 0)
+    counts = np.zeros(2 * num_items)
+    for step in range(1500):
+        counts[distinct_of(make_batch(plan, step))] += 1
+    # The noise is 0.013 at most (one sigma); the formula draws events where a batch draws users.
+    error = np.exp(log_q(plan)) - counts / 1500
+    assert np.abs(error).max() < 0.05
+    assert np.abs(error).mean() < 0.015
