@@ -20,6 +20,7 @@ import numpy as np
 from llmrec_jax.data import records
 from llmrec_jax.data.records import Item
 
+NEEDED = "a domain is its items and its interactions; a catalogue alone can join a trained one: Recommender.add_items"
 SHOWN = 20  # bad records an error message lists
 
 OnBadRecord = Literal["fail", "skip"]
@@ -72,7 +73,7 @@ def read(folder: Path, on_bad_record: OnBadRecord) -> tuple[RawDomain, list[BadR
     for name, good in (("items.jsonl", len(items)), ("interactions.csv", len(raw.items_E))):
         skipped = sum(record.file.startswith(name) for record in bad)
         if good == 0:
-            raise DataError(folder, [*bad, BadRecord(name, 0, "no good record in it")])
+            raise DataError(folder, [*bad, BadRecord(name, 0, f"no good record in it; {NEEDED}")])
         if skipped > good:
             raise DataError(folder, bad, f", more than half of {name} ({skipped} of {skipped + good})")
     return raw, bad
@@ -91,7 +92,8 @@ def find(folder: Path, name: str) -> Path:
     """The file `name` of a folder, plain or gzipped; `DataError` where there is none, or both."""
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(found) != 1:
-        reason = f"both {name} and {name}.gz are there" if found else f"neither {name} nor {name}.gz is there"
+        both, neither = f"both {name} and {name}.gz are there", f"neither {name} nor {name}.gz is there; {NEEDED}"
+        reason = both if found else neither
         raise DataError(folder, [BadRecord(name, 0, reason)])
     return found[0]
 

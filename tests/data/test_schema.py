@@ -130,7 +130,7 @@ def test_sound_folder(tmp_path):
 
 def test_missing_doubled_and_truncated_files(tmp_path):
     assert [str(record) for record in schema.validate(tmp_path / "nowhere")] == [
-        "items.jsonl: neither items.jsonl nor items.jsonl.gz is there"
+        f"items.jsonl: neither items.jsonl nor items.jsonl.gz is there; {schema.NEEDED}"
     ]
     folder = folder_of(tmp_path, GOOD_ITEMS, GOOD_ROWS)
     whole = gzip.compress(b"\n".join(GOOD_ROWS))
@@ -143,6 +143,15 @@ def test_missing_doubled_and_truncated_files(tmp_path):
         assert str(schema.validate(folder)[0]).startswith("interactions.csv.gz: cannot be read: ")
         with pytest.raises(schema.DataError, match=r"interactions\.csv\.gz"):
             schema.read(folder, "skip")
+
+
+def test_a_catalogue_alone_is_told_what_it_can_do(tmp_path):
+    folder = folder_of(tmp_path, GOOD_ITEMS, GOOD_ROWS[:1])
+    hint = f"{folder}: .*interactions.csv: {{}}; a domain is its items and its interactions; .*Recommender.add_items$"
+    for reason in ("no good record in it", "neither interactions.csv nor interactions.csv.gz is there"):
+        with pytest.raises(schema.DataError, match=f"(?s){hint.format(reason)}"):
+            schema.read(folder, "fail")
+        (folder / "interactions.csv").unlink(missing_ok=True)
 
 
 def test_message_lists_twenty_and_counts_all(tmp_path):
@@ -158,5 +167,3 @@ def test_mostly_bad_is_refused(tmp_path):
     schema.read(folder_of(tmp_path, GOOD_ITEMS, [*GOOD_ROWS, *bad]), "skip")
     with pytest.raises(schema.DataError, match=r"more than half of interactions\.csv \(3 of 5\)"):
         schema.read(folder_of(tmp_path, GOOD_ITEMS, [*GOOD_ROWS, *bad, bad[0]]), "skip")
-    with pytest.raises(schema.DataError, match="no good record"):
-        schema.read(folder_of(tmp_path, GOOD_ITEMS, GOOD_ROWS[:1]), "fail")
