@@ -13,7 +13,7 @@ import numpy as np
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.catalog import JointCatalog
 from llmrec_jax.data.domains import Domain, load_domain
-from llmrec_jax.data.pipeline import BATCH_RULE, BatchPlan, plan_batches
+from llmrec_jax.data.pipeline import BatchPlan, plan_batches
 from llmrec_jax.data.split import Split, leaks, split, train_counts
 
 
@@ -34,7 +34,7 @@ class Corpus:
     splits: tuple[Split, ...]
     joint: JointCatalog
     plan: BatchPlan
-    hash: str  # of all content, of every setting that decides what is read from it, and of the rule of batches
+    hash: str  # of all content and of every setting that decides what is read from it
     facts: dict[str, Any]  # for the report: counts, split methods, leaks
 
     @property
@@ -89,7 +89,7 @@ def load_corpus(config: DataConfig, batch_size: int, seed: int, *, num_shards: i
     ignored = ("root", "cache_dir")  # where things lie does not change them
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     settings |= {"sources": names[:-1], "target": names[-1]}
-    digest = hashlib.sha256(repr((BATCH_RULE, seed, batch_size, sorted(settings.items()))).encode())
+    digest = hashlib.sha256(repr((seed, batch_size, sorted(settings.items()))).encode())
     for domain in domains:
         digest.update(domain.hash.encode())
     plan = plan_batches(splits, joint.starts, config, batch_size, seed, num_shards=num_shards)

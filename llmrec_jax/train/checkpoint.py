@@ -23,13 +23,22 @@ class RunInfo(NamedTuple):
     config: dict[str, Any]
     data_hash: str
     best: dict[str, float]  # {"step": ..., "value": ...} of the best validation so far; empty before the first
+    batch_rule: int = 0  # by which its batches are composed (`data.pipeline`); 0: before it was noted
 
     def check_data(self, workdir: Path, data_hash: str) -> None:
-        """Raise ValueError where `data_hash`, of the data and batches as they are now, is another than the run's."""
+        """Raise ValueError where `data_hash`, of the data as it is now, is another than the run's."""
         if data_hash != self.data_hash:
             raise ValueError(
-                f"{workdir}: the data changed since its checkpoint, or this version composes batches otherwise: "
-                f"hash {self.data_hash} is now {data_hash}"
+                f"{workdir}: the data changed since its checkpoint: hash {self.data_hash} is now {data_hash}"
+            )
+
+    def check_continues(self, workdir: Path, data_hash: str, batch_rule: int) -> None:
+        """Raise ValueError where the run would go on with other data or other batches."""
+        self.check_data(workdir, data_hash)
+        if batch_rule != self.batch_rule:
+            raise ValueError(
+                f"{workdir}: a run of another version, whose batches hold other rows (rule {self.batch_rule}, here "
+                f"{batch_rule}): it can be evaluated, not gone on with"
             )
 
 

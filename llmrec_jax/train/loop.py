@@ -20,7 +20,7 @@ from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
-from llmrec_jax.data.pipeline import batches
+from llmrec_jax.data.pipeline import BATCH_RULE, batches
 from llmrec_jax.evaluate.report import print_table, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
 from llmrec_jax.train import compile_cache
@@ -51,7 +51,10 @@ def train_and_evaluate(config: Config, workdir: Path, console: Console) -> Train
     config_lib.validate(config)
     claim(workdir, config, write=jax.process_index() == 0)
     with compile_cache.kept_in(workdir, console):  # which writes there
-        return _run(config, workdir, console)
+        try:
+            return _run(config, workdir, console)
+        except FloatingPointError as error:
+            raise ValueError(f"{error}\n  {_advice(config, workdir)}") from error
 
 
 def _run(config: Config, workdir: Path, console: Console) -> Trained:
@@ -90,37 +93,11 @@ def _train(
     """Take the steps that are left; return the selected state (global arrays) and which step it is of."""
     config, corpus = experiment.config, experiment.corpus
     num_steps = config.train.steps
-    checkpoints, best_checkpoints = Checkpoints(workdir / "checkpoints"), Checkpoints(workdir / "best")
     iterator = batches(corpus.plan, num_steps)
+    tokens_I = _token_counts(experiment.catalog)
     best: dict[str, float] = {}
     first = 0
-    if (latest := checkpoints.latest_step()) is not None:
-        info = checkpoints.info(latest)
-        info.check_data(workdir, corpus.hash)
-        state = layout.from_global(checkpoints.restore(latest, layout.to_global(state)))
-        iterator.set_state(info.pipeline)
-        best, first = info.best, latest
-    best_checkpoints.drop_after(first)
-
-    step_fn = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
-    evaluator = Evaluator(experiment, layout.mesh)
-    metrics_file = None if quiet else MetricsFile(workdir / "metrics.jsonl", first)
-    progress = ProgressLine(num_steps, first, quiet=quiet)
-    tokens_I = _token_counts(experiment.catalog)
     pending: tuple[int, Any, int] | None = None
-
-    def close() -> None:
-        progress.close()
-        checkpoints.close()
-        best_checkpoints.close()
-        if metrics_file:
-            metrics_file.close()
-
-    def diverged(what: str) -> ValueError:
-        checkpoints.wait()
-        advice = _advice(workdir, checkpoints.latest_step(), config)
-        close()  # else a save under way is lost
-        return ValueError(f"{what}\n  {advice}")
 
     def write_pending() -> None:
         nonlocal pending
@@ -131,18 +108,35 @@ def _train(
             if metrics_file:
                 metrics_file.write(step, metrics | {"tokens": float(tokens)})
             if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-                raise diverged(f"step {step}: not finite: {', '.join(bad)}")
+                raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
 
-    with _clock(seconds, "train"), Feed(iterator, layout.put_batch) as feed:
+    with contextlib.ExitStack() as stack:  # however a run ends, what it was saving is saved
+        checkpoints, best_checkpoints = (
+            stack.enter_context(contextlib.closing(Checkpoints(workdir / name))) for name in ("checkpoints", "best")
+        )
+        if (latest := checkpoints.latest_step()) is not None:
+            info = checkpoints.info(latest)
+            info.check_continues(workdir, corpus.hash, BATCH_RULE)
+            state = layout.from_global(checkpoints.restore(latest, layout.to_global(state)))
+            iterator.set_state(info.pipeline)
+            best, first = info.best, latest
+        best_checkpoints.drop_after(first)
+
+        recipe = experiment.recipe
+        step_fn = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+        evaluator = Evaluator(experiment, layout.mesh)
+        metrics_file = None
+        if not quiet:
+            metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
+        progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
+        stack.enter_context(_clock(seconds, "train"))
+        feed = stack.enter_context(Feed(iterator, layout.put_batch))
         for step in range(first, num_steps + 1):
             if step > first:
                 due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
                 if due and config.train.eval_every:
                     write_pending()  # before the scores, it says what is not finite
-                    try:
-                        value = evaluator.validate(layout.to_global(state).params)
-                    except FloatingPointError as error:
-                        raise diverged(f"step {step}: {error}") from error
+                    value = evaluator.validate(layout.to_global(state).params)
                     progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
                     if value > best.get("value", float("-inf")):
                         best = {"step": step, "value": value}
@@ -155,28 +149,25 @@ def _train(
                 batch, placed = next(feed)
                 state, device_metrics = step_fn(state, placed, catalog)
                 write_pending()
-                pending = (
-                    step + 1,
-                    device_metrics,
-                    sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items),
-                )
-    state = layout.to_global(state)
-    if best:
-        best_checkpoints.wait()
-        state = best_checkpoints.restore(int(best["step"]), state)
-    close()
+                tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
+                pending = (step + 1, device_metrics, tokens)
+        state = layout.to_global(state)
+        if best:
+            best_checkpoints.wait()
+            state = best_checkpoints.restore(int(best["step"]), state)
     return state, best or {"step": num_steps}
 
 
 def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo:
-    return RunInfo(feed.get_state(), as_json(experiment.config), experiment.corpus.hash, best)
+    return RunInfo(feed.get_state(), as_json(experiment.config), experiment.corpus.hash, best, BATCH_RULE)
 
 
-def _advice(workdir: Path, latest: int | None, config: Config) -> str:
-    there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}, up to which all was finite"
-    optim = config.optim
+def _advice(config: Config, workdir: Path) -> str:
+    """For a run whose numbers are not finite."""
+    latest, optim = Checkpoints(workdir / "checkpoints", read_only=True).latest_step(), config.optim
+    there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}"
     return (
-        f"{workdir} has {there}; run again, it comes to the same step\n"
+        f"{workdir} has {there}; run again, it comes to the same\n"
         f"  in another --workdir, try a lower --optim.learning_rate (it is {optim.learning_rate}), more "
         f"--optim.warmup_steps ({optim.warmup_steps}) or --model.compute_dtype float32"
     )

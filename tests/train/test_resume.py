@@ -21,6 +21,7 @@ from rich.console import Console
 from llmrec_jax import cli
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data import demo
+from llmrec_jax.data.pipeline import BATCH_RULE
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.loop import train_and_evaluate
@@ -188,6 +189,13 @@ def test_other_data_is_refused(straight, root, tmp_path, capsys):
         train_and_evaluate(moved, straight, Console(quiet=True))
     assert cli.main(["evaluate", str(straight), "--data-root", str(tmp_path)]) == 2
     assert "the data changed since" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_batches_of_another_rule(straight, root, monkeypatch):
+    monkeypatch.setattr("llmrec_jax.train.loop.BATCH_RULE", BATCH_RULE + 1)
+    with pytest.raises(ValueError, match=rf"hold other rows \(rule {BATCH_RULE}, here {BATCH_RULE + 1}\)"):
+        train_and_evaluate(resume_config(root), straight, Console(quiet=True))
 
 
 def test_checkpoint_holds_the_state_of_its_step_though_its_buffers_are_donated(tmp_path):
