@@ -9,12 +9,13 @@ its times are estimates from the chip's data sheet.
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is no TPU host to ask
@@ -30,13 +31,14 @@ from benchmarks.aot.compile import LAYOUTS, compile_for, with_layout
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import versions
+from llmrec_jax.models.attention import Kernel
 
 
 def main() -> None:
     """Compile what is asked for; print a table or JSON."""
     args = parse()
     console = Console(stderr=args.json, width=None if sys.stdout.isatty() else 200)
-    configs = {path: config_lib.load(path) for path in args.config}
+    configs = {path: with_kernel(config_lib.load(path), args) for path in args.config}
     rows = []
     for (path, config), topology in itertools.product(configs.items(), args.topology):
         if args.plan:
@@ -59,6 +61,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layout", nargs="+", choices=LAYOUTS, help="(fsdp, tensor): " + str(LAYOUTS))
     parser.add_argument("--fsdp", type=int, help="override mesh.fsdp")
     parser.add_argument("--tensor", type=int, help="override mesh.tensor")
+    parser.add_argument("--attention", choices=get_args(Kernel), help="override encoder.attention")
+    parser.add_argument("--tokens", type=int, help="override data.max_tokens: the length of every text")
     parser.add_argument("--texts", type=int, default=8192, help="distinct items encoded by a step")
     parser.add_argument("--items", type=int, default=1_000_000, help="items of the catalogue")
     parser.add_argument("--plan", action="store_true", help="pick layout, recomputation and batch")
@@ -73,6 +77,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         except ValueError as error:
             parser.error(str(error))
     return args
+
+
+def with_kernel(config: Config, args: argparse.Namespace) -> Config:
+    """The configuration with another kernel for attention and texts of another length, where asked for."""
+    data = dataclasses.replace(config.data, max_tokens=args.tokens or config.data.max_tokens)
+    encoder = dataclasses.replace(config.encoder, attention=args.attention or config.encoder.attention)
+    return dataclasses.replace(config, data=data, encoder=encoder)
 
 
 def layouts(config: Config, args: argparse.Namespace) -> list[Config]:

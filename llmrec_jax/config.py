@@ -53,7 +53,9 @@ class EncoderConfig:
     num_heads: int = 2
     dropout: float = 0.1
     remat: Literal["none", "dots", "full"] = "dots"  # what the backward pass computes again: nothing, all but products
-    attention: Literal["xla", "cudnn"] = "xla"  # cudnn: on Nvidia GPUs, in bfloat16; mesh.tensor must divide the heads
+    # flash: in bfloat16, cuDNN's attention on Nvidia GPUs, and splash on TPUs where texts have 128 tokens or more;
+    # mesh.tensor must divide num_heads
+    attention: Literal["xla", "flash"] = "xla"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,6 +103,7 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         num_layers=config.encoder.num_layers,
         num_heads=config.encoder.num_heads,
         remat=config.encoder.remat,
+        attention=config.encoder.attention,
         dtype=jnp.dtype(config.model.compute_dtype),
     )
     sizes = Sizes(num_items, encoder_config.width, config.data.max_history, config.encoder.pooling)

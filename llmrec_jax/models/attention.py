@@ -1,6 +1,6 @@
-"""The one attention function, and the only file that knows kernels and platforms.
+"""The one attention function, and the only file that knows which platform gets which kernel.
 
-It is not a layer: projections, dropout and residuals stand in `layers`.
+It is not a layer: projections, dropout and residuals stand in `layers`. How TPUs' kernel is called stands in `splash`.
 
 Shape letters: B rows, L tokens that look, M tokens looked at (as many), N heads, H width of a head.
 """
@@ -12,9 +12,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from llmrec_jax.models import splash
+
 UNSEEN = -1e30  # added to a logit; not -inf: a query that sees nothing would be NaN
 
-Kernel = Literal["xla", "cudnn"]
+Kernel = Literal["xla", "flash"]
 
 
 def attention(
@@ -31,15 +33,18 @@ def attention(
     `causal`, token l sees tokens 0..l only. A query that may see no token at all gets a finite, meaningless vector,
     never NaN; its gradient is finite too. Returns [B, L, N, H] in the dtype of the query.
 
-    With "cudnn", programs for Nvidia GPUs run cuDNN's flash attention where it takes the dtype and the width; the
-    caller promises a mask without a token after a masked one. Which platform a program is for is known when it is
-    lowered, and decided there.
+    With "flash", programs run their platform's flash attention where it takes the operands: cuDNN's on Nvidia GPUs,
+    splash on TPUs. The caller promises a mask without a token after a masked one. Which platform a program is for is
+    known when it is lowered, and decided there.
     """
-    xla, cudnn = (functools.partial(fn, causal=causal) for fn in (_xla, _cudnn))
+    xla, cudnn, tpu = (functools.partial(fn, causal=causal) for fn in (_xla, _cudnn, splash.splash))
     operands = (query_BLNH, key_BMNH, value_BMNH, mask_BM)
-    if kernel == "cudnn" and _takes(cudnn, *operands):
-        return jax.lax.platform_dependent(*operands, cuda=cudnn, default=xla)
-    return xla(*operands)
+    kernels: dict[str, Callable[..., jax.Array]] = {}
+    if kernel == "flash" and _takes(cudnn, *operands):
+        kernels["cuda"] = cudnn
+    if kernel == "flash" and splash.takes(query_BLNH, mask_BM):
+        kernels["tpu"] = tpu
+    return jax.lax.platform_dependent(*operands, **kernels, default=xla) if kernels else xla(*operands)
 
 
 def _xla(
@@ -77,7 +82,7 @@ def _cudnn(
 
 
 def _takes(kernel: Callable[..., jax.Array], *operands: jax.Array) -> bool:
-    """Whether a kernel is there and takes such operands: JAX says no to others while it traces."""
+    """Whether cuDNN is there and takes such operands: JAX says no to others while it traces."""
     try:
         jax.eval_shape(kernel, *operands)
     except RuntimeError:  # cuDNN is not there, or does not take this dtype or width

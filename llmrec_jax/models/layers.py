@@ -64,7 +64,7 @@ class StackConfig:
     dropout: float = 0.1
     dtype: Any = jnp.float32  # compute dtype
     remat: Remat = "dots"  # what the backward pass computes again: nothing, all but the products, or all
-    attention: Kernel = "xla"  # "cudnn": on Nvidia GPUs, where it takes the dtype; padding on the right only
+    attention: Kernel = "xla"  # "flash": the platform's, where it takes the dtype; padding on the right only
 
     def __post_init__(self) -> None:
         sizes = {"width": self.width, "num_layers": self.num_layers, "num_heads": self.num_heads}

@@ -1,4 +1,4 @@
-"""Attention's kernels: which program gets which, that they are asked for the same, and that padding harms none.
+"""Attention's choice of kernels and cuDNN: who gets it, that it is asked for the same, that padding harms none.
 
 There is no GPU here: that JAX finds cuDNN is pretended, and programs are lowered for a GPU but never run on one.
 """
@@ -42,7 +42,7 @@ def kernels(fn, *args, platform="cuda"):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_cudnn_runs_in_bfloat16_on_a_gpu_and_nowhere_else(cudnn, causal):
-    fn = gradient(causal, "cudnn")
+    fn = gradient(causal, "flash")
     assert kernels(fn, *operands(), MASK_BL) == ["Softmax", "SoftmaxBackward"]
     assert kernels(fn, *operands(), MASK_BL, platform="cpu") == []
     assert kernels(fn, *operands(), MASK_BL, platform="tpu") == []
@@ -50,7 +50,7 @@ def test_cudnn_runs_in_bfloat16_on_a_gpu_and_nowhere_else(cudnn, causal):
 
 @pytest.mark.parametrize(
     ("dtype", "width", "kernel"),
-    [(jnp.float32, 8, "cudnn"), (jnp.bfloat16, 12, "cudnn"), (jnp.bfloat16, 264, "cudnn"), (jnp.bfloat16, 8, "xla")],
+    [(jnp.float32, 8, "flash"), (jnp.bfloat16, 12, "flash"), (jnp.bfloat16, 264, "flash"), (jnp.bfloat16, 8, "xla")],
     ids=["float32", "odd width", "wide", "not asked for"],
 )
 def test_what_cudnn_does_not_take_xla_does(cudnn, dtype, width, kernel):
@@ -58,7 +58,7 @@ def test_what_cudnn_does_not_take_xla_does(cudnn, dtype, width, kernel):
 
 
 def test_without_cudnn_the_program_is_the_plain_one():
-    plain, asked = (jax.make_jaxpr(gradient(True, kernel))(*operands(), MASK_BL) for kernel in ("xla", "cudnn"))
+    plain, asked = (jax.make_jaxpr(gradient(True, kernel))(*operands(), MASK_BL) for kernel in ("xla", "flash"))
     assert str(plain) == str(asked)
 
 
@@ -99,7 +99,7 @@ def test_a_choice_of_kernels_costs_a_cpu_nothing(remat, request):
 
     none, plain, params = compiled("xla")
     request.getfixturevalue("cudnn")
-    some, choosing, _ = compiled("cudnn")
+    some, choosing, _ = compiled("flash")
     assert none == []
     assert set(some) == {"Softmax", "SoftmaxBackward"}
     assert choosing.memory_analysis().temp_size_in_bytes <= plain.memory_analysis().temp_size_in_bytes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import numpy as np
@@ -93,13 +94,17 @@ def test_the_step_lowers_for_other_platforms(experiment, platform):
     assert "stablehlo.dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()
 
 
+def in_bfloat16_with_flash(tmp_path):
+    config = tiny_config(tmp_path, **SEVERAL_BUCKETS)
+    model = dataclasses.replace(config.model, compute_dtype="bfloat16")
+    encoder = dataclasses.replace(config.encoder, attention="flash")
+    return experiment_lib.build(dataclasses.replace(config, model=model, encoder=encoder))
+
+
 def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(tmp_path, monkeypatch):
     """The encoder, in every bucket, forward and backward. JAX is told that cuDNN is installed."""
     monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
-    config = tiny_config(tmp_path, **SEVERAL_BUCKETS)
-    model = dataclasses.replace(config.model, compute_dtype="bfloat16")
-    encoder = dataclasses.replace(config.encoder, attention="cudnn")
-    experiment = experiment_lib.build(dataclasses.replace(config, model=model, encoder=encoder))
+    experiment = in_bfloat16_with_flash(tmp_path)
     batch = make_batch(experiment.corpus.plan, 0)
     step = jax.jit(functools.partial(train_step, recipe=experiment.recipe, shards=ALONE))
     traced = step.trace(jax.eval_shape(experiment.init_state), batch, experiment.catalog)
@@ -107,3 +112,20 @@ def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(tmp_path, monkeypatch):
     # A bucket is one scan over the layers: forward, and forward again in the backward pass.
     assert text.count("@__cudnn$fmhaSoftmax(") == 2 * len(batch.items)
     assert text.count("@__cudnn$fmhaSoftmaxBackward(") == len(batch.items)
+
+
+def test_the_step_on_a_mesh_calls_splash_on_a_tpu(tmp_path, monkeypatch):
+    """In every bucket, each device on its own rows and heads: the mesh is known from the type of what the step cut."""
+    monkeypatch.setattr("llmrec_jax.models.splash.takes", lambda *operands: True)  # these texts are short
+    experiment = in_bfloat16_with_flash(tmp_path)
+    batch = make_batch(experiment.corpus.plan, 0)
+    state = jax.eval_shape(experiment.init_state)
+    step = make_layout(MeshConfig(data=2, fsdp=2, tensor=2)).compile(
+        lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state
+    )
+    text = step.trace(state, batch, experiment.catalog).lower(lowering_platforms=("tpu",)).as_text()
+    calls = [line for line in text.splitlines() if "@tpu_custom_call" in line]
+    assert len(calls) == 3 * len(batch.items)  # forward, forward again, backward
+    heads = experiment.config.encoder.num_heads // 2
+    shares = {f"tensor<{len(items.ids_U) // 4}x{heads}x128x" for items in batch.items}
+    assert {share for call in calls for share in re.findall(r"tensor<\d+x\d+x128x(?=\d+xbf16)", call)} == shares
