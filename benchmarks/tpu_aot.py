@@ -1,6 +1,7 @@
 """The training step, compiled for TPU pods by TPU's own compiler, on a CPU.
 
     python benchmarks/tpu_aot.py [--config CONFIG.py] [--topology v5e:16x16 ...] [--layout dp fsdp mixed] [--json]
+    python benchmarks/tpu_aot.py --attention flash --tokens 512 --texts 1024 --topology v5e:8x8
     python benchmarks/tpu_aot.py --plan --topology v5e:4x4 [--config CONFIG.py] [--doublings N]
 
 Needs the `[aot]` extra, no TPU and no data. Says what a chip must hold and compute and what travels between chips: that

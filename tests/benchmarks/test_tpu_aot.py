@@ -162,6 +162,9 @@ def test_nothing_that_fits_is_an_error_and_a_choice_becomes_flags():
 
 def test_the_command_line_says_what_it_does_not_know(capsys):
     assert tpu_aot.parse(["--layout", "dp", "mixed"]).layout == ["dp", "mixed"]
+    long = tpu_aot.with_kernel(Config(), tpu_aot.parse(["--attention", "flash", "--tokens", "512"]))
+    assert (long.encoder.attention, long.data.max_tokens) == ("flash", 512)
+    assert tpu_aot.with_kernel(Config(), tpu_aot.parse([])) == Config()
     for wrong in (["--topology", "v4:2x2"], ["--layout", "dp", "--fsdp", "2"], ["--layout", "zero"]):
         with pytest.raises(SystemExit):
             tpu_aot.parse(wrong)
