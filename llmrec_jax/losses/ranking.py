@@ -167,5 +167,5 @@ def in_batch(
 
 
 def _scores(user_ND: Array, items_MD: Array, temperature: float) -> jax.Array:
-    """float32 `[N, M]`, whatever the dtype of the vectors."""
-    return jnp.matmul(user_ND, items_MD.T, preferred_element_type=jnp.float32) / temperature
+    """float32 `[N, M]`, whatever the dtype of the vectors and the platform: TPUs would round them to bfloat16."""
+    return jnp.matmul(user_ND, items_MD.T, precision="highest", preferred_element_type=jnp.float32) / temperature

@@ -112,6 +112,16 @@ def test_softmax_in_bfloat16_sums_in_float32(case):
         np.testing.assert_allclose(gradient.astype(jnp.float32), expected[name], rtol=2**-8, atol=1e-5)  # rounded once
 
 
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_scores_are_rounded_to_float32_only_on_any_platform(case, batch, platform):
+    """The right item's score is subtracted from a sum that holds it: a TPU's bfloat16 passes would make them differ."""
+    for loss in (lambda user: softmax(case, user=user), lambda user: in_batch(batch, user=user)):
+        text = jax.jit(loss).trace(case["user"]).lower(lowering_platforms=(platform,)).as_text()
+        products = [line for line in text.splitlines() if "dot_general" in line]
+        assert products
+        assert all("[HIGHEST, HIGHEST]" in line for line in products)
+
+
 def test_softmax_memory_does_not_grow_with_the_catalogue():
     user_ND, items_ID = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in [(256, 16), (65536, 16)])
     target_N = jax.ShapeDtypeStruct((256,), jnp.int32)
