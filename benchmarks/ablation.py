@@ -1,7 +1,7 @@
 """One speed-up at a time, each on top of those before: `python -m benchmarks.ablation --data-root DATA [--json]`.
 
 The work is the contrastive training step of the pretrained MiniLM on pairs of titles (see `benchmarks/peers`); a row
-turns one more switch. The last rows change what is trained, the ones before only how it is computed.
+turns one more switch. The last row changes what is trained, the ones before only how it is computed.
 """
 
 import argparse

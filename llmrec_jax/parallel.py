@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.types import Shards, alone
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "tensor")  # tensor is last: `models/splash.py` cuts heads over the last axis, rows over others
 ROWS = P(("data", "fsdp"))  # the batch is cut over both; tensor-parallel devices share their rows
 MIN_SHARDED_SIZE = 2**12  # smaller arrays are cheaper to copy than to cut
 

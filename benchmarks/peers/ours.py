@@ -110,7 +110,11 @@ def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     texts = [(ids_BL, np.ones(ids_BL.shape, bool))]
     candidates = np.arange(len(ids_BL)) >= half
     step, state = contrastive_step(new_encoder(Gpt2Config(num_layers=6, dtype=dtype(args)), nnx.Rngs(0)))
-    return _stepper(step, state, [(candidates, place)], lambda mask, place: (texts, place, mask), args, units=1.0)
+    parameters = sum(x.size for x in jax.tree.leaves(state[0]))
+    run, units, facts = _stepper(
+        step, state, [(candidates, place)], lambda mask, place: (texts, place, mask), args, units=1.0
+    )
+    return run, units, lambda: {**facts(), "parameters": parameters}
 
 
 def _stepper(step: Any, state: Any, batches: Any, prepared: Any, args: argparse.Namespace, units: float = 0.0) -> Any:
@@ -163,7 +167,10 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
         jax.block_until_ready(metrics)
 
     run(4)
-    return run, args.steps * args.batch / len(plan.users[0]), dict
+    split = plan.splits[0]
+    events = np.minimum(split.train_end - split.offsets[:-1], plan.max_history + 1)[plan.users[0]]
+    epochs = args.steps * args.batch / len(events)
+    return run, epochs, lambda: {"predictions": float((events - 1).sum())}
 
 
 def ranking(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:

@@ -87,7 +87,7 @@ def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
 
     for _ in range(args.warmup):
         run()
-    return run, 1.0, dict
+    return run, 1.0, lambda: {"parameters": sum(x.numel() for x in model.parameters())}
 
 
 def encode(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
@@ -179,7 +179,8 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
             optimizer_step(model, optimizer, F.cross_entropy(scores, torch.from_numpy(target)))
 
     run((args.steps - 2) * batch)
-    return run, args.steps * batch / len(ends), dict
+    predictions = len(ends) if args.prefixes else (ends - starts).sum()
+    return run, args.steps * batch / len(ends), lambda: {"predictions": float(predictions)}
 
 
 def ranking(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:

@@ -129,28 +129,29 @@ def _train(
         if not quiet:
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
         progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
-        stack.enter_context(_clock(seconds, "train"))
-        feed = stack.enter_context(Feed(iterator, layout.put_batch))
-        for step in range(first, num_steps + 1):
-            if step > first:
-                due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
-                if due and config.train.eval_every:
-                    write_pending()  # before the scores, it says what is not finite
-                    value = evaluator.validate(layout.to_global(state).params)
-                    progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
-                    if value > best.get("value", float("-inf")):
-                        best = {"step": step, "value": value}
-                        best_checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
-                if step == num_steps or step % config.train.checkpoint_every == 0:
+        with _clock(seconds, "train"), Feed(iterator, layout.put_batch) as feed:
+            for step in range(first, num_steps + 1):
+                if step > first:
+                    due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
+                    if due and config.train.eval_every:
+                        write_pending()  # before the scores, it says what is not finite
+                        value = evaluator.validate(layout.to_global(state).params)
+                        progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
+                        if value > best.get("value", float("-inf")):
+                            best = {"step": step, "value": value}
+                            best_checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
+                    if step == num_steps or step % config.train.checkpoint_every == 0:
+                        write_pending()
+                        if metrics_file:
+                            metrics_file.sync()
+                        best_checkpoints.wait()  # a checkpoint that names a best step must not be there before it
+                        checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
+                if step < num_steps:
+                    batch, placed = next(feed)
+                    state, device_metrics = step_fn(state, placed, catalog)
                     write_pending()
-                    best_checkpoints.wait()  # a checkpoint that names a best step must not be there before it
-                    checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
-            if step < num_steps:
-                batch, placed = next(feed)
-                state, device_metrics = step_fn(state, placed, catalog)
-                write_pending()
-                tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
-                pending = (step + 1, device_metrics, tokens)
+                    tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
+                    pending = (step + 1, device_metrics, tokens)
         state = layout.to_global(state)
         if best:
             best_checkpoints.wait()
@@ -164,12 +165,13 @@ def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo
 
 def _advice(config: Config, workdir: Path) -> str:
     """For a run whose numbers are not finite."""
-    latest, optim = Checkpoints(workdir / "checkpoints", read_only=True).latest_step(), config.optim
+    with contextlib.closing(Checkpoints(workdir / "checkpoints", read_only=True)) as checkpoints:
+        latest = checkpoints.latest_step()
     there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}"
     return (
-        f"{workdir} has {there}; run again, it comes to the same\n"
-        f"  in another --workdir, try a lower --optim.learning_rate (it is {optim.learning_rate}), more "
-        f"--optim.warmup_steps ({optim.warmup_steps}) or --model.compute_dtype float32"
+        f"{workdir} has {there}; going on from there fails again\n"
+        f"  in another --workdir, try a lower --optim.learning_rate (it is {config.optim.learning_rate}), more "
+        f"--optim.warmup_steps ({config.optim.warmup_steps}) or --model.compute_dtype float32"
     )
 
 

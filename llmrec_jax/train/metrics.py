@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -32,6 +33,10 @@ class MetricsFile:
         """Append one line; what is not finite is null in it."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
+
+    def sync(self) -> None:
+        """Let what was written outlive the machine: a checkpoint must not be newer than the lines before it."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
