@@ -1,4 +1,4 @@
-"""No standard step grows unnoticed: FLOPs, collectives and temporary bytes against the accepted ones."""
+"""No standard step grows unnoticed: compiles, FLOPs, collectives and temporary bytes against the accepted ones."""
 
 import json
 

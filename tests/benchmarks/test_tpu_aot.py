@@ -107,6 +107,26 @@ def test_counts_agree_with_a_program_that_xla_compiled():
     assert ours == pytest.approx(compiled.cost_analysis()["bytes accessed"], rel=0.2)
 
 
+def test_flops_of_a_compiled_program_are_those_of_one_device():
+    mesh = jax.make_mesh((8,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.P("rows"))
+    whole = jax.sharding.NamedSharding(mesh, jax.P())
+
+    def compiled(shardings):
+        layers_LDD, x_BD = jnp.ones((5, 8, 8)), jnp.ones((16, 8))
+        run = jax.jit(
+            lambda layers_LDD, x_BD: jax.lax.scan(lambda x_BD, w_DD: (jnp.tanh(x_BD @ w_DD), None), x_BD, layers_LDD)[
+                0
+            ],
+            in_shardings=shardings,
+        )
+        return program.compiled_matmul_flops(program.operations(run.lower(layers_LDD, x_BD).compile().as_text()))
+
+    everything = 5 * 2 * 16 * 8 * 8
+    assert compiled((whole, rows)) == everything / 8
+    assert compiled((whole, whole)) == everything  # eight devices compute the same
+
+
 def faked(hbm_of):
     """A compiler whose steps need `hbm_of(choice)` GB of a chip; it refuses more than 16."""
     asked = []
