@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.aot import plan
 from benchmarks.aot.chips import ASSUMED_MFU, chip_of, estimate
-from benchmarks.aot.compile import LAYOUTS, compile_for, with_layout
+from benchmarks.aot.compile import LAYOUTS, check, compile_for, with_layout
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import versions
@@ -39,7 +39,11 @@ def main() -> None:
     """Compile what is asked for; print a table or JSON."""
     args = parse()
     console = Console(stderr=args.json, width=None if sys.stdout.isatty() else 200)
-    configs = {path: with_kernel(config_lib.load(path), args) for path in args.config}
+    try:
+        configs = {path: load(path, args) for path in args.config}
+    except ValueError as error:
+        print(f"tpu_aot.py: error: {error}", file=sys.stderr)
+        sys.exit(2)
     rows = []
     for (path, config), topology in itertools.product(configs.items(), args.topology):
         if args.plan:
@@ -78,6 +82,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         except ValueError as error:
             parser.error(str(error))
     return args
+
+
+def load(path: Path, args: argparse.Namespace) -> Config:
+    """What to compile for a configuration file. Raises ValueError with the file's name where nothing can be."""
+    config = with_kernel(config_lib.load(path), args)
+    try:
+        check(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return config
 
 
 def with_kernel(config: Config, args: argparse.Namespace) -> Config:

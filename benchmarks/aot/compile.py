@@ -1,7 +1,8 @@
 """One training step, compiled for one TPU topology on a CPU: what a chip must hold, compute and send.
 
 The step is traced on abstract arrays, so neither a TPU nor data nor a checkpoint is needed. An encoder has the sizes of
-the configuration and the vocabulary of the published model of its kind.
+the configuration and the vocabulary of the published model of its kind. A configuration whose step would be another is
+refused.
 """
 
 import dataclasses
@@ -27,6 +28,8 @@ from llmrec_jax.types import Batch, Catalog, Items, Predictions
 
 LAYOUTS = {"dp": (1, 1), "fsdp": (8, 1), "mixed": (4, 2)}  # fsdp, tensor; data takes the devices that are left
 
+PUBLISHED = {"openai-community/gpt2": "gpt2", "google-bert/bert-base-uncased": "bert"}  # as their kinds' defaults are
+
 
 class OutOfMemory(Exception):
     """The compiler refuses the step: it needs more memory than the chip has."""
@@ -48,7 +51,7 @@ def compile_for(config: Config, topology: str, texts: int, num_items: int) -> di
 
     Raises:
       OutOfMemory: the step does not fit.
-      ValueError: the mesh does not divide the devices.
+      ValueError: the mesh does not divide the devices; or the step would be another (see `check`).
     """
     layout = _layout(config, topology)
     experiment = abstract_experiment(config, num_items)
@@ -96,16 +99,58 @@ def _layout(config: Config, topology: str) -> Jit:
     return Jit(Mesh(devices.reshape(data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3))
 
 
-def abstract_experiment(config: Config, num_items: int) -> Experiment:
-    """The run that the configuration describes over `num_items` items that nobody has, ready to be traced."""
-    encoder_config = ENCODERS[config.encoder.kind].config(
+def check(config: Config) -> None:
+    """Raises ValueError where the step of the configuration is not the one that would be compiled."""
+    encoder, published = config.encoder, ENCODERS[config.encoder.kind].config()
+    problems = []
+    if config.mesh.mode != "jit":
+        problems.append(f"mesh.mode={config.mesh.mode}")
+    if config.model.item_features == "id":
+        problems.append("model.item_features=id (no encoder)")
+    if encoder.mode == "frozen":
+        problems.append("encoder.mode=frozen (no encoder in the step)")
+    if encoder.frozen_layers:
+        problems.append(f"encoder.frozen_layers={encoder.frozen_layers}")
+    if encoder.pretrained is not None and PUBLISHED.get(encoder.pretrained) != encoder.kind:
+        problems.append(
+            f"encoder.pretrained={encoder.pretrained} with encoder.kind={encoder.kind} (sizes unknown here)"
+        )
+    elif encoder.pretrained is not None:
+        problems += [
+            f"encoder.{name}={getattr(encoder, name)} ({encoder.pretrained} has {getattr(published, name)})"
+            for name in ("num_layers", "width", "num_heads")
+            if getattr(encoder, name) != getattr(published, name)
+        ]
+        if config.data.max_tokens > published.max_positions:
+            problems.append(f"data.max_tokens={config.data.max_tokens} ({published.max_positions} positions)")
+    if problems:
+        raise ValueError(
+            f"cannot compile {', '.join(problems)}: only whole encoders inside a step (encoder.mode full or lora, "
+            f"encoder.frozen_layers=0) under mesh.mode=jit, either {' or '.join(PUBLISHED)} with sizes as published or "
+            "encoder.pretrained=None with any encoder.num_layers, encoder.width and encoder.num_heads"
+        )
+
+
+def _encoder_config(config: Config) -> Any:
+    from_scratch: dict[str, Any] = {"dropout": config.encoder.dropout, "max_positions": config.data.max_tokens}
+    return ENCODERS[config.encoder.kind].config(
         width=config.encoder.width,
         num_layers=config.encoder.num_layers,
         num_heads=config.encoder.num_heads,
         remat=config.encoder.remat,
         attention=config.encoder.attention,
         dtype=jnp.dtype(config.model.compute_dtype),
+        **({} if config.encoder.pretrained else from_scratch),
     )
+
+
+def abstract_experiment(config: Config, num_items: int) -> Experiment:
+    """The run that the configuration describes over `num_items` items that nobody has, ready to be traced.
+
+    Raises ValueError where `check` does.
+    """
+    check(config)
+    encoder_config = _encoder_config(config)
     sizes = Sizes(num_items, encoder_config.width, config.data.max_history, config.encoder.pooling)
     domains = len(config.data.sources) + 1
     starts = tuple(num_items * domain // domains for domain in range(domains + 1))

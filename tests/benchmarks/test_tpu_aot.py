@@ -1,5 +1,6 @@
 """The ahead-of-time benchmark: its counts and choices are right; a small step compiles where the compiler is there."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -9,12 +10,15 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import traverse_util
 
 from benchmarks import tpu_aot
 from benchmarks.aot import plan, program
 from benchmarks.aot.chips import chip_of, estimate
-from benchmarks.aot.compile import LAYOUTS, OutOfMemory
+from benchmarks.aot.compile import LAYOUTS, OutOfMemory, abstract_experiment
+from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
+from llmrec_jax.models import lora
 from tests.conftest import REPO
 
 MIB = 2**20
@@ -125,6 +129,57 @@ def test_flops_of_a_compiled_program_are_those_of_one_device():
     everything = 5 * 2 * 16 * 8 * 8
     assert compiled((whole, rows)) == everything / 8
     assert compiled((whole, whole)) == everything  # eight devices compute the same
+
+
+def pod_config(**sections):
+    """The GPT-2 of a pod with other fields: `pod_config(encoder={"width": 64})`."""
+    config = config_lib.load(REPO / "configs" / "tpu_pod_gpt2.py")
+    changed = {name: dataclasses.replace(getattr(config, name), **fields) for name, fields in sections.items()}
+    return dataclasses.replace(config, **changed)
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"encoder": {"width": 64, "num_layers": 6}}, "num_layers=6 .*gpt2 has 12.*width=64 .*gpt2 has 768"),
+        ({"encoder": {"kind": "bert"}}, "pretrained=openai-community/gpt2 with encoder.kind=bert"),
+        ({"encoder": {"pretrained": "some/folder"}}, "pretrained=some/folder"),
+        ({"encoder": {"mode": "frozen"}}, "mode=frozen"),
+        ({"encoder": {"frozen_layers": 6}}, "frozen_layers=6"),
+        ({"model": {"item_features": "id"}}, "item_features=id"),
+        ({"mesh": {"mode": "pmap"}}, "mesh.mode=pmap"),
+        ({"data": {"max_tokens": 2048}}, "max_tokens=2048 .*1024 positions"),
+    ],
+)
+def test_a_step_that_would_be_another_is_refused(sections, named):
+    with pytest.raises(ValueError, match=f"cannot compile .*{named}.*: only whole encoders inside a step"):
+        abstract_experiment(pod_config(**sections), num_items=1000)
+
+
+def test_what_is_compiled_is_what_the_configuration_says():
+    for name in ("gpt2", "bert"):
+        tpu_aot.load(REPO / "configs" / f"tpu_pod_{name}.py", tpu_aot.parse([]))
+    small = {"pretrained": None, "num_layers": 2, "width": 64, "num_heads": 2, "dropout": 0.3}
+    encoder_config = abstract_experiment(pod_config(encoder=small), num_items=1000).encoder_config
+    assert {name: getattr(encoder_config, name) for name in list(small)[1:]} == dict(list(small.items())[1:])
+    assert encoder_config.max_positions == 64
+    adapted = abstract_experiment(pod_config(encoder={**small, "mode": "lora"}), num_items=1000)
+    state = jax.eval_shape(adapted.init_state)
+    paths = [path for path in traverse_util.flatten_dict(state.params) if path[0] == "encoder"]
+    assert {adapted.recipe.trains(path) for path in paths} == {True, False}
+    assert all(adapted.recipe.trains(path) == lora.is_adapter(path) for path in paths)
+
+
+def test_what_cannot_be_compiled_is_wrong_usage(tmp_path, monkeypatch, capsys):
+    config = tmp_path / "frozen.py"
+    config.write_text(
+        "from llmrec_jax.config import *\ndef config():\n    return Config(encoder=EncoderConfig(mode='frozen'))\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["tpu_aot.py", "--config", str(config)])
+    with pytest.raises(SystemExit) as exit_info:
+        tpu_aot.main()
+    assert exit_info.value.code == 2
+    assert f"error: {config}: cannot compile encoder.mode=frozen" in capsys.readouterr().err
 
 
 def faked(hbm_of):
