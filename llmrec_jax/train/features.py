@@ -9,7 +9,7 @@ Shape letters: those of `types`.
 import dataclasses
 import functools
 import hashlib
-import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +97,13 @@ def _cached(make: Callable[[], np.ndarray], what: str, encoder: Bert | Gpt2, tab
     path = cache / f"{digest.hexdigest()[:32]}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.stem}.{os.getpid()}.npy")
-        np.save(temporary, make())
-        os.replace(temporary, path)
+        draft = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.npy")  # hosts that share a cache may share process ids
+        try:
+            np.save(draft, make())
+            draft.replace(path)
+        except OSError:
+            if not path.exists():  # else another process was faster, with the same array
+                raise
+        finally:
+            draft.unlink(missing_ok=True)
     return np.load(path)

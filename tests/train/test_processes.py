@@ -1,12 +1,17 @@
-"""A job of two processes with four devices each, or of four with two, is the run of one process with eight.
+"""A job of two processes with four devices each, or of four with two, is the run of one process with eight, and a job
+that was killed goes on as if it had not been.
 
 No process can run out of batches before another: each plans every batch itself, from (seed, step), and the number of
 steps is the configuration's.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,14 +29,26 @@ from tests.train.tiny import tiny_config
 
 pytestmark = pytest.mark.slow
 
-STEPS = 6
+FROM_A_CHECKPOINT = {"KILL_AT": "1"}  # a job that began anew would not survive its first step
+STEPS, CHECKPOINT_EVERY, KILLED_AT = 6, 2, 5  # 5: while the checkpoint of step 4 is being written, or just after
 MESHES = {"jit": MeshConfig(data=4, fsdp=2), "pmap": MeshConfig(mode="pmap")}
 CONFIG_FILE = """
+import os, signal
 from pathlib import Path
 from tests.train.test_processes import job_config
+from llmrec_jax.train.metrics import MetricsFile
 
 def config():
     return job_config(Path({root!r}), {mode!r})
+
+write = MetricsFile.write
+
+def write_and_die(self, step, metrics):
+    write(self, step, metrics)
+    if step == int(os.environ.get("KILL_AT", "0")):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+MetricsFile.write = write_and_die
 """
 
 
@@ -40,18 +57,18 @@ def job_config(root, mode):
     return dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, user_tower="mean"),  # quick to compile
-        train=dataclasses.replace(config.train, steps=STEPS),
+        train=dataclasses.replace(config.train, steps=STEPS, checkpoint_every=CHECKPOINT_EVERY),
     )
 
 
-def run(root, mode, num_processes):
-    """The work folder of a job on eight devices, shared out to `num_processes`."""
+@contextlib.contextmanager
+def started(root, mode, num_processes, workdir, **environment):
+    """The processes of a job on eight devices, shared out to `num_processes`."""
     (root / f"{mode}.py").write_text(CONFIG_FILE.format(root=str(root), mode=mode))
-    workdir = root / f"{mode}-{num_processes}"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    environment = os.environ | {"PYTHONPATH": str(REPO)} | environment
     flags = environment["XLA_FLAGS"].replace("device_count=8", f"device_count={8 // num_processes}")
     environment |= {
         "XLA_FLAGS": flags,
@@ -70,10 +87,17 @@ def run(root, mode, num_processes):
         for number in range(num_processes)
     ]
     try:
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
+        yield processes
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
+
+
+def run(root, mode, num_processes, workdir, **environment):
+    """A job from its start, or from where `workdir` has it, to its end."""
+    with started(root, mode, num_processes, workdir, **environment) as processes:
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output
     assert all("report" not in output for output in outputs[1:])  # one process speaks for all
@@ -86,33 +110,75 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(root):
-    return run(root, "jit", 1)
+def straight(root):
+    """The work folder of a job that nobody stopped, by its mode and number of processes; each is run once."""
+    return functools.cache(lambda mode, number: run(root, mode, number, root / f"{mode}-{number}"))
+
+
+@pytest.fixture(scope="module")
+def alone(straight):
+    return straight("jit", 1)
 
 
 @pytest.fixture(
     scope="module", params=[("jit", 2), ("pmap", 2), ("jit", 4)], ids=lambda param: f"{param[0]}-{param[1]}"
 )
-def together(root, request):
-    return request.param[0], run(root, *request.param)
+def together(straight, request):
+    return request.param[0], straight(*request.param)
 
 
-def test_several_processes_equal_one(alone, together):
-    lines = [
-        [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-        for workdir in (alone, together[1])
-    ]
+@pytest.fixture(scope="module")
+def killed(root):
+    """The work folder of a job of two processes that were killed on their way: one by itself, then the other."""
+    workdir = root / "killed"
+    with started(root, "jit", 2, workdir, KILL_AT=str(KILLED_AT)) as processes:
+        output = processes[0].communicate(timeout=240)[0]
+    assert processes[0].returncode == -signal.SIGKILL, output
+    assert [line["step"] for line in metrics(workdir)] == list(range(1, KILLED_AT + 1))
+    assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() in (2, 4)
+    assert not (workdir / "report.json").exists()
+    return workdir
+
+
+def metrics(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_close(found_workdir, expected_workdir):
+    """Metrics of every step and the report are the same but for the order of sums."""
+    lines = [metrics(workdir) for workdir in (expected_workdir, found_workdir)]
     assert [line["step"] for line in lines[1]] == list(range(1, STEPS + 1))
     for expected, found in zip(*lines, strict=True):
         assert expected.keys() == found.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
-    rows = [json.loads((workdir / "report.json").read_text())["results"] for workdir in (alone, together[1])]
+    rows = [
+        json.loads((workdir / "report.json").read_text())["results"] for workdir in (expected_workdir, found_workdir)
+    ]
     for expected, found in zip(*rows, strict=True):
         assert expected.keys() == found.keys()
         del expected["tied_users"]  # whether two scores are equal to the last bit is nobody's promise here
         for name, value in expected.items():  # two of 1,200 users may have moved over a cutoff
             assert found[name] == (pytest.approx(value, abs=2 / 1200) if isinstance(value, float) else value)
+
+
+def test_several_processes_equal_one(alone, together):
+    assert_close(together[1], alone)
+
+
+def test_a_killed_job_started_again_equals_the_straight_one(root, straight, killed, tmp_path):
+    expected = straight("jit", 2)
+    found = run(root, "jit", 2, shutil.copytree(killed, tmp_path / "run"), **FROM_A_CHECKPOINT)
+    assert (found / "metrics.jsonl").read_text() == (expected / "metrics.jsonl").read_text()
+    reports = [json.loads((workdir / "report.json").read_text()) for workdir in (found, expected)]
+    for name in ("results", "selection", "data_hash"):
+        assert reports[0][name] == reports[1][name]
+
+
+def test_a_killed_job_goes_on_with_another_number_of_processes(root, alone, killed, tmp_path):
+    """From two to four; the devices are the same eight, and each process now reads what another wrote."""
+    found = run(root, "jit", 4, shutil.copytree(killed, tmp_path / "run"), **FROM_A_CHECKPOINT)
+    assert_close(found, alone)
 
 
 def test_what_several_processes_leave_is_read_by_one_device(alone, together, root):
