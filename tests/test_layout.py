@@ -153,3 +153,9 @@ print(sorted({"torch", "tensorflow", "tensorboard"} & set(sys.modules)))
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
     assert "--data.target" in result.stdout
+
+
+def test_no_benchmark_hides_a_module_of_python():
+    """Run as a file, a benchmark finds its neighbours first: a `profile.py` there is what `cProfile` would import."""
+    files = (REPO / "benchmarks").rglob("*.py")
+    assert not [file.name for file in files if file.stem in sys.stdlib_module_names]

@@ -101,9 +101,6 @@ def _cached(make: Callable[[], np.ndarray], what: str, encoder: Bert | Gpt2, tab
         try:
             np.save(draft, make())
             draft.replace(path)
-        except OSError:
-            if not path.exists():  # else another process was faster, with the same array
-                raise
         finally:
             draft.unlink(missing_ok=True)
     return np.load(path)

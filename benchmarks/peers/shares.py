@@ -1,4 +1,4 @@
-"""Where the time goes in the rows that PyTorch wins: `python -m benchmarks.peers.profile [--json]`.
+"""Where the time goes in the rows that PyTorch wins: `python -m benchmarks.peers.shares [--json]`.
 
 GPT-2's training step and one batch of the frozen MiniLM, once under JAX's profiler on this machine. Shares, not times:
 the profiler itself costs time. An operation is told by where it comes from in the traced program.
