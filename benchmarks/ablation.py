@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.peers.__main__ import MINILM
 from benchmarks.peers.ours import contrastive_step, titles
 from benchmarks.peers.works import make_works
-from llmrec_jax.data.buckets import NUM_BUCKETS
+from llmrec_jax.data.batches.buckets import NUM_BUCKETS
 from llmrec_jax.evaluate.report import versions
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.locate import locate

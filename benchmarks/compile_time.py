@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from llmrec_jax import config as config_lib
-from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.evaluate.report import versions
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
@@ -26,7 +26,7 @@ LAYERS = (2, 12)
 def compile_seconds(experiment: Experiment) -> float:
     """Trace, lower and compile the step."""
     state, batch = jax.eval_shape(experiment.init_state), make_batch(experiment.corpus.plan, 0)
-    step: Any = jax.jit(lambda *args: train_step(*args, recipe=experiment.recipe))
+    step: Any = jax.jit(lambda *args: train_step(*args, spec=experiment.spec))
     start = time.perf_counter()
     step.lower(state, batch, experiment.catalog).compile()
     return time.perf_counter() - start

@@ -13,6 +13,7 @@ to cost more, or with another JAX, `--write` accepts the new counts.
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -32,7 +33,7 @@ from rich.table import Table
 from benchmarks.aot import program
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config, MeshConfig, ModelConfig
-from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.parallel import Layout, make_layout, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
@@ -78,7 +79,7 @@ def count(config: Config) -> dict[str, float]:
     """Compile the step of a configuration for its first batch and count."""
     experiment, layout = experiment_lib.build(config), make_layout(config.mesh)
     state = _initial_state(experiment, layout)
-    step: Any = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    step: Any = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
     programs = []
     for number in range(FIRST_BATCHES):
         programs.append(step.trace(state, make_batch(experiment.corpus.plan, number), experiment.catalog))

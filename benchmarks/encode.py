@@ -1,7 +1,7 @@
 """What encoding a catalogue costs: `python benchmarks/encode.py FOLDER [--pretrained ENCODER] [--dtype T] [--json]`.
 
-FOLDER is a domain folder; its items' texts are read as the k-NN arms read them, by a pretrained encoder or by a fresh
-BERT of the sizes given with a tokenizer trained on the texts. The whole catalogue is encoded `--repeats` times;
+FOLDER is a domain folder; its items' texts are read as the k-NN baselines read them, by a pretrained encoder or by a
+fresh BERT of the sizes given with a tokenizer trained on the texts. The whole catalogue is encoded `--repeats` times;
 compilation is off the clock. Tokens are real ones, without padding.
 """
 
@@ -21,7 +21,7 @@ from flax import nnx
 from benchmarks.report import show
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.corpus import load_corpus
-from llmrec_jax.data.tokenizer import TokenTable, encode, load_tokenizer, train_tokenizer
+from llmrec_jax.data.texts.tokenizer import TokenTable, encode, load_tokenizer, train_tokenizer
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import BertConfig
@@ -52,7 +52,7 @@ def measure(encoder: Any, table: TokenTable, repeats: int) -> list[dict[str, Any
 
 
 def texts_of(folder: Path, limit: int | None) -> list[str]:
-    """What the k-NN arms read of the first `limit` items of a domain folder."""
+    """What the k-NN baselines read of the first `limit` items of a domain folder."""
     with tempfile.TemporaryDirectory() as cache:
         data = DataConfig(root=str(folder.parent), sources=(), target=folder.name, cache_dir=cache)
         return list(load_corpus(data, batch_size=1, seed=0).joint.texts)[:limit]

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.report import show
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data import schema
+from llmrec_jax.data.domains import schema
 from llmrec_jax.evaluate.ranking import metrics, rank
 from llmrec_jax.parallel import make_mesh
 

@@ -23,10 +23,10 @@ import numpy as np
 from benchmarks.report import show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
-from llmrec_jax.data.catalog import token_table
+from llmrec_jax.data.batches.pipeline import BatchPlan, batches, by_length, make_batch
 from llmrec_jax.data.corpus import Corpus, load_corpus
-from llmrec_jax.data.pipeline import BatchPlan, batches, by_length, make_batch
-from llmrec_jax.data.tokenizer import load_tokenizer, train_tokenizer
+from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer
 from llmrec_jax.models.locate import locate
 
 WARMUP = 20

@@ -7,6 +7,7 @@ without padding and recomputation; their rate is set against the fastest float32
 
 import argparse
 import dataclasses
+import functools
 import sys
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from benchmarks.report import show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
-from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
@@ -36,7 +37,7 @@ def measure(config: Config, num_steps: int) -> list[dict[str, Any]]:
     experiment = experiment_lib.build(config)
     layout = make_layout(experiment.config.mesh)
     state, catalog = layout.init(experiment.init_state), layout.put_whole(experiment.catalog)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    step = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
     plan = experiment.corpus.plan
     host_batches = [make_batch(plan, index) for index in range(WARMUP + num_steps)]
     batches = [layout.put_batch(batch) for batch in host_batches]
@@ -96,7 +97,7 @@ def model_flops(experiment: Experiment, batch: Batch) -> float:
         flops += 6.0 * int(predictions.mask_P.sum()) * candidates * model.width
     if model.item_features != "id":  # the item tower's four matrices, see models/item_tower.py
         num_items = sum(int(mask.sum()) for _, mask in batch.items) if in_batch else len(experiment.corpus.joint)
-        feature, width = experiment.sizes.feature_width, model.width
+        feature, width = experiment.dims.feature_width, model.width
         flops += 6.0 * num_items * (feature * width + feature * 2 * width + 2 * width * width)
     if experiment.encoder_config is not None:
         encoder = experiment.config.encoder

@@ -7,6 +7,7 @@ round, on a batch made beforehand. What a switch costs before the first step (st
 
 import argparse
 import dataclasses
+import functools
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ import numpy as np
 from benchmarks.peers.__main__ import MINILM
 from benchmarks.report import show
 from llmrec_jax.config import AdaptConfig, Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, TrainConfig
-from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
@@ -65,8 +66,8 @@ class Stepper:
         layout = make_layout(config.mesh)
         self._state = layout.from_global(experiment.with_pretrained(layout.init(experiment.init_state)))
         self._inputs = layout.put_batch(make_batch(experiment.corpus.plan, 0)), layout.put_whole(experiment.catalog)
-        recipe = experiment.recipe
-        step: Any = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), self._state)
+        spec = experiment.spec
+        step: Any = layout.compile(functools.partial(train_step, spec=spec), self._state)
         self._step = step.lower(self._state, *self._inputs).compile()
         self.temporary_bytes = int(self._step.memory_analysis().temp_size_in_bytes)
         self.seconds()  # the first run touches its memory for the first time

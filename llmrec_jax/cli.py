@@ -17,7 +17,7 @@ from rich.table import Table
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config, DataConfig
-from llmrec_jax.errors import one_line_errors
+from llmrec_jax.errors import UserError, one_line_errors
 
 USAGE = "usage: train.py CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]  (train.py CONFIG.py --help: all fields)"
 Folder = tyro.conf.Positional[Path]
@@ -30,7 +30,7 @@ def train(arguments: Sequence[str]) -> int:
             print(USAGE)
             return 0
         if not arguments or arguments[0].startswith("-"):
-            raise ValueError(USAGE)
+            raise UserError(USAGE)
         config_path = Path(arguments[0])
         defaults = config_lib.load(config_path)
 
@@ -79,7 +79,7 @@ def validate(folder: Folder, json: bool = False) -> int:
       folder: Holds items.jsonl and interactions.csv, plain or gzipped.
       json: Print one JSON object.
     """
-    from llmrec_jax.data import schema
+    from llmrec_jax.data.domains import schema
 
     try:
         raw, _ = schema.read(folder, "fail")
@@ -110,7 +110,7 @@ def prepare(
       on_bad_record: Stop at bad records, or leave them out and count them.
       json: Print one JSON object.
     """
-    from llmrec_jax.data.domains import load_domain
+    from llmrec_jax.data.domains.domain import load_domain
 
     loaded = load_domain(domain, DataConfig(root=root, cache_dir=cache_dir, on_bad_record=on_bad_record))
     facts = {"name": loaded.name, "folder": str(loaded.folder), "hash": loaded.hash, **loaded.report}
@@ -121,7 +121,7 @@ def prepare(
 
 
 def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | None = None, json: bool = False) -> int:
-    """Evaluate a run again: every arm on the target's validation and test events, the model as selected.
+    """Evaluate a run again: every predictor on the target's validation and test events, the model as selected.
 
     Args:
       workdir: The work folder of the run.

@@ -18,6 +18,8 @@ from typing import cast
 import jax
 from jax._src.clusters import ClusterEnv  # private: JAX tells nobody in public what it found out about a pod or Slurm
 
+from llmrec_jax.errors import UserError
+
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 TIMEOUT = 300.0  # seconds that a job waits for all of its processes
 REPORT_EVERY = 60.0  # seconds between two lines that name the missing
@@ -35,9 +37,9 @@ class Job:
     def __post_init__(self):
         """Raise ValueError where this cannot be one of so many processes."""
         if not self.address.rpartition(":")[2].isdecimal():
-            raise ValueError(f"JAX_COORDINATOR_ADDRESS={self.address!r} is not host:port")
+            raise UserError(f"JAX_COORDINATOR_ADDRESS={self.address!r} is not host:port")
         if not 0 <= self.process_id < self.num_processes:
-            raise ValueError(f"JAX_PROCESS_ID={self.process_id} is not below JAX_NUM_PROCESSES={self.num_processes}")
+            raise UserError(f"JAX_PROCESS_ID={self.process_id} is not below JAX_NUM_PROCESSES={self.num_processes}")
 
 
 def join() -> None:
@@ -105,7 +107,7 @@ class _Roll:
                 text = f"waited {waited:.0f} s: {here}; missing: {', '.join(map(str, missing))}"
                 if waited >= timeout:
                     self._tell(f"stop {text}")
-                    raise ValueError(text)
+                    raise UserError(text)
                 _print(text)
                 self._tell(f"wait {text}")
                 report_at = min(report_at + report_every, timeout)
@@ -139,7 +141,7 @@ class _Roll:
             if is_second:
                 text = f"two processes say that they are process {number} of {self._num_processes}"
                 self._tell(f"stop {text}")
-                raise ValueError(text)
+                raise UserError(text)
         else:
             self._selector.unregister(caller)
             del self._callers[caller]
@@ -170,14 +172,14 @@ def _answer(job: Job, timeout: float, report_every: float) -> None:
                 if verb == "go":
                     return
                 if verb == "stop":
-                    raise ValueError(text)
+                    raise UserError(text)
                 if verb == "wait":
                     _print(text)
         waited = time.monotonic() - started
         if waited >= report_at:
             text = f"waited {waited:.0f} s: process 0 does not answer at {job.address}"
             if waited >= timeout:
-                raise ValueError(text)
+                raise UserError(text)
             _print(text)
             report_at = min(report_at + report_every, timeout)
         time.sleep(min(RETRY_EVERY, max(0.0, report_at - waited)))
@@ -190,7 +192,7 @@ def _listen(address: str) -> socket.socket:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", port))
     except OSError as error:
-        raise ValueError(f"{address}: process 0 cannot listen there: {os.strerror(error.errno or 0)}") from error
+        raise UserError(f"{address}: process 0 cannot listen there: {os.strerror(error.errno or 0)}") from error
 
 
 def _print(text: str) -> None:
@@ -199,21 +201,21 @@ def _print(text: str) -> None:
 
 def _variable(name: str) -> str:
     if not os.environ.get(name):
-        raise ValueError(f"{name} is not set: a job of several processes needs all of {', '.join(ENVIRONMENT)}")
+        raise UserError(f"{name} is not set: a job of several processes needs all of {', '.join(ENVIRONMENT)}")
     return os.environ[name]
 
 
 def _number(name: str) -> int:
     text = _variable(name)
     if not text.isdecimal():
-        raise ValueError(f"{name}={text!r} is not a whole number")
+        raise UserError(f"{name}={text!r} is not a whole number")
     return int(text)
 
 
 def _in_slurm() -> bool:
     num_tasks = int(os.environ.get("SLURM_NTASKS", "1"))
     if num_tasks > 1 and "SLURM_STEP_NODELIST" not in os.environ:
-        raise ValueError(f"this is no task of the Slurm job's {num_tasks}: start it with srun, or unset SLURM_NTASKS")
+        raise UserError(f"this is no task of the Slurm job's {num_tasks}: start it with srun, or unset SLURM_NTASKS")
     return num_tasks > 1
 
 

@@ -1,13 +1,15 @@
-"""How a command fails: what the package says about its input becomes one message; a bug keeps its traceback."""
+"""How a command fails: a `UserError` becomes one message and exit code 2, a bug keeps its traceback."""
 
 import contextlib
 import dataclasses
 import sys
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 WRONG_INPUT = 2
+
+
+class UserError(ValueError):
+    """Wrong usage, configuration or input: the message says what is wrong, where, and what to do."""
 
 
 @dataclasses.dataclass
@@ -19,17 +21,10 @@ class Status:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[Status]:
-    """Print a `ValueError` that a line of this package raises, without a traceback, and set exit code 2.
-
-    Any other is a bug: one that NumPy or JAX raises, or that a called library does.
-    """
+    """Print a `UserError` without a traceback and set exit code 2."""
     status = Status()
     try:
         yield status
-    except ValueError as error:
-        origin = traceback.extract_tb(error.__traceback__)[-1]
-        ours = Path(__file__).parent in Path(origin.filename).parents
-        if not (ours and (origin.line or "").startswith("raise ")):
-            raise
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status.code = WRONG_INPUT

@@ -19,7 +19,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.types import Shards, alone
+from llmrec_jax.errors import UserError
+from llmrec_jax.types import Collectives, on_one_shard
 
 AXES = ("data", "fsdp", "tensor")  # tensor is last: `models/splash.py` cuts heads over the last axis, rows over others
 ROWS = P(("data", "fsdp"))  # the batch is cut over both; tensor-parallel devices share their rows
@@ -42,10 +43,10 @@ def make_mesh(config: MeshConfig) -> Mesh:
     shape = (data, config.fsdp, config.tensor)
     used = int(np.prod(shape))
     if used > num_devices or (jax.process_count() > 1 and used != num_devices):
-        raise ValueError(f"mesh data x fsdp x tensor = {data} x {config.fsdp} x {config.tensor} = {used} devices, "
+        raise UserError(f"mesh data x fsdp x tensor = {data} x {config.fsdp} x {config.tensor} = {used} devices, "
                          f"but this job has {num_devices}")  # fmt: skip
     if config.mode == "pmap" and used != data:
-        raise ValueError("mesh.mode=pmap copies the state to every device: mesh.fsdp and mesh.tensor must be 1")
+        raise UserError("mesh.mode=pmap copies the state to every device: mesh.fsdp and mesh.tensor must be 1")
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:used])
 
 
@@ -90,30 +91,32 @@ class Jit:
         """Into how many pieces the rows of a batch are cut."""
         return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
 
-    def shards(self) -> Shards:
+    def collectives(self) -> Collectives:
         """Inside the step every array is whole already; gathering only says that each device needs all of it."""
         whole, rows = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, ROWS)
-        return Shards(
-            gather=lambda x: jax.lax.with_sharding_constraint(x, whole),
-            sum=lambda tree: tree,
-            max=lambda x: x,
-            number=lambda: jnp.int32(0),
-            size=self.mesh.size,
-            cut=lambda x: jax.lax.with_sharding_constraint(x, rows),
-            each=self._each,
-            whole=self._whole,
+        return Collectives(
+            all_gather=lambda x: jax.lax.with_sharding_constraint(x, whole),
+            psum=lambda tree: tree,
+            pmax=lambda x: x,
+            axis_index=lambda: jnp.int32(0),
+            num_shards=self.mesh.size,
+            local_shards=lambda x: jax.lax.with_sharding_constraint(x, rows),
+            map_shards=self._map_shards,
+            gather_params=self._gather_params,
         )
 
-    def _each(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def _map_shards(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Run `fn` on every device on a share of its own, those that share their rows included."""
         if self.mesh.size == 1:
-            return alone(fn)
+            return on_one_shard(fn)
         rows = NamedSharding(self.mesh, ROWS)
-        cut = jax.shard_map(alone(fn), mesh=self.mesh, in_specs=(P(AXES), P()), out_specs=P(AXES), check_vma=False)
+        cut = jax.shard_map(
+            on_one_shard(fn), mesh=self.mesh, in_specs=(P(AXES), P()), out_specs=P(AXES), check_vma=False
+        )
         # Where the shares come from they lie by rows: left to choose, the compiler cuts all that made them by AXES.
         return lambda share, whole: cut(jax.lax.with_sharding_constraint(share, rows), whole)
 
-    def _whole(self, params: State) -> State:
+    def _gather_params(self, params: State) -> State:
         """Gather what fsdp cut: left to choose, the compiler gathers the activations of the batch instead."""
         return jax.tree_util.tree_map_with_path(
             lambda path, x: jax.lax.with_sharding_constraint(
@@ -136,10 +139,10 @@ class Jit:
         return jax.device_put(tree, NamedSharding(self.mesh, P()))
 
     def compile(self, step: Step, state: State) -> Step:
-        """Compile `step(state, batch, catalog, shards)`; the state is donated."""
+        """Compile `step(state, batch, catalog, collectives)`; the state is donated."""
         layout = state_shardings(state, self.mesh)
         return jax.jit(
-            functools.partial(step, shards=self.shards()),
+            functools.partial(step, collectives=self.collectives()),
             in_shardings=(layout, NamedSharding(self.mesh, ROWS), NamedSharding(self.mesh, P())),
             out_shardings=(layout, NamedSharding(self.mesh, P())),
             donate_argnums=0,
@@ -173,16 +176,16 @@ class Pmap:
     def _devices(self) -> list[jax.Device]:
         return [device for device in self.mesh.devices.flat if device.process_index == jax.process_index()]
 
-    def shards(self) -> Shards:
+    def collectives(self) -> Collectives:
         """Inside the step each device holds its share; sums and gathers run over all of them."""
-        return Shards(
-            gather=lambda x: jax.lax.all_gather(x, "data", tiled=True),
-            sum=lambda tree: jax.lax.psum(tree, "data"),
-            max=lambda x: jax.lax.pmax(x, "data"),
-            number=lambda: jax.lax.axis_index("data"),
-            size=self.mesh.size,
-            cut=lambda x: jax.lax.dynamic_index_in_dim(x, jax.lax.axis_index("data")),
-            each=alone,
+        return Collectives(
+            all_gather=lambda x: jax.lax.all_gather(x, "data", tiled=True),
+            psum=lambda tree: jax.lax.psum(tree, "data"),
+            pmax=lambda x: jax.lax.pmax(x, "data"),
+            axis_index=lambda: jax.lax.axis_index("data"),
+            num_shards=self.mesh.size,
+            local_shards=lambda x: jax.lax.dynamic_index_in_dim(x, jax.lax.axis_index("data")),
+            map_shards=on_one_shard,
         )
 
     def init(self, fn: Callable[[], State]) -> State:
@@ -199,8 +202,8 @@ class Pmap:
         return self.from_global(tree)
 
     def compile(self, step: Step, state: State) -> Step:
-        """Compile `step(state, batch, catalog, shards)`; the state is donated."""
-        step = functools.partial(step, shards=self.shards())
+        """Compile `step(state, batch, catalog, collectives)`; the state is donated."""
+        step = functools.partial(step, collectives=self.collectives())
         return jax.pmap(step, axis_name="data", devices=list(self.mesh.devices.flat), donate_argnums=0)
 
     def to_global(self, state: State) -> State:

@@ -1,6 +1,6 @@
-"""What travels between the rooms: the batch, the catalogue on the devices, the outputs of a forward pass.
+"""What travels between the capacities: the batch, the catalogue on the devices, the outputs of a forward pass.
 
-Plain tuples of arrays (JAX pytrees, NumPy or JAX arrays alike); no behaviour, no imports from other rooms.
+Plain tuples of arrays (JAX pytrees, NumPy or JAX arrays alike); no behaviour, no imports from other capacities.
 
 Shape letters, used as suffixes of array names everywhere (`history_RS` is a batch of histories):
   B  users of a batch                R  rows of histories           S  steps of a row
@@ -70,7 +70,7 @@ class Catalog(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Items of one domain among which its predictions are ranked: the shares in sight (`Shards.cut`), end to end."""
+    """Items of one domain among which its predictions are ranked: the shares in sight (`local_shards`), end to end."""
 
     vectors_ND: Array
     mask_N: Array  # bool: False on what is no candidate
@@ -94,7 +94,7 @@ class Outputs(NamedTuple):
     users_ND: Array  # one vector per user of the global batch: the state after the last event
     user_domain_N: Array  # int32
     discriminate: Callable[[jax.Array], jax.Array] | None  # features [N, D] -> domain logits [N]
-    shards: "Shards"  # how shares of the candidates meet
+    collectives: "Collectives"  # how shares of the candidates meet
 
 
 class Mean(NamedTuple):
@@ -104,31 +104,32 @@ class Mean(NamedTuple):
     size: jax.Array
 
 
-class Shards(NamedTuple):
-    """How one device's share of a batch meets the others' inside a step; on one device nothing happens."""
+class Collectives(NamedTuple):
+    """Communication between devices inside a step; on a single device each is the identity."""
 
-    gather: Callable[[Any], Any]  # leading axis cut over the devices -> all of it on every device
-    sum: Callable[[Any], Any]  # add a tree of arrays over the devices
-    max: Callable[[Any], Any]  # the largest over the devices; has no gradient
-    number: Callable[[], Array]  # this share's number
-    size: int  # number of shares
-    cut: Callable[[Any], Any]  # [size, ...] on every device -> [C, ...]: the shares in sight
-    each: Callable[[Callable[..., Any]], Callable[..., Any]]  # fn(share, whole) -> its results [C, ...] of C shares,
-    # given their arrays end to end, and what is the same on every device; each device computes one
-    whole: Callable[[Any], Any] = lambda tree: tree  # parameters cut to save memory -> all of them on every device
+    all_gather: Callable[[Any], Any]  # leading axis sharded over the devices -> all of it on every device
+    psum: Callable[[Any], Any]  # add a tree of arrays over the devices
+    pmax: Callable[[Any], Any]  # the largest over the devices; has no gradient
+    axis_index: Callable[[], Array]  # the index of this shard
+    num_shards: int
+    local_shards: Callable[[Any], Any]  # [num_shards, ...] on every device -> [C, ...]: the shards this program sees
+    # fn(shard, replicated) -> its results [C, ...] for C shards, given the shards' arrays end to end and what is the
+    # same on every device; each device computes one
+    map_shards: Callable[[Callable[..., Any]], Callable[..., Any]]
+    gather_params: Callable[[Any], Any] = lambda tree: tree  # parameters sharded over fsdp -> whole on every device
 
 
-def alone(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`Shards.each` where one share is in sight: a leading axis of one, nothing else."""
+def on_one_shard(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`Collectives.map_shards` where the program sees one shard: a leading axis of one, nothing else."""
     return lambda share, whole: jax.tree.map(lambda x: x[None], fn(share, whole))
 
 
-ALONE = Shards(
-    gather=lambda x: x,
-    sum=lambda tree: tree,
-    max=lambda x: x,
-    number=lambda: np.int32(0),
-    size=1,
-    cut=lambda x: x,
-    each=alone,
+SINGLE_DEVICE = Collectives(
+    all_gather=lambda x: x,
+    psum=lambda tree: tree,
+    pmax=lambda x: x,
+    axis_index=lambda: np.int32(0),
+    num_shards=1,
+    local_shards=lambda x: x,
+    map_shards=on_one_shard,
 )

@@ -10,8 +10,8 @@ import pytest
 
 from llmrec_jax import cli
 from llmrec_jax.config import Config
-from llmrec_jax.data import demo
-from llmrec_jax.data.features import Whitening
+from llmrec_jax.data.domains import demo
+from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import one_line_errors
 from llmrec_jax.train.workdir import claim
 from tests.conftest import REPO

@@ -1,13 +1,14 @@
 """Every file in `configs/` loads, is valid and, on the built-in shops, builds a run whose step can be traced."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
 import pytest
 
 from llmrec_jax import config as config_lib
-from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.parallel import make_layout, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
@@ -30,7 +31,7 @@ def test_config_says_how_to_run_it_and_its_step_can_be_traced(path, tmp_path):
     experiment = experiment_lib.build(on_built_in_shops(config, tmp_path))
     layout = make_layout(config.mesh)  # of the eight fake devices
     state = jax.eval_shape(experiment.init_state)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    step = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
     after, metrics = jax.eval_shape(step, state, make_batch(experiment.corpus.plan, 0), experiment.catalog)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert metrics["loss"].shape == ()

@@ -6,6 +6,7 @@ refused.
 """
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -19,7 +20,7 @@ from jax.sharding import AxisType, Mesh
 from benchmarks.aot import program
 from llmrec_jax.config import Config
 from llmrec_jax.models.architectures import ENCODERS
-from llmrec_jax.models.recommender import Sizes, Task
+from llmrec_jax.models.rec_model import Dimensions, ForwardSpec
 from llmrec_jax.parallel import AXES, Jit
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
@@ -55,8 +56,8 @@ def compile_for(config: Config, topology: str, texts: int, num_items: int) -> di
     """
     layout = _layout(config, topology)
     experiment = abstract_experiment(config, num_items)
-    recipe, state = experiment.recipe, jax.eval_shape(experiment.init_state)
-    step: Any = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+    spec, state = experiment.spec, jax.eval_shape(experiment.init_state)
+    step: Any = layout.compile(functools.partial(train_step, spec=spec), state)
 
     start = time.perf_counter()
     traced = step.trace(state, abstract_batch(config, texts), experiment.catalog)
@@ -151,10 +152,10 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
     """
     check(config)
     encoder_config = _encoder_config(config)
-    sizes = Sizes(num_items, encoder_config.width, config.data.max_history, config.encoder.pooling)
+    dims = Dimensions(num_items, encoder_config.width, config.data.max_history, config.encoder.pooling)
     domains = len(config.data.sources) + 1
     starts = tuple(num_items * domain // domains for domain in range(domains + 1))
-    task = Task(
+    task = ForwardSpec(
         lengths=(config.data.max_tokens,),
         starts=starts,
         whole_catalogue=config.loss.ranking == "softmax",
@@ -169,7 +170,7 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         log_q_I=_abstract((num_items,), jnp.float32),
     )
     graphdef = nnx.graphdef(
-        nnx.eval_shape(lambda: experiment_lib.make_model(config, sizes, encoder_config, nnx.Rngs(0)))
+        nnx.eval_shape(lambda: experiment_lib.make_model(config, dims, encoder_config, nnx.Rngs(0)))
     )
     nothing: Any = None
     return Experiment(
@@ -179,10 +180,10 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         pretrained=None,
         catalog=catalog,
         whitening=None,
-        sizes=sizes,
+        dims=dims,
         encoder_config=encoder_config,
         graphdef=graphdef,
-        recipe=experiment_lib.make_recipe(config, graphdef, task),
+        spec=experiment_lib.make_step_spec(config, graphdef, task),
     )
 
 

@@ -12,15 +12,15 @@ from flax import nnx
 
 from benchmarks.peers.turns import serve
 from llmrec_jax.config import AdaptConfig, Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
-from llmrec_jax.data.buckets import NUM_BUCKETS, bucket_lengths
-from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.data.tokenizer import TokenTable
+from llmrec_jax.data.batches.buckets import NUM_BUCKETS, bucket_lengths
+from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.evaluate.ranking import metrics, rank
 from llmrec_jax.losses.ranking import in_batch
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.gpt2 import Gpt2Config
-from llmrec_jax.models.item_tower import unit
+from llmrec_jax.models.item_tower import l2_normalize
 from llmrec_jax.models.layers import pool
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
@@ -46,7 +46,7 @@ def contrastive_step(encoder: Any) -> Any:
     def step(state: Any, texts: Any, place_P2: Any, mask_U: Any, key: Any) -> Any:
         def loss_fn(params: Any) -> jax.Array:
             model, keys = nnx.merge(graphdef, params), jax.random.split(key, len(texts))
-            vectors_UF = unit(jnp.concatenate([
+            vectors_UF = l2_normalize(jnp.concatenate([
                 pool(model(tokens, mask, rngs=nnx.Rngs(dropout=key)), mask, "mean")
                 for (tokens, mask), key in zip(texts, keys, strict=True)
             ]))  # fmt: skip
@@ -86,12 +86,12 @@ def titles(work: dict[str, np.ndarray], *, distinct: bool, buckets: int) -> Any:
     lengths_I = np.diff(table.offsets)
     ends = bucket_lengths(lengths_I, buckets)
     bucket_I = np.searchsorted(ends, lengths_I)
-    rooms = np.max([np.bincount(bucket_I[items], minlength=len(ends)) for items, _ in batches], axis=0)
-    rooms = -(-rooms // 8) * 8
+    capacities = np.max([np.bincount(bucket_I[items], minlength=len(ends)) for items, _ in batches], axis=0)
+    capacities = -(-capacities // 8) * 8
 
     def prepared(items: np.ndarray, place: np.ndarray) -> Any:
-        texts, new_place, mask = [], np.zeros(len(items), np.int32), np.zeros(rooms.sum(), bool)
-        for bucket, (start, room) in enumerate(zip(np.cumsum([0, *rooms]), rooms, strict=False)):
+        texts, new_place, mask = [], np.zeros(len(items), np.int32), np.zeros(capacities.sum(), bool)
+        for bucket, (start, room) in enumerate(zip(np.cumsum([0, *capacities]), capacities, strict=False)):
             mine = np.flatnonzero(bucket_I[items] == bucket)
             new_place[mine] = start + np.arange(len(mine))
             mask[start : start + len(mine)] = True
@@ -157,7 +157,7 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     experiment = experiment_lib.build(config)
     layout = make_layout(config.mesh)
     state, catalog = layout.init(experiment.init_state), layout.put_whole(experiment.catalog)
-    step = layout.compile(lambda *a, shards: train_step(*a, recipe=experiment.recipe, shards=shards), state)
+    step = layout.compile(lambda *a, collectives: train_step(*a, spec=experiment.spec, collectives=collectives), state)
     plan, turn = experiment.corpus.plan, iter(range(10**9))
 
     def run(steps: int = args.steps) -> None:

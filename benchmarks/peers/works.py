@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.catalog import token_table
 from llmrec_jax.data.corpus import Corpus, load_corpus
-from llmrec_jax.data.tokenizer import TokenTable, load_tokenizer
+from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer
 
 MAX_TOKENS = 128  # of a title; one in a hundred is longer than 80
-TEXT_TOKENS = 64  # of a catalogue text, as the k-NN arms read it
+TEXT_TOKENS = 64  # of a catalogue text, as the k-NN baselines read it
 PAIRS, BATCHES = 128, 8  # of the contrastive step
 HISTORY = 50
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.catalog import JointCatalog
-from llmrec_jax.data.domains import Domain, load_domain
-from llmrec_jax.data.pipeline import BatchPlan, plan_batches
-from llmrec_jax.data.split import Split, leaks, split, train_counts
+from llmrec_jax.data.batches.pipeline import BatchPlan, plan_batches
+from llmrec_jax.data.domains.domain import Domain, load_domain
+from llmrec_jax.data.domains.split import Split, leaks, split, train_counts
+from llmrec_jax.data.texts.catalog import JointCatalog
+from llmrec_jax.errors import UserError
 
 
 class Case(NamedTuple):
@@ -77,7 +78,7 @@ def load_corpus(config: DataConfig, batch_size: int, seed: int, *, num_shards: i
     domains = tuple(load_domain(spec, config) for spec in (*config.sources, config.target))
     names = [domain.name for domain in domains]
     if len(set(names)) < len(names):
-        raise ValueError(f"data.sources and data.target name a domain twice: {', '.join(names)}")
+        raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}")
     splits = tuple(split(domain, config.split, seed) for domain in domains)
     joint = JointCatalog.of(domains)
     facts = {

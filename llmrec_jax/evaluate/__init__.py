@@ -1,1 +1,1 @@
-"""How good a ranking is: exact ranks over the whole catalogue, the arms every report compares, the report itself."""
+"""How good a ranking is: exact ranks over the whole catalogue, the baselines of every report, the report."""

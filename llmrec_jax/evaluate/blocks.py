@@ -19,6 +19,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from llmrec_jax.errors import UserError
+
 
 class Block(NamedTuple):
     """The scores of one tile for one block."""
@@ -100,7 +102,7 @@ class Pairs:
     def of(cls, user_K: np.ndarray, item_K: np.ndarray, layout: Layout) -> "Pairs":
         """Pairs in any order, repeated or not. Raises ValueError for an item that is none."""
         if len(item_K) and not 0 <= item_K.min() <= item_K.max() < layout.num_items:
-            raise ValueError(f"items {item_K.min()} to {item_K.max()}: there are only 0 to {layout.num_items - 1}")
+            raise UserError(f"items {item_K.min()} to {item_K.max()}: there are only 0 to {layout.num_items - 1}")
         device_K, local_K = np.divmod(item_K.astype(np.int64), layout.share)
         block_K = local_K // layout.block
         start_K = np.minimum(block_K * layout.block, layout.share - layout.block)

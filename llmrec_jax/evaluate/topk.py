@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.blocks import Block, Layout, Pairs, stream
 
 TILE = 64  # users scored at a time
@@ -60,7 +61,7 @@ def topk(
     """
     items_ID = np.asarray(items_ID)
     if not 1 <= k <= len(items_ID):
-        raise ValueError(f"k={k}: there are {len(items_ID)} items")
+        raise UserError(f"k={k}: there are {len(items_ID)} items")
     block = min(BLOCK, -(-len(items_ID) // 128) * 128)
     layout = Layout(len(items_ID), block, TILE, mesh)
     seen = [np.zeros(0, np.int64)] * len(users_ND) if seen is None else seen

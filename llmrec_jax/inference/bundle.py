@@ -1,6 +1,6 @@
 """What a finished run leaves for inference, as a folder: arrays, items, tokenizer, configuration, encoder.
 
-    config.json         configuration of the run, sizes of the model, names of the domains
+    config.json         configuration of the run, dimensions of the model, names of the domains
     model.safetensors   parameters beside the encoder's, item vectors, popularity, whitening
     items.jsonl         one line an item, in the order of the item vectors
     tokenizer.json      of the encoder
@@ -21,8 +21,9 @@ from flax import traverse_util
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
+from llmrec_jax.errors import UserError
 from llmrec_jax.models import hf
-from llmrec_jax.models.recommender import Sizes
+from llmrec_jax.models.rec_model import Dimensions
 from llmrec_jax.train.loop import Trained
 from llmrec_jax.version import __version__
 
@@ -43,7 +44,7 @@ class _Facts(msgspec.Struct, frozen=True):
     version: str
     target: str
     config: dict[str, Any]
-    sizes: Sizes
+    dims: Dimensions
     data_hash: str
 
 
@@ -53,7 +54,7 @@ class Bundle:
 
     folder: Path
     config: Config
-    sizes: Sizes
+    dims: Dimensions
     target: str  # the domain that is recommended from
     items: list[BundleItem]
     params: dict[str, Any]
@@ -93,7 +94,7 @@ def save(trained: Trained, folder: Path) -> None:
         version=__version__,
         target=joint.domains[-1],
         config=dataclasses.asdict(experiment.config),
-        sizes=experiment.sizes,
+        dims=experiment.dims,
         data_hash=experiment.corpus.hash,
     )
     (draft / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
@@ -110,12 +111,12 @@ def load(folder: Path) -> Bundle:
     extras = {name: arrays.pop(name) for name in EXTRAS if name in arrays}
     for name in ("item_vectors", "popularity"):
         if len(items) != len(extras.get(name, ())):
-            raise ValueError(f"{folder}: {len(items)} lines in items.jsonl, but {len(extras.get(name, ()))} rows of "
+            raise UserError(f"{folder}: {len(items)} lines in items.jsonl, but {len(extras.get(name, ()))} rows of "
                              f"{name} in model.safetensors")  # fmt: skip
     return Bundle(
         folder=folder,
         config=config,
-        sizes=facts.sizes,
+        dims=facts.dims,
         target=facts.target,
         items=items,
         params=traverse_util.unflatten_dict(arrays, sep="."),
@@ -127,4 +128,4 @@ def _read(path: Path, decode: Any) -> Any:
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, msgspec.DecodeError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{path}: not a part of a readable bundle: {error}") from error
+        raise UserError(f"{path}: not a part of a readable bundle: {error}") from error

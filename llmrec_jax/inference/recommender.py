@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 from flax import nnx, traverse_util
 
-from llmrec_jax.data.features import Whitening
-from llmrec_jax.data.records import Item, check_item, item_text
-from llmrec_jax.data.tokenizer import encode, load_tokenizer
-from llmrec_jax.evaluate.model_arm import last_items
+from llmrec_jax.data.domains.records import Item, check_item, item_text
+from llmrec_jax.data.texts.tokenizer import encode, load_tokenizer
+from llmrec_jax.data.texts.whitening import Whitening
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate.model_predictor import last_items
 from llmrec_jax.inference.bundle import Bundle, BundleItem, load
 from llmrec_jax.models import from_pretrained
-from llmrec_jax.models.recommender import Recommender as Model
+from llmrec_jax.models.rec_model import RecModel
 from llmrec_jax.train.features import encode_texts
 
 Recommendation = tuple[str, float, str]  # item id, score, title
@@ -63,7 +64,7 @@ class Recommender:
           ValueError: `k` is below 1, or the model gives scores that are not finite.
         """
         if k < 1:
-            raise ValueError(f"k={k}: ask for at least one item")
+            raise UserError(f"k={k}: ask for at least one item")
         if unknown := self.unknown(history):
             warnings.warn(f"{len(unknown)} of {len(history)} items are unknown: {', '.join(unknown[:5])}", stacklevel=2)
         numbers = np.array([self._number[item_id] for item_id in history if item_id in self._number], np.int32)
@@ -72,7 +73,7 @@ class Recommender:
         else:
             scores_I = self._popularity_I / max(self._popularity_I.sum(), 1)
         if not np.isfinite(scores_I).all():
-            raise ValueError(f"{(~np.isfinite(scores_I)).sum()} scores are not finite; the bundle is damaged")
+            raise UserError(f"{(~np.isfinite(scores_I)).sum()} scores are not finite; the bundle is damaged")
         candidate_I = np.array([item.domain == self._bundle.target for item in self._items])
         candidate_I[numbers] = False
         candidates = np.flatnonzero(candidate_I)
@@ -92,9 +93,9 @@ class Recommender:
                 new.append(msgspec.convert(dict(item), Item))
                 check_item(new[-1])
             except (ValueError, msgspec.ValidationError) as error:
-                raise ValueError(f"item {position}: {error}") from error
+                raise UserError(f"item {position}: {error}") from error
             if new[-1].item_id in self._number or new[-1].item_id in {other.item_id for other in new[:-1]}:
-                raise ValueError(f"item {position}: the id {new[-1].item_id!r} is taken")
+                raise UserError(f"item {position}: the id {new[-1].item_id!r} is taken")
         vectors_QD = self.encode([item_text(item.title, item.category, item.brand, item.description) for item in new])
         for added in new:
             self._number[added.item_id] = len(self._items)
@@ -110,7 +111,7 @@ class Recommender:
         """
         bundle = self._bundle
         if bundle.config.model.item_features == "id":
-            raise ValueError("this model knows items by their id alone; it reads no text")
+            raise UserError("this model knows items by their id alone; it reads no text")
         if not texts:
             return np.zeros((0, self._vectors_ID.shape[1]), np.float32)
         tokenizer = load_tokenizer(bundle.folder)
@@ -125,7 +126,7 @@ class Recommender:
         return from_pretrained(self._bundle.folder / "encoder")
 
     def _user_vector(self, numbers: np.ndarray) -> np.ndarray:
-        history_1S, mask_1S = last_items([numbers], self._bundle.sizes.max_history)
+        history_1S, mask_1S = last_items([numbers], self._bundle.dims.max_history)
         items_1SD = self._vectors_ID[history_1S]
         return np.asarray(_user_vectors(self._bundle.params, items_1SD, mask_1S, graphdef=self._graphdef))[0]
 
@@ -133,8 +134,8 @@ class Recommender:
 def _graphdef(bundle: Bundle) -> Any:
     """The structure of the model without encoder and discriminator, and the check that the parameters fit it."""
     expected = nnx.eval_shape(
-        lambda: Model(
-            bundle.config.model, bundle.sizes, None, discriminator="discriminator" in bundle.params, rngs=nnx.Rngs(0)
+        lambda: RecModel(
+            bundle.config.model, bundle.dims, None, discriminator="discriminator" in bundle.params, rngs=nnx.Rngs(0)
         )
     )
     graphdef, state = nnx.split(expected)
@@ -145,7 +146,7 @@ def _graphdef(bundle: Bundle) -> Any:
         if shapes.get(name) != found.get(name)
     ]:
         path = bundle.folder / "model.safetensors"
-        raise ValueError("\n  ".join([f"{path}: the parameters do not fit config.json", *problems]))
+        raise UserError("\n  ".join([f"{path}: the parameters do not fit config.json", *problems]))
     return graphdef
 
 

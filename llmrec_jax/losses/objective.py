@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from llmrec_jax.config import AdaptConfig, LossConfig
+from llmrec_jax.errors import UserError
 from llmrec_jax.losses import adaptation, ranking
 from llmrec_jax.types import Array, Mean, Outputs
 
@@ -41,7 +42,7 @@ class Sides(NamedTuple):
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
     if outputs.candidates is None:
-        raise ValueError("loss.ranking 'softmax' needs every item's vector; the outputs hold no candidates")
+        raise UserError("loss.ranking 'softmax' needs every item's vector; the outputs hold no candidates")
     return ranking.softmax(
         outputs.user_PD[domain],
         outputs.candidates[domain].vectors_ND,
@@ -49,7 +50,7 @@ def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
         is_candidate_I=outputs.candidates[domain].mask_N,
         temperature=config.temperature,
         block_size=config.block_size,
-        shards=outputs.shards,
+        collectives=outputs.collectives,
     )
 
 
@@ -107,13 +108,13 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
       ValueError: an unknown loss, a temperature that is not positive, or adaptation without a source.
     """
     if loss.ranking not in RANKING:
-        raise ValueError(f"loss.ranking must be one of {', '.join(RANKING)}; got {loss.ranking!r}")
+        raise UserError(f"loss.ranking must be one of {', '.join(RANKING)}; got {loss.ranking!r}")
     if adapt.method not in ADAPTATION:
-        raise ValueError(f"adapt.method must be one of {', '.join(ADAPTATION)}; got {adapt.method!r}")
+        raise UserError(f"adapt.method must be one of {', '.join(ADAPTATION)}; got {adapt.method!r}")
     if not loss.temperature > 0:
-        raise ValueError(f"loss.temperature must be above 0, got {loss.temperature}")
+        raise UserError(f"loss.temperature must be above 0, got {loss.temperature}")
     if adapt.method != "none" and num_domains < 2:
-        raise ValueError(f"adapt.method {adapt.method!r} needs a source and a target, got {num_domains} domain")
+        raise UserError(f"adapt.method {adapt.method!r} needs a source and a target, got {num_domains} domain")
     target = num_domains - 1
     terms = {"ranking": Term(_ranking_term(RANKING[loss.ranking], loss, target), 1.0)}
     for name, (fn, scale) in ADAPTATION[adapt.method].items():
@@ -182,5 +183,5 @@ def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outpu
 
 def _discriminate(outputs: Outputs, features_ND: Array) -> jax.Array:
     if outputs.discriminate is None:
-        raise ValueError("adapt.method 'dann' needs a discriminator; the outputs hold none")
+        raise UserError("adapt.method 'dann' needs a discriminator; the outputs hold none")
     return outputs.discriminate(features_ND)

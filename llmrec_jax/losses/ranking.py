@@ -13,7 +13,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from llmrec_jax.types import ALONE, Array, Shards
+from llmrec_jax.errors import UserError
+from llmrec_jax.types import SINGLE_DEVICE, Array, Collectives
 
 # The score of what is no candidate. Finite, because -inf - (-inf) is NaN in a log-sum-exp and in its gradient.
 _EXCLUDED = -1e30
@@ -27,7 +28,7 @@ def softmax(
     is_candidate_I: Array,
     temperature: float,
     block_size: int,
-    shards: Shards = ALONE,
+    collectives: Collectives = SINGLE_DEVICE,
 ) -> jax.Array:
     """Exact softmax cross entropy over all items: `logsumexp_i s(u, i) - s(u, target)`.
 
@@ -42,7 +43,7 @@ def softmax(
       is_candidate_I: bool, False on items that are not ranked among.
       temperature: divides the dot products.
       block_size: items scored at a time, over all devices.
-      shards: how the shares meet.
+      collectives: how the shares meet.
 
     Returns:
       float32 `[N]`, the same on every device.
@@ -51,18 +52,18 @@ def softmax(
       ValueError: `block_size` is below 1.
     """
     if block_size < 1:
-        raise ValueError(f"block_size must be at least 1, got {block_size}")
+        raise UserError(f"block_size must be at least 1, got {block_size}")
     # A gradient that is the sum of several is rounded once, however narrow the vectors.
     user_ND, items_ID, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, items_ID, target_ND))
 
     def of_share(share: tuple[Array, Array], user_ND: Array) -> jax.Array:
         items_ID, is_candidate_I = share
-        num_blocks = min(-(-len(items_ID) * shards.size // block_size), len(items_ID))
+        num_blocks = min(-(-len(items_ID) * collectives.num_shards // block_size), len(items_ID))
         return _log_sum(user_ND, items_ID, is_candidate_I, temperature, num_blocks)
 
-    total_CN = shards.each(of_share)((items_ID, is_candidate_I), user_ND)
-    highest_N = shards.max(jax.lax.stop_gradient(total_CN.max(axis=0)))
-    sum_N = shards.sum(jnp.exp(total_CN - highest_N[None]).sum(axis=0))
+    total_CN = collectives.map_shards(of_share)((items_ID, is_candidate_I), user_ND)
+    highest_N = collectives.pmax(jax.lax.stop_gradient(total_CN.max(axis=0)))
+    sum_N = collectives.psum(jnp.exp(total_CN - highest_N[None]).sum(axis=0))
     right_N = jnp.sum(user_ND * target_ND, axis=1) / temperature
     return highest_N + jnp.log(sum_N) - right_N
 

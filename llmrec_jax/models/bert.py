@@ -29,7 +29,7 @@ from llmrec_jax.types import Array
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BertConfig(StackConfig):
-    """Sizes of a BERT; the defaults are those of bert-base-uncased."""
+    """Dimensions of a BERT; the defaults are those of bert-base-uncased."""
 
     vocab_size: int = 30522
     max_positions: int = 512

@@ -27,7 +27,7 @@ from llmrec_jax.types import Array
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gpt2Config(StackConfig):
-    """Sizes of a GPT-2; the defaults are those of gpt2 (small)."""
+    """Dimensions of a GPT-2; the defaults are those of gpt2 (small)."""
 
     vocab_size: int = 50257
     max_positions: int = 1024

@@ -18,6 +18,7 @@ import safetensors
 import safetensors.numpy
 from flax import nnx, traverse_util
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.models.architectures import ENCODERS, Architecture, Source, architecture_of, new_encoder
 from llmrec_jax.models.attention import Kernel
 from llmrec_jax.models.bert import Bert, BertConfig
@@ -40,7 +41,7 @@ def from_pretrained(
     hf_config = _read_json(folder / "config.json")
     kind = hf_config.get("model_type")
     if kind not in ENCODERS:
-        raise ValueError(f"{folder / 'config.json'}: model_type is {kind!r}; known: {', '.join(ENCODERS)}")
+        raise UserError(f"{folder / 'config.json'}: model_type is {kind!r}; known: {', '.join(ENCODERS)}")
     arch = ENCODERS[kind]
     stored, problems = _open_tensors(folder, arch)
     runtime: dict[str, Any] = {"dtype": dtype, "remat": remat, "attention": attention}
@@ -53,7 +54,7 @@ def from_pretrained(
     shapes = {path: leaf.shape for path, leaf in _flat(state).items()}
     problems += _compare(_hf_shapes(shapes, arch), stored, arch)
     if problems:
-        raise ValueError(f"{folder}: the tensors do not fit its config.json:\n  " + "\n  ".join(problems))
+        raise UserError(f"{folder}: the tensors do not fit its config.json:\n  " + "\n  ".join(problems))
     arrays = {path: _load(arch.tensors[path], shape, stored) for path, shape in shapes.items()}
     return nnx.merge(graphdef, traverse_util.unflatten_dict(arrays, sep="."))
 
@@ -106,18 +107,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        raise ValueError(f"{path}: not a readable JSON object: {error}") from error
+        raise UserError(f"{path}: not a readable JSON object: {error}") from error
 
 
 def _parse_config(path: Path, hf_config: dict[str, Any], arch: Architecture) -> BertConfig | Gpt2Config:
     for key, values in arch.supported.items():
         if hf_config.get(key, values[0]) not in values:
-            raise ValueError(f"{path}: {key} is {hf_config[key]!r}; supported: {', '.join(map(repr, values))}")
+            raise UserError(f"{path}: {key} is {hf_config[key]!r}; supported: {', '.join(map(repr, values))}")
     fields = {ours: hf_config[theirs] for ours, theirs in arch.fields.items() if theirs in hf_config}
     try:
         return msgspec.convert(fields, arch.config)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
 
 
 def _open_tensors(folder: Path, arch: Architecture) -> tuple[dict[str, _Stored], list[str]]:
@@ -132,7 +133,7 @@ def _open_tensors(folder: Path, arch: Architecture) -> tuple[dict[str, _Stored],
         try:
             file = safetensors.safe_open(folder / file_name, framework="numpy")
         except (OSError, safetensors.SafetensorError) as error:
-            raise ValueError(f"{folder / file_name}: not a readable safetensors file: {error}") from error
+            raise UserError(f"{folder / file_name}: not a readable safetensors file: {error}") from error
         for raw in file.keys():  # noqa: SIM118 -- the open file is no dict and cannot be iterated over
             name = raw.removeprefix(arch.prefix)
             name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

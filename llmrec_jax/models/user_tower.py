@@ -10,7 +10,7 @@ from flax import nnx
 
 from llmrec_jax.config import ModelConfig
 from llmrec_jax.models.gpt2 import Gpt2Block
-from llmrec_jax.models.item_tower import unit
+from llmrec_jax.models.item_tower import l2_normalize
 from llmrec_jax.models.layers import Stack, StackConfig, dropout, embedding, layer_norm, split_key
 
 
@@ -48,13 +48,13 @@ class UserTower(nnx.Module):
         segment_RS, step_S = segment_RS.astype(jnp.int32), jnp.arange(segment_RS.shape[1])
         begins_RS = jnp.diff(segment_RS, axis=1, prepend=-1) != 0
         first_RS = jax.lax.cummax(jnp.where(begins_RS, step_S[None], 0), axis=1)
-        users_RSD = unit(recency_mean(items_RSD, first_RS, self.decay[...]))
+        users_RSD = l2_normalize(recency_mean(items_RSD, first_RS, self.decay[...]))
         if self.stack is not None:
             embed_key, stack_key = split_key(key, 2)
             scale = items_RSD.shape[-1] ** 0.5  # unit vectors -> entries of size one
             x_RSD = scale * items_RSD + self.positions(step_S[None] - first_RS)
             x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
-            users_RSD = unit(users_RSD + self.out(self.norm(self.stack(x_RSD, segment_RS, stack_key))))
+            users_RSD = l2_normalize(users_RSD + self.out(self.norm(self.stack(x_RSD, segment_RS, stack_key))))
         return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
 
 

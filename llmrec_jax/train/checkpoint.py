@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.train.state import TrainState
 
 policies = ocp.training.preservation_policies
@@ -28,7 +29,7 @@ class RunInfo(NamedTuple):
     def check_data(self, workdir: Path, data_hash: str) -> None:
         """Raise ValueError where `data_hash`, of the data as it is now, is another than the run's."""
         if data_hash != self.data_hash:
-            raise ValueError(
+            raise UserError(
                 f"{workdir}: the data changed since its checkpoint: hash {self.data_hash} is now {data_hash}"
             )
 
@@ -36,7 +37,7 @@ class RunInfo(NamedTuple):
         """Raise ValueError where the run would go on with other data or other batches."""
         self.check_data(workdir, data_hash)
         if batch_rule != self.batch_rule:
-            raise ValueError(
+            raise UserError(
                 f"{workdir}: a run of another version, whose batches hold other rows (rule {self.batch_rule}, here "
                 f"{batch_rule}): it can be evaluated, not gone on with"
             )

@@ -10,9 +10,10 @@ from jax.sharding import Mesh, NamedSharding
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.evaluate.arms import Arm
-from llmrec_jax.evaluate.model_arm import item_vectors, model_arm
-from llmrec_jax.evaluate.report import evaluate_arm, evaluate_arms
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate.baselines import Predictor
+from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
+from llmrec_jax.evaluate.report import evaluate_predictor, evaluate_predictors
 from llmrec_jax.parallel import make_mesh, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints
@@ -34,10 +35,10 @@ class Evaluator:
         self.validator = "source_valid_ndcg@10" if corpus.zero_shot else "target_valid_ndcg@10"
         self._cases = [corpus.case(domain, "valid") for domain in domains]
 
-    def arm(self, params: Params, domain: int) -> Arm:
-        """The model as an arm on one domain; `params` are global arrays on the mesh."""
+    def predictor(self, params: Params, domain: int) -> Predictor:
+        """The model as an predictor on one domain; `params` are global arrays on the mesh."""
         config = self._experiment.config
-        return model_arm(
+        return model_predictor(
             self._experiment.graphdef,
             params,
             self._catalog,
@@ -57,16 +58,16 @@ class Evaluator:
         """NDCG@10 on the validation events that may be used, averaged over domains."""
         size = self._experiment.config.train.eval_batch_size
         rows = [
-            evaluate_arm(self.arm(params, case.domain), case, "", mesh=self._mesh, batch_size=size)
+            evaluate_predictor(self.predictor(params, case.domain), case, "", mesh=self._mesh, batch_size=size)
             for case in self._cases
         ]
         return float(np.mean([row["ndcg@10"] for row in rows]))
 
     def report_rows(self, params: Params) -> list[dict[str, Any]]:
-        """Rows of every arm on the target's validation and test events."""
+        """Rows of every predictor on the target's validation and test events."""
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
-        arms = [*self._experiment.baselines(corpus.target), self.arm(params, corpus.target)]
-        return evaluate_arms(arms, corpus, corpus.target, mesh=self._mesh, batch_size=size)
+        predictors = [*self._experiment.baselines(corpus.target), self.predictor(params, corpus.target)]
+        return evaluate_predictors(predictors, corpus, corpus.target, mesh=self._mesh, batch_size=size)
 
 
 def evaluate_run(workdir: Path, *, data_root: str | None = None, batch_size: int | None = None) -> list[dict[str, Any]]:
@@ -102,4 +103,4 @@ def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Param
         if checkpoints and (step := checkpoints.latest_step()) is not None:
             checkpoints.info(step).check_data(workdir, experiment.corpus.hash)
             return checkpoints.restore(step, like).params
-    raise ValueError(f"{workdir}: no checkpoint in it yet")
+    raise UserError(f"{workdir}: no checkpoint in it yet")

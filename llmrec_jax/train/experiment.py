@@ -1,4 +1,4 @@
-"""From a configuration to all that a run needs before its first step: data, tokenizer, encoder, model, recipe.
+"""From a configuration to all that a run needs before its first step: data, tokenizer, encoder, model, spec.
 
 Reads files and the cache, computes frozen text vectors; takes no step.
 """
@@ -13,29 +13,30 @@ from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
 from llmrec_jax.config import Config
-from llmrec_jax.data.catalog import token_table
+from llmrec_jax.data.batches.log_q import log_q
+from llmrec_jax.data.batches.pipeline import by_length
 from llmrec_jax.data.corpus import Corpus, cache_folder, load_corpus
-from llmrec_jax.data.features import Whitening, half_whitening
-from llmrec_jax.data.log_q import log_q
-from llmrec_jax.data.pipeline import by_length
-from llmrec_jax.data.tfidf import tfidf
-from llmrec_jax.data.tokenizer import TokenTable, load_tokenizer, train_tokenizer
-from llmrec_jax.evaluate.arms import Arm, popularity, text_knn, text_knn_decayed
+from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.texts.tfidf import tfidf
+from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer, train_tokenizer
+from llmrec_jax.data.texts.whitening import Whitening, half_whitening
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate.baselines import Predictor, popularity, text_knn, text_knn_decayed
 from llmrec_jax.losses import objective
-from llmrec_jax.models import cut, hf, lora
+from llmrec_jax.models import frozen_layers, hf, lora
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.locate import locate
-from llmrec_jax.models.recommender import Recommender, Sizes, Task, forward
+from llmrec_jax.models.rec_model import Dimensions, ForwardSpec, RecModel, forward
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.features import cached_features, cached_hidden_states
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
-from llmrec_jax.train.step import Recipe
-from llmrec_jax.types import Batch, Catalog, Outputs, Shards
+from llmrec_jax.train.step import StepSpec
+from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
 
-KNN_TOKENS = 64  # of the text that the k-NN arms read, whatever the model reads
+KNN_TOKENS = 64  # of the text that the k-NN baselines read, whatever the model reads
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,21 +49,23 @@ class Experiment:
     pretrained: Bert | Gpt2 | None  # the encoder as it was loaded
     catalog: Catalog  # host arrays
     whitening: Whitening | None  # of a frozen encoder's vectors
-    sizes: Sizes
+    dims: Dimensions
     encoder_config: Any  # of the encoder inside the model; None where the catalogue holds vectors
-    graphdef: Any  # of the `Recommender`
-    recipe: Recipe
+    graphdef: Any  # of the `RecModel`
+    spec: StepSpec
 
     def init_state(self) -> TrainState:
         """The state before the first step, with random parameters; can be traced."""
-        return new_state(self._init_params, self.recipe.tx, self.config.seed, self.recipe.trains)
+        return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)
 
     def with_pretrained(self, state: TrainState) -> TrainState:
         """`state` with the pretrained encoder's parameters in place of random ones, laid out like those."""
         if self.pretrained is None or self.encoder_config is None:
             return state
-        loaded = traverse_util.flatten_dict(cut.upper_params(self.pretrained, self.config.encoder.frozen_layers))
-        # Copies: the first step takes its state's buffers, and the k-NN arms read the pretrained ones at the end.
+        loaded = traverse_util.flatten_dict(
+            frozen_layers.upper_params(self.pretrained, self.config.encoder.frozen_layers)
+        )
+        # Copies: the first step takes its state's buffers, and the k-NN baselines read the pretrained ones at the end.
         encoder = {
             path: jax.device_put(np.array(loaded[path]), random.sharding) if path in loaded else random
             for path, random in traverse_util.flatten_dict(state.params["encoder"]).items()
@@ -76,10 +79,10 @@ class Experiment:
         if self.pretrained is None:
             return nnx.merge(self.graphdef, params).encoder
         merged = lora.merge_adapters(params["encoder"], self.config.encoder.lora_alpha)
-        return cut.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
+        return frozen_layers.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
 
-    def baselines(self, domain: int) -> list[Arm]:
-        """The untrained arms for one domain."""
+    def baselines(self, domain: int) -> list[Predictor]:
+        """The untrained predictors for one domain."""
         texts = self.corpus.domains[domain].texts
         features_IF = tfidf(texts)
         if self.pretrained is not None:
@@ -88,16 +91,16 @@ class Experiment:
         return [popularity(self.corpus.train_counts(domain)), text_knn(features_IF), text_knn_decayed(features_IF)]
 
     def _init_params(self, key: jax.Array) -> Params:
-        model = make_model(self.config, self.sizes, self.encoder_config, nnx.Rngs(key))
+        model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
         return nnx.to_pure_dict(nnx.state(model))
 
 
-def make_model(config: Config, sizes: Sizes, encoder_config: Any, rngs: nnx.Rngs) -> Recommender:
+def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.Rngs) -> RecModel:
     """A recommender with random parameters."""
     encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
     if encoder is not None and config.encoder.mode == "lora":
         lora.add_adapters(encoder, config.encoder.lora_rank, config.encoder.lora_alpha, rngs=rngs)
-    return Recommender(config.model, sizes, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
+    return RecModel(config.model, dims, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
 
 
 def build(config: Config) -> Experiment:
@@ -109,14 +112,14 @@ def build(config: Config) -> Experiment:
     items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)
     if isinstance(items, TokenTable):
         corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)))
-    sizes = Sizes(
+    dims = Dimensions(
         num_items=len(corpus.joint),
         feature_width=items.shape[1] if isinstance(items, np.ndarray) else encoder_config.width,
         max_history=config.data.max_history,
         pooling=config.encoder.pooling,
     )
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(config, sizes, encoder_config, nnx.Rngs(0))))
-    task = Task(
+    graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(config, dims, encoder_config, nnx.Rngs(0))))
+    task = ForwardSpec(
         lengths=corpus.plan.lengths,
         starts=tuple(int(start) for start in corpus.joint.starts),
         whole_catalogue=config.loss.ranking == "softmax",
@@ -125,7 +128,7 @@ def build(config: Config) -> Experiment:
     catalog = corpus.joint.to_catalog(items, log_q(corpus.plan))
     if isinstance(items, TokenTable) and pretrained is not None and (frozen := config.encoder.frozen_layers):
         hidden_TF = cached_hidden_states(
-            cut.lower_encoder(pretrained, frozen), items, cache_folder(config.data, "features")
+            frozen_layers.lower_encoder(pretrained, frozen), items, cache_folder(config.data, "features")
         )
         catalog = catalog._replace(
             tokens_IL=None, hidden_TF=hidden_TF, hidden_start_I=items.offsets[:-1].astype(np.int32)
@@ -137,20 +140,22 @@ def build(config: Config) -> Experiment:
         pretrained=pretrained,
         catalog=catalog,
         whitening=whitening,
-        sizes=sizes,
+        dims=dims,
         encoder_config=encoder_config,
         graphdef=graphdef,
-        recipe=make_recipe(config, graphdef, task),
+        spec=make_step_spec(config, graphdef, task),
     )
 
 
-def make_recipe(config: Config, graphdef: Any, task: Task) -> Recipe:
+def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec:
     """What the training step of a run is made of."""
 
-    def forward_params(params: Params, batch: Batch, catalog: Catalog, key: jax.Array, shards: Shards) -> Outputs:
-        return forward(nnx.merge(graphdef, params), batch, catalog, key, shards, task=task)
+    def forward_params(
+        params: Params, batch: Batch, catalog: Catalog, key: jax.Array, collectives: Collectives
+    ) -> Outputs:
+        return forward(nnx.merge(graphdef, params), batch, catalog, key, collectives, task=task)
 
-    return Recipe(
+    return StepSpec(
         forward=forward_params,
         terms=objective.build(config.loss, config.adapt, num_domains=len(task.starts) - 1),
         tx=make_optimizer(config.optim, config.train.steps),
@@ -175,7 +180,7 @@ def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, 
     dtype = jnp.dtype(config.model.compute_dtype)
     encoder = hf.from_pretrained(folder, dtype=dtype, remat=config.encoder.remat, attention=config.encoder.attention)
     if config.data.max_tokens > encoder.config.max_positions:
-        raise ValueError(
+        raise UserError(
             f"data.max_tokens={config.data.max_tokens}, but {folder} has {encoder.config.max_positions} positions"
         )
     return encoder, load_tokenizer(folder)
@@ -185,7 +190,7 @@ def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt
     if config.encoder.mode == "frozen" or config.model.item_features == "id":
         return None
     if pretrained is not None:
-        return cut.upper_config(pretrained.config, config.encoder.frozen_layers)
+        return frozen_layers.upper_config(pretrained.config, config.encoder.frozen_layers)
     return ENCODERS[config.encoder.kind].config(
         vocab_size=tokenizer.get_vocab_size(),
         max_positions=config.data.max_tokens,

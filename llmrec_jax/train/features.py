@@ -1,7 +1,7 @@
-"""What an encoder says of whole catalogues: encoded in batches of similar length, cached on disk by what decides it.
+"""Encodes whole catalogues in batches of similar length; cached on disk under a hash of weights and tokens.
 
-Vectors of texts: for frozen encoders (they are the item features of a run), for the k-NN arms, and for items that come
-later. Hidden states of tokens: for encoders whose lower layers are frozen.
+Vectors of texts serve frozen encoders (they are the item features of a run), the k-NN baselines, and items added later.
+Hidden states of tokens: for encoders whose lower layers are frozen.
 
 Shape letters: those of `types`.
 """
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from llmrec_jax.data.tokenizer import TokenTable
+from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import pool

@@ -1,7 +1,7 @@
 """The next batch on the devices before the step asks for it: one thread, one batch ahead.
 
-It makes no batches (`data/pipeline.py`) and knows no mesh (`parallel.py`); what it adds is that sending one batch to
-the devices runs beside the step of the batch before.
+Batches are made in `data/batches/pipeline.py`, the mesh is `parallel.py`'s; here the transfer of a batch to the devices
+overlaps the step of the batch before.
 """
 
 from collections.abc import Callable

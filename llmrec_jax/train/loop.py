@@ -8,6 +8,7 @@ step before. The feed hands out a batch only after the save, so state and pipeli
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
-from llmrec_jax.data.pipeline import BATCH_RULE, batches
+from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
+from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import print_table, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
 from llmrec_jax.train import compile_cache
@@ -54,7 +56,7 @@ def train_and_evaluate(config: Config, workdir: Path, console: Console) -> Train
         try:
             return _run(config, workdir, console)
         except FloatingPointError as error:
-            raise ValueError(f"{error}\n  {_advice(config, workdir)}") from error
+            raise UserError(f"{error}\n  {_advice(config, workdir)}") from error
 
 
 def _run(config: Config, workdir: Path, console: Console) -> Trained:
@@ -122,8 +124,8 @@ def _train(
             best, first = info.best, latest
         best_checkpoints.drop_after(first)
 
-        recipe = experiment.recipe
-        step_fn = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+        spec = experiment.spec
+        step_fn = layout.compile(functools.partial(train_step, spec=spec), state)
         evaluator = Evaluator(experiment, layout.mesh)
         metrics_file = None
         if not quiet:
@@ -179,7 +181,7 @@ def _check_divides(config: Config, layout: Layout) -> None:
     size, shards = config.train.batch_size, layout.num_row_shards
     if size % shards:
         arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
-        raise ValueError(f"train.batch_size={size} does not divide over {shards} devices: {arithmetic}")
+        raise UserError(f"train.batch_size={size} does not divide over {shards} devices: {arithmetic}")
 
 
 def _token_counts(catalog: Catalog) -> np.ndarray:

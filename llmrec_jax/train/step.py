@@ -9,12 +9,12 @@ import optax
 
 from llmrec_jax.losses import objective
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
-from llmrec_jax.types import ALONE, Batch, Catalog, Mean, Outputs, Shards
+from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, Outputs
 
-Forward = Callable[[Params, Batch, Catalog, jax.Array, Shards], Outputs]
+Forward = Callable[[Params, Batch, Catalog, jax.Array, Collectives], Outputs]
 
 
-class Recipe(NamedTuple):
+class StepSpec(NamedTuple):
     """What stays the same from step to step."""
 
     forward: Forward
@@ -25,32 +25,32 @@ class Recipe(NamedTuple):
 
 
 def train_step(
-    state: TrainState, batch: Batch, catalog: Catalog, *, recipe: Recipe, shards: Shards = ALONE
+    state: TrainState, batch: Batch, catalog: Catalog, *, spec: StepSpec, collectives: Collectives = SINGLE_DEVICE
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Take one step; return the next state and the step's metrics (float32 scalars, the same on every device).
 
     Under `pmap` each device sees its rows only. Its loss is its part of the global sums over the global counts, so the
     devices' losses, and their gradients, add up to those of one device with the whole batch.
     """
-    progress = state.step / recipe.num_steps
+    progress = state.step / spec.num_steps
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    params, fixed = partition(state.params, recipe.trains)
+    params, fixed = partition(state.params, spec.trains)
 
     def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-        whole = shards.whole(join(params, fixed))
-        outputs = recipe.forward(whole, batch, catalog, jax.random.fold_in(key, shards.number()), shards)
-        means = objective.evaluate(recipe.terms, outputs, progress)
-        counts = shards.sum({name: mean.size for name, mean in means.items()})
+        whole = collectives.gather_params(join(params, fixed))
+        outputs = spec.forward(whole, batch, catalog, jax.random.fold_in(key, collectives.axis_index()), collectives)
+        means = objective.evaluate(spec.terms, outputs, progress)
+        counts = collectives.psum({name: mean.size for name, mean in means.items()})
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
-        return objective.total(recipe.terms, values, progress), values
+        return objective.total(spec.terms, values, progress), values
 
     (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-    loss, values, grads = shards.sum((loss, values, grads))
-    updates, opt_state = recipe.tx.update(grads, state.opt_state, params)
+    loss, values, grads = collectives.psum((loss, values, grads))
+    updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
     metrics |= {
         "grad_norm": optax.tree.norm(grads),
-        "items": shards.sum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
+        "items": collectives.psum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
     return TrainState(state.step + 1, params, opt_state, state.rng), metrics

@@ -10,6 +10,7 @@ import msgspec
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
+from llmrec_jax.errors import UserError
 
 # Between a run and its continuation: where things lie, not what they are. Batches do not depend on the mesh.
 MAY_DIFFER = ("data.root", "data.cache_dir", "mesh.data", "mesh.fsdp", "mesh.tensor")
@@ -28,7 +29,7 @@ def claim(workdir: Path, config: Config, *, write: bool) -> None:
         ]
         if differences:
             hint = f"{workdir} holds a run of another configuration; choose another --workdir or remove it"
-            raise ValueError("\n  ".join([hint, *differences]))
+            raise UserError("\n  ".join([hint, *differences]))
     elif write:
         workdir.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
@@ -42,7 +43,7 @@ def read_config(workdir: Path) -> Config:
     try:
         return config_lib.from_dict(_read(path))
     except ValueError as error:
-        raise ValueError(f"{workdir} holds no run that this version can read: {error}") from error
+        raise UserError(f"{workdir} holds no run that this version can read: {error}") from error
 
 
 def as_json(config: Config) -> dict[str, Any]:
@@ -54,4 +55,4 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        raise ValueError(f"{path}: not a readable JSON object: {error}") from error
+        raise UserError(f"{path}: not a readable JSON object: {error}") from error

@@ -166,8 +166,8 @@ def test_what_is_compiled_is_what_the_configuration_says():
     adapted = abstract_experiment(pod_config(encoder={**small, "mode": "lora"}), num_items=1000)
     state = jax.eval_shape(adapted.init_state)
     paths = [path for path in traverse_util.flatten_dict(state.params) if path[0] == "encoder"]
-    assert {adapted.recipe.trains(path) for path in paths} == {True, False}
-    assert all(adapted.recipe.trains(path) == lora.is_adapter(path) for path in paths)
+    assert {adapted.spec.trains(path) for path in paths} == {True, False}
+    assert all(adapted.spec.trains(path) == lora.is_adapter(path) for path in paths)
 
 
 def test_what_cannot_be_compiled_is_wrong_usage(tmp_path, monkeypatch, capsys):

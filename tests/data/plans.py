@@ -6,9 +6,9 @@ In `tracer` splits every event is an item of its own, numbered by its place, so 
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.pipeline import plan_batches
-from llmrec_jax.data.room import Room
-from llmrec_jax.data.split import Split
+from llmrec_jax.data.batches.capacity import Capacity
+from llmrec_jax.data.batches.pipeline import plan_batches
+from llmrec_jax.data.domains.split import Split
 
 HISTORY = 6
 
@@ -70,7 +70,7 @@ def user_of(domain, events):
 
 
 def sizes_of(batch):
-    return Room(
+    return Capacity(
         int((batch.segment_RS > 0).any(axis=1).sum()),
         tuple(int(items.mask_U.sum()) for items in batch.items),
         tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),

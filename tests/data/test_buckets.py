@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from llmrec_jax.data.buckets import bucket_lengths
+from llmrec_jax.data.batches.buckets import bucket_lengths
 
 
 @pytest.mark.parametrize(

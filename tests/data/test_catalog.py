@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmrec_jax.data import catalog
-from llmrec_jax.data.catalog import JointCatalog, token_table
-from llmrec_jax.data.domains import Domain
-from llmrec_jax.data.tfidf import tfidf
-from llmrec_jax.data.tokenizer import TokenTable, encode, train_tokenizer
+from llmrec_jax.data.domains.domain import Domain
+from llmrec_jax.data.texts import catalog
+from llmrec_jax.data.texts.catalog import JointCatalog, token_table
+from llmrec_jax.data.texts.tfidf import tfidf
+from llmrec_jax.data.texts.tokenizer import TokenTable, encode, train_tokenizer
 
 
 def domain(name: str, titles: list[str]) -> Domain:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data import demo, demo_words
-from llmrec_jax.data.domains import Domain, load_domain
+from llmrec_jax.data.domains import demo, demo_words
+from llmrec_jax.data.domains.domain import Domain, load_domain
 
 BYTES = {"films": "7bb66f2c04365d43", "books": "2dace5db69390e40"}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmrec_jax.data.packing import pack
+from llmrec_jax.data.batches.packing import pack
 
 
 def rows_of(lengths_B: np.ndarray, size: int) -> int:

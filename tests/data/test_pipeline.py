@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.pipeline import BATCH_RULE, batches, by_length, make_batch, plan_batches
-from llmrec_jax.data.room import Room
+from llmrec_jax.data.batches.capacity import Capacity
+from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches, by_length, make_batch, plan_batches
 from tests.data.plans import (
     HISTORY,
     SPLITS,
@@ -145,15 +145,15 @@ def test_buckets_hold_every_distinct_item_once_at_the_least_length_that_holds_it
 
 def room_of(batch):
     sizes = (tuple(len(part[0]) for part in parts) for parts in (batch.items, batch.predictions))
-    return Room(len(batch.history_RS), *sizes)
+    return Capacity(len(batch.history_RS), *sizes)
 
 
-def flat(room):
-    return (room.rows, *room.items, *room.predictions)
+def flat(capacity):
+    return (capacity.rows, *capacity.items, *capacity.predictions)
 
 
-def fits(sizes, room):
-    return all(size <= most for size, most in zip(flat(sizes), flat(room), strict=True))
+def fits(sizes, capacity):
+    return all(size <= most for size, most in zip(flat(sizes), flat(capacity), strict=True))
 
 
 def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing():
@@ -161,29 +161,29 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     short = [split_of(np.arange(lengths.sum()), lengths) for _ in range(2)]
     starts = np.array([0, lengths.sum(), 2 * lengths.sum()])
     plan = plan_batches(short, starts, DataConfig(max_history=HISTORY, unlabelled_items=16), 64, 0)
-    usual, larger, last = plan.rooms
-    assert all(size % 8 == 0 for room in plan.rooms for size in flat(room))
+    usual, larger, last = plan.capacities
+    assert all(size % 8 == 0 for capacity in plan.capacities for size in flat(capacity))
     assert last.predictions == (32 * HISTORY, 32 * HISTORY)
     cut = plan_batches(short, starts, DataConfig(max_history=HISTORY), 64, 0, num_shards=16)
-    assert all(size % 16 == 0 for room in cut.rooms for size in flat(room))
+    assert all(size % 16 == 0 for capacity in cut.capacities for size in flat(capacity))
     assert usual.predictions < larger.predictions < last.predictions
     batches_seen = [make_batch(plan, step) for step in range(40)]
     assert {room_of(batch) for batch in batches_seen} == {usual}  # the first 100 made it
 
     # A usual room at the median instead, so that batches fall on both sides of it.
     columns = zip(*map(sizes_of, batches_seen), strict=True)
-    tight = Room(*(np.median(sizes, axis=0).astype(int).tolist() for sizes in columns))
+    tight = Capacity(*(np.median(sizes, axis=0).astype(int).tolist() for sizes in columns))
     tight = tight._replace(items=tuple(tight.items), predictions=tuple(tight.predictions))
-    rooms = set()
+    capacities = set()
     for step, roomy in enumerate(batches_seen):
-        batch = make_batch(dataclasses.replace(plan, rooms=(tight, last)), step)
+        batch = make_batch(dataclasses.replace(plan, capacities=(tight, last)), step)
         assert room_of(batch) == (tight if fits(sizes_of(roomy), tight) else last)
-        rooms.add(room_of(batch))
+        capacities.add(room_of(batch))
         assert sizes_of(batch) == sizes_of(roomy)
         for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(roomy), strict=True):
             size = min(len(a), len(b))
             np.testing.assert_array_equal(a[:size], b[:size])
-    assert rooms == {tight, last}
+    assert capacities == {tight, last}
 
 
 def test_the_number_of_devices_changes_nothing_but_padding(plan):
@@ -202,11 +202,13 @@ def test_the_last_room_holds_the_fullest_batch():
     data = DataConfig(max_history=HISTORY, unlabelled_items=16)
     plan = plan_batches(full, np.array([0, 540, 1080]), data, 24, 0)
     size = max(sizes_of(make_batch(plan, step)) for step in range(20))
-    assert size.predictions == plan.rooms[-1].predictions == (12 * HISTORY, 12 * HISTORY)
+    assert size.predictions == plan.capacities[-1].predictions == (12 * HISTORY, 12 * HISTORY)
     assert 24 * (HISTORY + 1) < size.items[0] <= 24 * (HISTORY + 1) + 16
-    assert plan.rooms[-1].items[0] >= 24 * (HISTORY + 1) + 16
+    assert plan.capacities[-1].items[0] >= 24 * (HISTORY + 1) + 16
     few = [split_of(np.arange(60 * (HISTORY + 3)) % 50, np.full(60, HISTORY + 3)) for _ in range(2)]
-    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).rooms[-1].items == (104,)  # the catalogue, rounded up
+    assert plan_batches(few, np.array([0, 50, 100]), data, 24, 0).capacities[-1].items == (
+        104,
+    )  # the catalogue, rounded up
 
 
 def test_iterator_yields_the_batches_and_resumes(plan):

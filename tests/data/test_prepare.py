@@ -10,7 +10,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data import domains, prepare, schema
+from llmrec_jax.data.domains import domain as domains
+from llmrec_jax.data.domains import prepare, schema
 
 ITEMS = [{"item_id": name, "title": name.title(), "brand": "Brand", "description": "d" * 300} for name in "cabd"]
 
@@ -128,7 +129,7 @@ def test_killed_and_simultaneous_preparations(tmp_path):
     command = f"""
 import os, sys
 from pathlib import Path
-from llmrec_jax.data import prepare
+from llmrec_jax.data.domains import prepare
 if sys.argv[1] == "die":
     prepare.DomainRecords.download_and_prepare = lambda *_, **__: os.kill(os.getpid(), 9)
 print(prepare.prepare(Path({str(tmp_path / "shop")!r}), Path({str(tmp_path / "cache")!r}), "fail"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmrec_jax.data import schema
+from llmrec_jax.data.domains import schema
 
 GOOD_ITEMS = [b'{"item_id": "a", "title": "One"}', b'{"item_id": "b", "title": "Two", "brand": null, "unknown": [1]}']
 GOOD_ROWS = [b"user_id,item_id,rating,timestamp", b"u,a,4.5,1500000000", b"v,b,,"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmrec_jax.data.domains import Domain
-from llmrec_jax.data.split import keep_fraction, leaks, split, train_counts
+from llmrec_jax.data.domains.domain import Domain
+from llmrec_jax.data.domains.split import keep_fraction, leaks, split, train_counts
 
 
 def domain_of(histories: list[list[int]], times: list[list[int]] | None = None, order: str = "sequence", **fields):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from llmrec_jax.data.tokenizer import END_OF_TEXT, TokenTable, encode, load_tokenizer, train_tokenizer
+from llmrec_jax.data.texts.tokenizer import END_OF_TEXT, TokenTable, encode, load_tokenizer, train_tokenizer
 
 TEXTS = [
     "The Silent Sea. Blue Harbor Press. Science Fiction & Fantasy",
@@ -32,7 +32,7 @@ def tokenizer(kind):
 def test_training_gives_the_same_bytes_in_every_process(kind, tokenizer):
     # Within one process a hash map may keep its seed; the trap is between processes.
     code = (
-        "import json, sys; from llmrec_jax.data.tokenizer import train_tokenizer\n"
+        "import json, sys; from llmrec_jax.data.texts.tokenizer import train_tokenizer\n"
         f"sys.stdout.write(train_tokenizer(json.loads(sys.stdin.read()), {kind!r}, 400).to_str())"
     )
     run = subprocess.run([sys.executable, "-c", code], input=json.dumps(TEXTS), capture_output=True, text=True)

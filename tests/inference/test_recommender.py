@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from llmrec_jax import Recommender
-from llmrec_jax.data.records import item_text
+from llmrec_jax.data.domains.records import item_text
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator
@@ -82,11 +82,11 @@ def test_taste_shown_in_the_source_counts(recommender):
 def test_agrees_with_the_evaluation(recommender, text_run):
     run, _ = text_run
     experiment = run.experiment
-    arm = Evaluator(experiment, make_mesh(experiment.config.mesh)).arm(run.params, experiment.corpus.target)
+    predictor = Evaluator(experiment, make_mesh(experiment.config.mesh)).predictor(run.params, experiment.corpus.target)
     case = experiment.corpus.case(experiment.corpus.target, "test")
     item_ids = experiment.corpus.domains[1].item_ids
     histories = case.histories[:5]
-    for history, scores_I in zip(histories, arm.users(histories) @ arm.items_ID.T, strict=True):
+    for history, scores_I in zip(histories, predictor.users(histories) @ predictor.items_ID.T, strict=True):
         found = recommender.recommend([item_ids[n] for n in history], k=len(item_ids))
         expected = np.delete(scores_I, history)
         np.testing.assert_allclose([score for _, score, _ in found], np.sort(expected)[::-1], atol=1e-5)
@@ -166,9 +166,9 @@ def damage(folder, name):
         del arrays["item_tower.project.kernel"]
         save_file(arrays, folder / "model.safetensors")
         return "model.safetensors"
-    if name == "config without sizes":
+    if name == "config without dims":
         facts = json.loads((folder / "config.json").read_text())
-        del facts["sizes"]
+        del facts["dims"]
         (folder / "config.json").write_text(json.dumps(facts))
         return "config.json"
     if name == "config of another version":
@@ -190,7 +190,7 @@ def damage(folder, name):
     [
         "no item vectors",
         "a parameter too few",
-        "config without sizes",
+        "config without dims",
         "config of another version",
         *(f"lost {file}" for file in ("config.json", "model.safetensors", "items.jsonl")),
         *(f"cut {file}" for file in ("config.json", "model.safetensors", "items.jsonl")),

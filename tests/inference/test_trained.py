@@ -29,10 +29,10 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
 
     bundle.save(run, tmp_path / "bundle")
     recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
-    arm = Evaluator(run.experiment, make_mesh(config.mesh)).arm(run.params, 0)
+    predictor = Evaluator(run.experiment, make_mesh(config.mesh)).predictor(run.params, 0)
     for history in run.experiment.corpus.case(0, "test").histories[:3]:
-        scores = dict(zip(books.item_ids, (arm.users([history]) @ arm.items_ID.T)[0], strict=True))
+        scores = dict(zip(books.item_ids, (predictor.users([history]) @ predictor.items_ID.T)[0], strict=True))
         found = recommender.recommend([books.item_ids[n] for n in history], k=len(scores))
         np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], atol=1e-5)
     # From the text alone: the layer below is put back, and the adapters are in the weights.
-    np.testing.assert_allclose(recommender.encode(books.texts), arm.items_ID, atol=1e-5)
+    np.testing.assert_allclose(recommender.encode(books.texts), predictor.items_ID, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.losses import adaptation, objective, ranking
-from llmrec_jax.types import ALONE, Candidates, Mean, Outputs, Predictions
+from llmrec_jax.types import SINGLE_DEVICE, Candidates, Mean, Outputs, Predictions
 
 U, D, NUM_DOMAINS = 9, 5, 3
 STARTS = (0, 5, 9, 14)  # the items of each domain
@@ -45,7 +45,7 @@ def outputs():
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
         discriminate=lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
-        shards=ALONE,
+        collectives=SINGLE_DEVICE,
     )
 
 
@@ -87,7 +87,7 @@ def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
     terms = build(name)
     means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
     assert set(means) == {"ranking/source", "ranking/target"}
-    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None, shards=None))
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None, collectives=None))
     for role, domains in [("source", (0, 1)), ("target", (2,))]:
         assert means[f"ranking/{role}"].size == sum(REAL[domain] for domain in domains)
         expected = sum(loss_of(arrays, domain, p, name) for domain in domains for p in range(REAL[domain]))

@@ -10,8 +10,8 @@ from flax import nnx
 
 from benchmarks.aot.program import matmul_flops
 from llmrec_jax.config import Config, EncoderConfig, LossConfig, MeshConfig, validate
-from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.models.recommender import _in_chunks
+from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.models.rec_model import _in_chunks
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
 from tests.train.tiny import assert_same_step, gradients_and_metrics, pretrained_config, shaken
@@ -33,7 +33,7 @@ def build(config, **encoder):
 
 def traced(experiment):
     """The step on one device."""
-    step = jax.jit(lambda *args: train_step(*args, recipe=experiment.recipe))
+    step = jax.jit(lambda *args: train_step(*args, spec=experiment.spec))
     state, batch = jax.eval_shape(experiment.init_state), make_batch(experiment.corpus.plan, 0)
     return step.trace(state, batch, experiment.catalog)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig, MeshConfig
-from llmrec_jax.data.pipeline import batches, by_length, make_batch, plan_batches
-from llmrec_jax.data.split import Split
+from llmrec_jax.data.batches.pipeline import batches, by_length, make_batch, plan_batches
+from llmrec_jax.data.domains.split import Split
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.feed import Feed
 
@@ -147,6 +147,6 @@ def test_every_device_has_an_equal_share_of_the_work(plan, mode):
         padded = sum(length * len(items.ids_U) for length, items in zip(plan.lengths, batch.items, strict=True))
         assert tokens.tolist() == [padded / DEVICES] * DEVICES
         assert shares(placed.domain_B) == [plan.batch_size // DEVICES] * DEVICES
-        assert shares(placed.history_RS) == [plan.rooms[0].rows // DEVICES] * DEVICES
+        assert shares(placed.history_RS) == [plan.capacities[0].rows // DEVICES] * DEVICES
         for predictions in placed.predictions:
             assert len(set(shares(predictions.step_P))) == 1

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
-from llmrec_jax.data.pipeline import make_batch
+from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
@@ -44,8 +44,8 @@ def test_each_device_encodes_its_share_of_the_catalogue_alone(tmp_path):
     assert len(experiment.catalog.domain_I) % 8  # the last shares have padding
 
     def flops_on_all_shares(mesh):
-        def encode(state, batch, catalog, shards):
-            outputs = experiment.recipe.forward(state.params, batch, catalog, None, shards)
+        def encode(state, batch, catalog, collectives):
+            outputs = experiment.spec.forward(state.params, batch, catalog, None, collectives)
             return state, {"sum": sum(candidates.vectors_ND.sum() for candidates in outputs.candidates)}
 
         layout = make_layout(mesh)
@@ -54,6 +54,6 @@ def test_each_device_encodes_its_share_of_the_catalogue_alone(tmp_path):
         compiled = layout.compile(encode, state).lower(state, batch, catalog).compile()
         return compiled.cost_analysis()["flops"] * layout.num_row_shards
 
-    alone = flops_on_all_shares(MeshConfig(data=1))
+    on_one_shard = flops_on_all_shares(MeshConfig(data=1))
     for name, mesh in LAYOUTS.items():
-        assert flops_on_all_shares(mesh) < 1.25 * alone, name
+        assert flops_on_all_shares(mesh) < 1.25 * on_one_shard, name

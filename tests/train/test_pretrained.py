@@ -1,6 +1,7 @@
-"""A pretrained encoder is where training starts from, on any mesh, and stays as it was for the arms that read it."""
+"""A pretrained encoder is where training starts from, on any mesh, and stays as it was for the baselines."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from flax import nnx
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data import demo
-from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.data.tokenizer import train_tokenizer
+from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.domains import demo
+from llmrec_jax.data.texts.tokenizer import train_tokenizer
 from llmrec_jax.models import save_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import BertConfig
@@ -48,12 +49,12 @@ def test_training_starts_there_and_leaves_it_alone(config, mesh):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params["encoder"]), pretrained)
 
     state = layout.from_global(state)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    step = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
     batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
     _, metrics = step(state, batch, layout.put_whole(experiment.catalog))
     assert np.isfinite(layout.metrics(metrics)["loss"])
     jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(nnx.state(experiment.pretrained)), pretrained)
-    assert [arm.name for arm in experiment.baselines(0)] == ["popularity", "text_knn", "text_knn_decayed"]
+    assert [predictor.name for predictor in experiment.baselines(0)] == ["popularity", "text_knn", "text_knn_decayed"]
 
 
 def test_more_tokens_than_positions_are_refused(config):

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from llmrec_jax import cli
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data import demo
-from llmrec_jax.data.pipeline import BATCH_RULE
+from llmrec_jax.data.batches.pipeline import BATCH_RULE
+from llmrec_jax.data.domains import demo
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.loop import train_and_evaluate
@@ -160,7 +160,7 @@ def test_a_run_goes_on_on_another_mesh(root, straight, tmp_path):
 @pytest.mark.slow
 def test_evaluate_verb_gives_the_report_again(straight, capsys):
     rows = json.loads((straight / "report.json").read_text())["results"]
-    assert {row["arm"] for row in rows} == {"popularity", "text_knn", "text_knn_decayed", "model"}
+    assert {row["method"] for row in rows} == {"popularity", "text_knn", "text_knn_decayed", "model"}
     before = sorted(straight.rglob("*"))
     assert cli.main(["evaluate", str(straight), "--json", "--batch-size", "1000"]) == 0
     assert json.loads(capsys.readouterr().out)["results"] == rows

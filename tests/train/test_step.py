@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data.pipeline import by_length, make_batch
-from llmrec_jax.models.recommender import Task
+from llmrec_jax.data.batches.pipeline import by_length, make_batch
+from llmrec_jax.models.rec_model import ForwardSpec
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
-from llmrec_jax.types import ALONE
+from llmrec_jax.types import SINGLE_DEVICE
 from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
 
 
@@ -31,14 +31,16 @@ def in_one_bucket(experiment):
     plan = experiment.corpus.plan
     plan = by_length(plan, np.full(len(plan.bucket_I), plan.lengths[-1]))
     corpus = dataclasses.replace(experiment.corpus, plan=plan)
-    task = Task(plan.lengths, tuple(plan.starts.tolist()), whole_catalogue=False)
-    recipe = experiment_lib.make_recipe(experiment.config, experiment.graphdef, task)
-    return dataclasses.replace(experiment, corpus=corpus, recipe=recipe)
+    task = ForwardSpec(plan.lengths, tuple(plan.starts.tolist()), whole_catalogue=False)
+    spec = experiment_lib.make_step_spec(experiment.config, experiment.graphdef, task)
+    return dataclasses.replace(experiment, corpus=corpus, spec=spec)
 
 
 def item_vectors(experiment, step):
     """The vectors of the distinct items of a batch, in the order of their numbers."""
-    forward = jax.jit(lambda *args: experiment.recipe.forward(*args, ALONE)._replace(discriminate=None, shards=None))
+    forward = jax.jit(
+        lambda *args: experiment.spec.forward(*args, SINGLE_DEVICE)._replace(discriminate=None, collectives=None)
+    )
     params, batch = experiment.init_state().params, make_batch(experiment.corpus.plan, step)
     outputs = jax.device_get(forward(params, batch, experiment.catalog, jax.random.key(0)))
     real = np.flatnonzero(outputs.item_mask_U)
@@ -64,7 +66,7 @@ def test_buckets_change_neither_loss_nor_gradients(experiment, in_one_bucket):
 def test_batches_of_one_room_compile_the_step_once(experiment, mesh):
     layout = make_layout(mesh)
     state = layout.init(experiment.init_state)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state)
+    step = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
     catalog = layout.put_whole(experiment.catalog)
     batches = [make_batch(experiment.corpus.plan, number) for number in range(5)]
     assert len({tuple(x.shape for x in jax.tree.leaves(batch)) for batch in batches}) == 1
@@ -87,9 +89,7 @@ def test_batches_of_one_room_compile_the_step_once(experiment, mesh):
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_the_step_lowers_for_other_platforms(experiment, platform):
     state = jax.eval_shape(experiment.init_state)
-    step = make_layout(MeshConfig()).compile(
-        lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state
-    )
+    step = make_layout(MeshConfig()).compile(functools.partial(train_step, spec=experiment.spec), state)
     traced = step.trace(state, make_batch(experiment.corpus.plan, 0), experiment.catalog)
     assert "stablehlo.dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()
 
@@ -106,7 +106,7 @@ def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
     experiment = in_bfloat16_with_flash(tmp_path)
     batch = make_batch(experiment.corpus.plan, 0)
-    step = jax.jit(functools.partial(train_step, recipe=experiment.recipe, shards=ALONE))
+    step = jax.jit(functools.partial(train_step, spec=experiment.spec, collectives=SINGLE_DEVICE))
     traced = step.trace(jax.eval_shape(experiment.init_state), batch, experiment.catalog)
     text = traced.lower(lowering_platforms=("cuda",)).as_text()
     # A bucket is one scan over the layers: forward, and forward again in the backward pass.
@@ -121,7 +121,7 @@ def test_the_step_on_a_mesh_calls_splash_on_a_tpu(tmp_path, monkeypatch):
     batch = make_batch(experiment.corpus.plan, 0)
     state = jax.eval_shape(experiment.init_state)
     step = make_layout(MeshConfig(data=2, fsdp=2, tensor=2)).compile(
-        lambda *args, shards: train_step(*args, recipe=experiment.recipe, shards=shards), state
+        functools.partial(train_step, spec=experiment.spec), state
     )
     text = step.trace(state, batch, experiment.catalog).lower(lowering_platforms=("tpu",)).as_text()
     calls = [line for line in text.splitlines() if "@tpu_custom_call" in line]

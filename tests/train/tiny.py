@@ -1,6 +1,7 @@
 """A tiny run on the built-in shops, shared by the tests of the trainer."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from llmrec_jax.config import (
     OptimConfig,
     TrainConfig,
 )
-from llmrec_jax.data import demo
-from llmrec_jax.data.pipeline import make_batch
-from llmrec_jax.data.tokenizer import train_tokenizer
+from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.domains import demo
+from llmrec_jax.data.texts.tokenizer import train_tokenizer
 from llmrec_jax.models import save_pretrained
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.parallel import make_layout
@@ -76,14 +77,14 @@ def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig, params: Any 
     """The gradients (recovered from one step of plain gradient descent) and metrics of step 0, at random parameters
     unless some are given."""
     rate = 2.0**10  # the difference of parameters near one says little of gradients that are small beside them
-    recipe = experiment.recipe._replace(tx=optax.sgd(rate))
-    experiment = dataclasses.replace(experiment, recipe=recipe)
+    spec = experiment.spec._replace(tx=optax.sgd(rate))
+    experiment = dataclasses.replace(experiment, spec=spec)
     layout = make_layout(mesh)
     state = layout.init(experiment.init_state)
     if params is not None:
         state = layout.from_global(layout.to_global(state)._replace(params=params))
     before = jax.device_get(layout.to_global(state).params)
-    step = layout.compile(lambda *args, shards: train_step(*args, recipe=recipe, shards=shards), state)
+    step = layout.compile(functools.partial(train_step, spec=spec), state)
     batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
     after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
     gradients = jax.tree.map(lambda a, b: (a - b) / rate, before, jax.device_get(layout.to_global(after).params))

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from llmrec_jax.data.domains import Domain
-from llmrec_jax.data.tokenizer import TokenTable, encode
+from llmrec_jax.data.domains.domain import Domain
+from llmrec_jax.data.texts.tokenizer import TokenTable, encode
+from llmrec_jax.errors import UserError
 from llmrec_jax.types import Catalog
 
 
@@ -58,7 +59,7 @@ class JointCatalog:
           log_q_I: log probability that a batch holds the item (`pipeline.log_q`).
         """
         if len(items) != len(self) or len(log_q_I) != len(self):
-            raise ValueError(f"{len(self)} items, but {len(items)} rows of text and {len(log_q_I)} of log_q")
+            raise UserError(f"{len(self)} items, but {len(items)} rows of text and {len(log_q_I)} of log_q")
         log_q_I = log_q_I.astype(np.float32)
         if isinstance(items, TokenTable):
             tokens_IL, mask_IL = items.padded()

@@ -18,7 +18,7 @@ class Whitening(NamedTuple):
 
     def __call__(self, features_NF: np.ndarray) -> np.ndarray:
         """Map vectors [N, F] and scale each to length one, float32."""
-        return unit_rows((features_NF - self.mean_F) @ self.transform_FF)
+        return l2_normalize((features_NF - self.mean_F) @ self.transform_FF)
 
 
 def half_whitening(features_IF: np.ndarray) -> Whitening:
@@ -30,7 +30,7 @@ def half_whitening(features_IF: np.ndarray) -> Whitening:
     return Whitening(mean_F.astype(np.float32), (vectors_FF * scale_F).astype(np.float32))
 
 
-def unit_rows(x_NF: np.ndarray) -> np.ndarray:
+def l2_normalize(x_NF: np.ndarray) -> np.ndarray:
     """Rows scaled to length one, float32; a zero row stays zero."""
     norm_N1 = np.linalg.norm(x_NF, axis=1, keepdims=True)
     return (x_NF / np.where(norm_N1 > 0, norm_N1, 1.0)).astype(np.float32)

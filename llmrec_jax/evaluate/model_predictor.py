@@ -1,4 +1,4 @@
-"""The trained model as an arm: its item vectors and its user vectors, computed in fixed tiles on all devices.
+"""The trained model as an predictor: its item vectors and its user vectors, computed in fixed tiles on all devices.
 
 Shape letters beside those of `types.py`: R rows of a tile.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llmrec_jax.evaluate.arms import Arm
+from llmrec_jax.evaluate.baselines import Predictor
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.types import Catalog
 
@@ -42,9 +42,9 @@ def item_vectors(graphdef: Any, params: Any, catalog: Catalog, items: slice, mes
     return map_tiles(_ItemVectors(graphdef), mesh, (numbers,), (params, catalog), batch_size)
 
 
-def model_arm(
+def model_predictor(
     graphdef: Any, params: Any, catalog: Catalog, items: slice, *, max_history: int, mesh: Mesh, batch_size: int
-) -> Arm:
+) -> Predictor:
     """The model over one domain's items; a user is read from the last `max_history` items of the history."""
     items_ID = item_vectors(graphdef, params, catalog, items, mesh, batch_size)
 
@@ -52,7 +52,7 @@ def model_arm(
         history_NS, mask_NS = last_items(histories, max_history)
         return map_tiles(_UserVectors(graphdef), mesh, (history_NS, mask_NS), (params, items_ID), batch_size)
 
-    return Arm("model", items_ID, users)
+    return Predictor("model", items_ID, users)
 
 
 def last_items(histories: Sequence[np.ndarray], max_history: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ I items of the joint catalogue   E events of a domain
 
 import numpy as np
 
-from llmrec_jax.data.pipeline import BatchPlan
+from llmrec_jax.data.batches.pipeline import BatchPlan
 
 
 def log_q(plan: BatchPlan) -> np.ndarray:

@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data import demo, prepare
-from llmrec_jax.data.records import Item, item_text
+from llmrec_jax.data.domains import demo, prepare
+from llmrec_jax.data.domains.records import Item, item_text
+from llmrec_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,4 +72,4 @@ def _find(spec: str, root: Path) -> Path:
     for folder in tried:
         if folder.is_dir():
             return folder.resolve()
-    raise ValueError(f"no domain {spec!r}: neither {tried[0]} nor {tried[1]} is a folder (built-in: {demo.names()})")
+    raise UserError(f"no domain {spec!r}: neither {tried[0]} nor {tried[1]} is a folder (built-in: {demo.names()})")

@@ -22,8 +22,9 @@ import numpy as np
 import rich.console
 import tensorflow_datasets as tfds
 
-from llmrec_jax.data import schema
-from llmrec_jax.data.records import Item
+from llmrec_jax.data.domains import schema
+from llmrec_jax.data.domains.records import Item
+from llmrec_jax.errors import UserError
 
 FORMAT = 1  # of the prepared folder: a change here prepares every domain anew
 ARRAYS = ("items_E", "ratings_E", "timestamps_E", "offsets")
@@ -105,7 +106,7 @@ def _write(folder: Path, half: Path, declared: Order | None, digest: str, on_bad
     raw, bad = schema.read(folder, on_bad_record)
     order = declared or ("timestamp" if (raw.timestamps_E >= 0).all() else "sequence")
     if order == "timestamp" and (missing := int((raw.timestamps_E < 0).sum())):
-        raise ValueError(f"{folder}: its order is said to be by timestamp, but {missing} rows have none")
+        raise UserError(f"{folder}: its order is said to be by timestamp, but {missing} rows have none")
     arrays, repeats = _arrange(raw, order)
     report = {
         "users": len(raw.user_ids),
@@ -187,7 +188,7 @@ def _declared_order(folder: Path) -> Order | None:
         order = msgspec.json.decode(path.read_bytes())["domains"].get(folder.name, {}).get("order")
         return msgspec.convert(order, Order | None)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path}: expected {{"domains": {{NAME: {{"order": ...}}}}}}: {error}') from None
+        raise UserError(f'{path}: expected {{"domains": {{NAME: {{"order": ...}}}}}}: {error}') from None
 
 
 @contextlib.contextmanager

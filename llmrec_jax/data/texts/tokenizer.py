@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from llmrec_jax.errors import UserError
+
 # The library forks nothing while it tokenises; said aloud, or a fork elsewhere in the process prints a warning.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -43,9 +45,9 @@ class TokenTable:
             ids = np.load(Path(folder) / "ids.npy", mmap_mode="r")
             offsets = np.load(Path(folder) / "offsets.npy")
         except (ValueError, EOFError) as error:
-            raise ValueError(f"{folder}: damaged token table ({error}); delete the folder") from error
+            raise UserError(f"{folder}: damaged token table ({error}); delete the folder") from error
         if offsets[-1] != len(ids):
-            raise ValueError(f"{folder}: the offsets end at {offsets[-1]}, but there are {len(ids)} token ids")
+            raise UserError(f"{folder}: the offsets end at {offsets[-1]}, but there are {len(ids)} token ids")
         return cls(ids, offsets)
 
     def padded(self, rows: np.ndarray | None = None, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +69,7 @@ class TokenTable:
         if length is None:
             length = longest
         if longest > length:
-            raise ValueError(f"a text has {longest} tokens, more than the {length} asked for")
+            raise UserError(f"a text has {longest} tokens, more than the {length} asked for")
         mask_RL = np.arange(length) < length_R[:, None]
         tokens_RL = np.zeros(mask_RL.shape, np.int32)
         # Texts side by side: with all rows in order the table itself is the answer, and nothing need be gathered.
@@ -90,13 +92,13 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the Rust side raises bare Exception
-            raise ValueError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
+            raise UserError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
     elif (folder / "vocab.txt").is_file() or all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
         from transformers import AutoTokenizer  # slow to import, and only old folders need it
 
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
     else:
-        raise ValueError(f"{folder}: no tokenizer.json, no vocab.json with merges.txt and no vocab.txt")
+        raise UserError(f"{folder}: no tokenizer.json, no vocab.json with merges.txt and no vocab.txt")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer if tokenizer.encode("").ids else _close_texts(tokenizer)
@@ -139,14 +141,14 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Token
     tokenizer.no_padding()
     special = len(tokenizer.encode("").ids)
     if max_tokens <= special:
-        raise ValueError(f"max_tokens={max_tokens} leaves no room for text beside {special} special tokens")
+        raise UserError(f"max_tokens={max_tokens} leaves no room for text beside {special} special tokens")
     tokenizer.enable_truncation(max_tokens)
     encodings = tokenizer.encode_batch_fast(list(texts))
     offsets = np.zeros(len(encodings) + 1, np.int64)
     np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
     empty = np.flatnonzero(np.diff(offsets) == 0)
     if empty.size:
-        raise ValueError(f"text {empty[0]} ({texts[empty[0]]!r}) has no tokens: the tokenizer adds no special token")
+        raise UserError(f"text {empty[0]} ({texts[empty[0]]!r}) has no tokens: the tokenizer adds no special token")
     ids = np.fromiter((token for encoding in encodings for token in encoding.ids), np.int32, count=int(offsets[-1]))
     return TokenTable(ids, offsets)
 
@@ -154,7 +156,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Token
 def _close_texts(tokenizer: Tokenizer) -> Tokenizer:
     token_id = tokenizer.token_to_id(END_OF_TEXT)
     if token_id is None:
-        raise ValueError(f"the tokenizer adds no special tokens and has no {END_OF_TEXT} to close a text with")
+        raise UserError(f"the tokenizer adds no special tokens and has no {END_OF_TEXT} to close a text with")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END_OF_TEXT}", special_tokens=[(END_OF_TEXT, token_id)]
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx, traverse_util
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import Bert, BertConfig
 from llmrec_jax.models.gpt2 import Gpt2, Gpt2Config
@@ -17,7 +18,7 @@ from llmrec_jax.models.gpt2 import Gpt2, Gpt2Config
 def upper_config(config: BertConfig | Gpt2Config, frozen: int) -> BertConfig | Gpt2Config:
     """The config of the layers above the first `frozen`. Raises ValueError where none is left."""
     if frozen >= config.num_layers:
-        raise ValueError(f"encoder.frozen_layers={frozen}, but the encoder has {config.num_layers} layers; "
+        raise UserError(f"encoder.frozen_layers={frozen}, but the encoder has {config.num_layers} layers; "
                          "encoder.mode=frozen freezes them all")  # fmt: skip
     return dataclasses.replace(config, num_layers=config.num_layers - frozen, embeds=frozen == 0)
 

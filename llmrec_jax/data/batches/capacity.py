@@ -10,7 +10,7 @@ import numpy as np
 from llmrec_jax.types import Batch
 
 
-class Room(NamedTuple):
+class Capacity(NamedTuple):
     """The sizes that a batch is padded to, or those that it needs."""
 
     rows: int  # of histories: R
@@ -18,7 +18,7 @@ class Room(NamedTuple):
     predictions: tuple[int, ...]  # a domain: P
 
     @classmethod
-    def of(cls, batch: Batch) -> "Room":
+    def of(cls, batch: Batch) -> "Capacity":
         """What a batch needs."""
         return cls(
             rows=int(batch.last_B.max()) // batch.history_RS.shape[1] + 1,
@@ -26,9 +26,9 @@ class Room(NamedTuple):
             predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
         )
 
-    def holds(self, need: "Room") -> bool:
+    def holds(self, need: "Capacity") -> bool:
         """Whether nothing that is needed is larger."""
-        ours, theirs = ((room.rows, *room.items, *room.predictions) for room in (self, need))
+        ours, theirs = ((capacity.rows, *capacity.items, *capacity.predictions) for capacity in (self, need))
         return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 

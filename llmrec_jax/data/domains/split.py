@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from llmrec_jax.data.domains import Domain
+from llmrec_jax.data.domains.domain import Domain
+from llmrec_jax.errors import UserError
 
 VALID_FROM, TEST_FROM = 0.8, 0.9  # temporal split: shares of all events that precede the two cuts
 
@@ -50,7 +51,7 @@ def split(domain: Domain, method: Literal["leave_one_out", "temporal", "random"]
 def temporal_cuts(domain: Domain) -> tuple[int, int]:
     """The times (seconds) from which events are for validation and for test; `ValueError` without timestamps."""
     if domain.order != "timestamp":
-        raise ValueError(f"no temporal split of {domain.name!r}: its order is {domain.order!r}, not by timestamp")
+        raise UserError(f"no temporal split of {domain.name!r}: its order is {domain.order!r}, not by timestamp")
     valid_from, test_from = np.quantile(domain.timestamps_E, [VALID_FROM, TEST_FROM], method="higher")
     return int(valid_from), int(test_from)
 
@@ -65,7 +66,7 @@ def train_counts(split: Split, num_items: int) -> np.ndarray:
 def keep_fraction(split: Split, fraction: float, seed: int) -> np.ndarray:
     """A mask [users] of a share of the users with training events; a smaller share is a subset of a larger one."""
     if not 0 <= fraction <= 1:
-        raise ValueError(f"the share of the training users is between 0 and 1, not {fraction}")
+        raise UserError(f"the share of the training users is between 0 and 1, not {fraction}")
     trained = np.flatnonzero(split.train_end > split.offsets[:-1])
     order = np.random.default_rng(seed).permutation(trained)
     kept = np.zeros(len(split.train_end), bool)

@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from llmrec_jax.data import demo_words as words
-from llmrec_jax.data.records import Event, Item
+from llmrec_jax.data.domains import demo_words as words
+from llmrec_jax.data.domains.records import Event, Item
+from llmrec_jax.errors import UserError
 
 Shop = Literal["films", "books"]
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def partner(theme: int) -> int:
 def write(shop: str, cache: Path) -> Path:
     """The folder of a shop, in the ordinary format, written where `cache` lacks it; `ValueError` for an unknown one."""
     if shop not in SIZES:
-        raise ValueError(f"no built-in shop {shop!r}; there are {names()}")
+        raise UserError(f"no built-in shop {shop!r}; there are {names()}")
     folder = cache / f"demo-v{VERSION}" / shop
     if not folder.is_dir():
         half = folder.with_name(f".{shop}-{uuid.uuid4().hex}")

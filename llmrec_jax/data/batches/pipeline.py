@@ -24,11 +24,12 @@ import grain
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.buckets import bucket_lengths
-from llmrec_jax.data.mixture import interleave, rows_per_domain, users_of_step
-from llmrec_jax.data.packing import pack
-from llmrec_jax.data.room import Room, padded
-from llmrec_jax.data.split import Split, keep_fraction
+from llmrec_jax.data.batches.buckets import bucket_lengths
+from llmrec_jax.data.batches.capacity import Capacity, padded
+from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
+from llmrec_jax.data.batches.packing import pack
+from llmrec_jax.data.domains.split import Split, keep_fraction
+from llmrec_jax.errors import UserError
 from llmrec_jax.types import Batch, Items, Predictions
 
 # Which events a batch holds, given data, settings, seed and step. Raise it with every change that gives a step other
@@ -55,7 +56,7 @@ class BatchPlan:
     lengths: tuple[int, ...]  # tokens that a bucket's texts are padded to; (0,) where the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
     multiple: int  # padded sizes are multiples of it
-    rooms: tuple[Room, ...]  # a batch is padded to the first that holds it; the last always does
+    capacities: tuple[Capacity, ...]  # a batch is padded to the first that holds it; the last always does
 
     @property
     def batch_size(self) -> int:
@@ -93,7 +94,7 @@ def plan_batches(
     rows = rows_per_domain(batch_size, sizes[:-1], data.target_share, has_target_rows=sizes[-1] > 0)
     num_items, target_items = int(starts[-1]), int(starts[-1] - starts[-2])
     if data.unlabelled_items > target_items:
-        raise ValueError(f"unlabelled_items={data.unlabelled_items}, but the target has {target_items} items")
+        raise UserError(f"unlabelled_items={data.unlabelled_items}, but the target has {target_items} items")
     plan = BatchPlan(
         splits=tuple(splits),
         users=tuple(users),
@@ -105,7 +106,7 @@ def plan_batches(
         lengths=(0,),
         bucket_I=np.zeros(num_items, np.int64),
         multiple=math.lcm(MULTIPLE, num_shards),
-        rooms=(),
+        capacities=(),
     )
     return _with_rooms(plan)
 
@@ -117,23 +118,23 @@ def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
 
 
 def _with_rooms(plan: BatchPlan) -> BatchPlan:
-    """Size the rooms: what always suffices, and before it what the first batches need and a little more."""
+    """Size the capacities: what always suffices, and before it what the first batches need and a little more."""
 
     def rounded(sizes: Any) -> Any:
         multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
         return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items
-    bound = Room(
+    bound = Capacity(
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.max_history),
     )
-    plan = dataclasses.replace(plan, rooms=(bound,))
-    needs = [Room.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]
+    plan = dataclasses.replace(plan, capacities=(bound,))
+    needs = [Capacity.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]
     most = [(np.max(sizes, axis=0), np.array(limit)) for *sizes, limit in zip(*needs, bound, strict=True)]
-    usual = [Room(*(rounded(np.minimum(slack * largest, limit)) for largest, limit in most)) for slack in SLACK]
-    return dataclasses.replace(plan, rooms=tuple(dict.fromkeys((*usual, bound))))
+    usual = [Capacity(*(rounded(np.minimum(slack * largest, limit)) for largest, limit in most)) for slack in SLACK]
+    return dataclasses.replace(plan, capacities=tuple(dict.fromkeys((*usual, bound))))
 
 
 def make_batch(plan: BatchPlan, step: int) -> Batch:
@@ -153,30 +154,30 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     place_BS = start_B[:, None] + np.arange(steps)  # in the rows of histories end to end
     made_BS = event_mask_BT[:, 1:]
     made = [made_BS & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
-    need = Room(
+    need = Capacity(
         rows=int(start_B.max()) // steps + 1,
         items=tuple(map(len, buckets)),
         predictions=tuple(int(made_BS.sum()) for made_BS in made),
     )
-    room = next(room for room in plan.rooms if room.holds(need))
+    capacity = next(capacity for capacity in plan.capacities if capacity.holds(need))
 
-    for start, items in zip(np.cumsum((0, *room.items)), buckets, strict=False):
+    for start, items in zip(np.cumsum((0, *capacity.items)), buckets, strict=False):
         place_I[items] = start + np.arange(len(items))
     events_BT = np.zeros(items_BT.shape, np.int32)
     events_BT.reshape(-1)[event_N] = place_I[items_N]
-    history_RS, segment_RS = np.zeros((2, room.rows, steps), np.int32)
+    history_RS, segment_RS = np.zeros((2, capacity.rows, steps), np.int32)
     history_mask_BS = event_mask_BT[:, :-1]
     history_RS.reshape(-1)[place_BS[history_mask_BS]] = events_BT[:, :-1][history_mask_BS]
     segment_RS.reshape(-1)[place_BS[history_mask_BS]] = 1 + np.repeat(np.arange(plan.batch_size), lengths_B)
     return Batch(
-        items=tuple(Items(*padded(items, size)) for items, size in zip(buckets, room.items, strict=True)),
+        items=tuple(Items(*padded(items, size)) for items, size in zip(buckets, capacity.items, strict=True)),
         history_RS=history_RS,
         segment_RS=segment_RS,
         last_B=(start_B + lengths_B - 1).astype(np.int32),
         domain_B=plan.domain_B,
         predictions=tuple(
             Predictions(padded(place_BS[made_BS], size)[0], *padded(events_BT[:, 1:][made_BS], size))
-            for made_BS, size in zip(made, room.predictions, strict=True)
+            for made_BS, size in zip(made, capacity.predictions, strict=True)
         ),
     )
 

@@ -1,14 +1,14 @@
-"""The untrained arms: on examples small enough to work out by hand, and on real data against numbers made elsewhere."""
+"""The baselines: on examples small enough to work out by hand, and on real data against numbers made elsewhere."""
 
 import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig, MeshConfig
-from llmrec_jax.data.catalog import token_table
 from llmrec_jax.data.corpus import Case, cache_folder, load_corpus
-from llmrec_jax.data.tokenizer import load_tokenizer
-from llmrec_jax.evaluate.arms import popularity, text_knn, text_knn_decayed
-from llmrec_jax.evaluate.report import evaluate_arm
+from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.texts.tokenizer import load_tokenizer
+from llmrec_jax.evaluate.baselines import popularity, text_knn, text_knn_decayed
+from llmrec_jax.evaluate.report import evaluate_predictor
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.features import cached_features
@@ -18,10 +18,10 @@ NOBODY = np.array([], np.int32)
 NO_CASE = Case(0, "test", [], np.zeros(0, np.int32))
 
 
-def scores(arm, histories):
-    users_ND = arm.users(histories)
-    assert users_ND.dtype == arm.items_ID.dtype == np.float32
-    return users_ND @ arm.items_ID.T
+def scores(predictor, histories):
+    users_ND = predictor.users(histories)
+    assert users_ND.dtype == predictor.items_ID.dtype == np.float32
+    return users_ND @ predictor.items_ID.T
 
 
 def test_popularity_scores_everybody_by_the_counts():
@@ -49,16 +49,16 @@ def test_text_knn_decayed_is_the_cosine_with_the_decayed_mean_of_the_last_five_o
         [sum(0.65**age * vectors_IF[item] for age, item in enumerate(history[:-6:-1])) for history in histories]
     )
     user_NF /= np.linalg.norm(user_NF, axis=1, keepdims=True)
-    arm = text_knn_decayed(features_IF)
-    np.testing.assert_allclose(scores(arm, histories), user_NF @ vectors_IF.T, atol=1e-5)
-    np.testing.assert_array_equal(scores(arm, [NOBODY]), 0)
+    predictor = text_knn_decayed(features_IF)
+    np.testing.assert_allclose(scores(predictor, histories), user_NF @ vectors_IF.T, atol=1e-5)
+    np.testing.assert_array_equal(scores(predictor, [NOBODY]), 0)
 
 
-@pytest.mark.parametrize("arm", [popularity(np.arange(9)), text_knn(np.eye(9)), text_knn_decayed(np.eye(9))])
-def test_nobody_to_rank_for(arm):
-    row = evaluate_arm(arm, NO_CASE, "shop", mesh=make_mesh(MeshConfig(data=2)), batch_size=64)
+@pytest.mark.parametrize("predictor", [popularity(np.arange(9)), text_knn(np.eye(9)), text_knn_decayed(np.eye(9))])
+def test_nobody_to_rank_for(predictor):
+    row = evaluate_predictor(predictor, NO_CASE, "shop", mesh=make_mesh(MeshConfig(data=2)), batch_size=64)
     assert row["users"] == 0
-    assert row["arm"] == arm.name
+    assert row["method"] == predictor.name
     assert np.isnan(row["recall@10"])
 
 
@@ -72,10 +72,10 @@ def test_on_real_data_as_measured_with_other_programs(shared_data, minilm):
     vectors_IF = cached_features(from_pretrained(minilm), table, "mean", cache_folder(config, "features"))
     measured = {"text_knn": (0.1037, 0.0689), "text_knn_decayed": (0.1177, 0.0763)}
     rows = {
-        arm.name: evaluate_arm(
-            arm, corpus.case(0, "test"), "scientific", mesh=make_mesh(MeshConfig(data=1)), batch_size=1024
+        predictor.name: evaluate_predictor(
+            predictor, corpus.case(0, "test"), "scientific", mesh=make_mesh(MeshConfig(data=1)), batch_size=1024
         )
-        for arm in (popularity(corpus.train_counts(0)), text_knn(vectors_IF), text_knn_decayed(vectors_IF))
+        for predictor in (popularity(corpus.train_counts(0)), text_knn(vectors_IF), text_knn_decayed(vectors_IF))
     }
     for name, (recall, ndcg) in measured.items():
         assert rows[name]["users"] == 8440

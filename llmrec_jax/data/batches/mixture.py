@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmrec_jax.errors import UserError
+
 
 def rows_per_domain(
     batch_size: int, source_users: Sequence[int], target_share: float, has_target_rows: bool
@@ -23,15 +25,15 @@ def rows_per_domain(
       ValueError: nobody to train on, a share outside [0, 1], or fewer rows than domains.
     """
     if not 0 <= target_share <= 1:
-        raise ValueError(f"target_share={target_share} is not between 0 and 1")
+        raise UserError(f"target_share={target_share} is not between 0 and 1")
     num_sources = sum(users > 0 for users in source_users)
     if not num_sources and not has_target_rows:
-        raise ValueError(f"no training users: source users {list(source_users)}, and the target has none")
+        raise UserError(f"no training users: source users {list(source_users)}, and the target has none")
     if not num_sources or not has_target_rows:
         target_share = float(has_target_rows)
     sources_wanted, target_wanted = num_sources * (target_share < 1), int(target_share > 0)
     if batch_size < sources_wanted + target_wanted:
-        raise ValueError(
+        raise UserError(
             f"batch_size={batch_size} is too small: {sources_wanted} sources + {target_wanted} target need a row each"
         )
     target = int(np.clip(round(target_share * batch_size), target_wanted, batch_size - sources_wanted))

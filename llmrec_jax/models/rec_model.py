@@ -1,8 +1,8 @@
 """The whole model: text encoder, item tower, user tower, domain discriminator; and its forward pass over a batch.
 
-The forward pass is written for one device's share of a batch. `shards` says how shares meet: distinct items are encoded
-where they lie and then gathered, so that every device sees all item vectors of the batch. Where a loss ranks among the
-whole catalogue, each device encodes its share of that instead, and keeps it.
+The forward pass is written for one device's shard of a batch. Distinct items are encoded where they lie and then
+gathered (`collectives`), so that every device sees all item vectors of the batch. Where a loss ranks among the
+whole catalogue, each device encodes its shard of that instead, and keeps it.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.item_tower import ItemTower
 from llmrec_jax.models.layers import pool, split_key
 from llmrec_jax.models.user_tower import UserTower
-from llmrec_jax.types import ALONE, Batch, Candidates, Catalog, Outputs, Shards
+from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collectives, Outputs
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class Dimensions:
     """What a recommender's shapes depend on beside `ModelConfig`; saved with it."""
 
     num_items: int  # of the joint catalogue
@@ -33,17 +33,23 @@ class Sizes:
     pooling: Literal["mean", "cls", "last"] = "mean"
 
 
-class Recommender(nnx.Module):
+class RecModel(nnx.Module):
     """Items [U] -> vectors [U, D]; histories of item vectors -> user vectors. A score is their dot product."""
 
     def __init__(
-        self, config: ModelConfig, sizes: Sizes, encoder: Bert | Gpt2 | None, *, discriminator: bool, rngs: nnx.Rngs
+        self,
+        config: ModelConfig,
+        dims: Dimensions,
+        encoder: Bert | Gpt2 | None,
+        *,
+        discriminator: bool,
+        rngs: nnx.Rngs,
     ):
         """`encoder=None`: the catalogue holds a frozen encoder's vectors, or the items have no text."""
-        self.pooling = sizes.pooling
+        self.pooling = dims.pooling
         self.encoder = encoder
-        self.item_tower = ItemTower(config, num_items=sizes.num_items, feature_width=sizes.feature_width, rngs=rngs)
-        self.user_tower = UserTower(config, max_history=sizes.max_history, rngs=rngs)
+        self.item_tower = ItemTower(config, num_items=dims.num_items, feature_width=dims.feature_width, rngs=rngs)
+        self.user_tower = UserTower(config, max_history=dims.max_history, rngs=rngs)
         self.discriminator = Discriminator(config.width, rngs=rngs) if discriminator else None
 
     def encode_texts(
@@ -106,7 +112,7 @@ class Discriminator(nnx.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class ForwardSpec:
     """What the forward pass must know beside the batch: how items lie in it and whom they are ranked among."""
 
     lengths: tuple[int, ...]  # tokens of each bucket of items
@@ -116,7 +122,13 @@ class Task:
 
 
 def forward(
-    model: Recommender, batch: Batch, catalog: Catalog, key: jax.Array | None, shards: Shards = ALONE, *, task: Task
+    model: RecModel,
+    batch: Batch,
+    catalog: Catalog,
+    key: jax.Array | None,
+    collectives: Collectives = SINGLE_DEVICE,
+    *,
+    task: ForwardSpec,
 ) -> Outputs:
     """Everything the losses need to know about a batch.
 
@@ -125,25 +137,25 @@ def forward(
       batch: one device's share of the batch, or all of it.
       catalog: the joint catalogue, the same on every device.
       key: for dropout; None is deterministic.
-      shards: how the shares of several devices meet.
-      task: see `Task`.
+      collectives: how the shares of several devices meet.
+      task: see `ForwardSpec`.
     """
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
-    items_U, item_mask_U = (_end_to_end(part, shards) for part in zip(*batch.items, strict=True))
+    items_U, item_mask_U = (_end_to_end(part, collectives) for part in zip(*batch.items, strict=True))
     predictions, candidates = batch.predictions, None
     if task.whole_catalogue:
-        predictions = shards.gather(predictions)
-        candidates, items_UD = _shares_of_catalogue(model, items_U, catalog, catalogue_key, shards, task)
+        predictions = collectives.all_gather(predictions)
+        candidates, items_UD = _shares_of_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
     else:
         buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
         vectors = [
             model.encode_items(items.ids_U, catalog, key, length=length or None, chunk_size=task.chunk_size)
             for items, length, key in buckets
         ]
-        items_UD = _end_to_end(vectors, shards)
+        items_UD = _end_to_end(vectors, collectives)
 
     user_RSD = model.user_tower(items_UD[batch.history_RS], batch.segment_RS, user_key)
-    user_ND = shards.gather(user_RSD).reshape(-1, user_RSD.shape[-1])
+    user_ND = collectives.all_gather(user_RSD).reshape(-1, user_RSD.shape[-1])
     return Outputs(
         predictions=predictions,
         user_PD=tuple(user_ND[part.step_P] for part in predictions),
@@ -153,24 +165,29 @@ def forward(
         item_domain_U=catalog.domain_I[items_U],
         log_q_U=catalog.log_q_I[items_U],
         candidates=candidates,
-        users_ND=user_ND[shards.gather(batch.last_B)],
-        user_domain_N=shards.gather(batch.domain_B),
+        users_ND=user_ND[collectives.all_gather(batch.last_B)],
+        user_domain_N=collectives.all_gather(batch.domain_B),
         discriminate=model.discriminator,
-        shards=shards,
+        collectives=collectives,
     )
 
 
 def _shares_of_catalogue(
-    model: Recommender, items_U: jax.Array, catalog: Catalog, key: jax.Array | None, shards: Shards, task: Task
+    model: RecModel,
+    items_U: jax.Array,
+    catalog: Catalog,
+    key: jax.Array | None,
+    collectives: Collectives,
+    task: ForwardSpec,
 ) -> tuple[tuple[Candidates, ...], jax.Array]:
     """Vectors of this program's shares of the catalogue, by domain, and of some items [U, D], wherever they are.
 
     Item i is in share i modulo the number of shares. So a domain, whose numbers follow one another, is the same rows of
     every share, and every device has as much of it to score. What has no item repeats the last.
     """
-    num_items, num_shares = len(catalog.domain_I), shards.size
+    num_items, num_shares = len(catalog.domain_I), collectives.num_shards
     num_rows = -(-num_items // num_shares)
-    ids_CK = shards.cut(jnp.arange(num_rows * num_shares).reshape(num_rows, num_shares).T)
+    ids_CK = collectives.local_shards(jnp.arange(num_rows * num_shares).reshape(num_rows, num_shares).T)
     padded_CK = jnp.minimum(ids_CK, num_items - 1)
     vectors_ND = model.encode_items(padded_CK.reshape(-1), catalog, key, chunk_size=task.chunk_size)
     vectors_CKD = vectors_ND.reshape(*ids_CK.shape, -1)
@@ -183,12 +200,12 @@ def _shares_of_catalogue(
     rows_U = items_U // num_shares
     is_here_CU = ids_CK[:, rows_U] == items_U[None]
     vectors_CUD = jnp.where(is_here_CU[..., None], vectors_CKD[:, rows_U], 0)
-    return tuple(map(candidates, task.starts, task.starts[1:])), shards.sum(vectors_CUD.sum(axis=0))
+    return tuple(map(candidates, task.starts, task.starts[1:])), collectives.psum(vectors_CUD.sum(axis=0))
 
 
-def _end_to_end(parts: Iterable[jax.Array], shards: Shards) -> jax.Array:
+def _end_to_end(parts: Iterable[jax.Array], collectives: Collectives) -> jax.Array:
     """The buckets of the global batch, one after the other."""
-    return jnp.concatenate([shards.gather(part) for part in parts])
+    return jnp.concatenate([collectives.all_gather(part) for part in parts])
 
 
 def _in_chunks(

@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from llmrec_jax.data import records
-from llmrec_jax.data.records import Item
+from llmrec_jax.data.domains import records
+from llmrec_jax.data.domains.records import Item
+from llmrec_jax.errors import UserError
 
 NEEDED = "a domain is its items and its interactions; a catalogue alone can join a trained one: Recommender.add_items"
 SHOWN = 20  # bad records an error message lists
@@ -50,7 +51,7 @@ class BadRecord(NamedTuple):
         return f"{self.file}:{self.line}: {self.reason}" if self.line else f"{self.file}: {self.reason}"
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Input that cannot be used; `records` holds all of its bad records, the message the first few."""
 
     def __init__(self, folder: Path, records: list[BadRecord], why: str = ""):

@@ -1,0 +1,34 @@
+"""The configuration of a run: its fields, the rules they must fulfil, and how it is read.
+
+An experiment is a Python file whose `config()` returns a `Config`; the command line overrides single fields.
+"""
+
+from llmrec_jax.config.fields import (
+    AdaptConfig,
+    Config,
+    DataConfig,
+    EncoderConfig,
+    LossConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+)
+from llmrec_jax.config.files import flatten, from_dict, load
+from llmrec_jax.config.rules import validate
+
+__all__ = [
+    "AdaptConfig",
+    "Config",
+    "DataConfig",
+    "EncoderConfig",
+    "LossConfig",
+    "MeshConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "TrainConfig",
+    "flatten",
+    "from_dict",
+    "load",
+    "validate",
+]

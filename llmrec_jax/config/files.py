@@ -1,0 +1,51 @@
+"""Reads configurations: from a Python file whose `config()` returns one, and from the JSON of a work folder."""
+
+import dataclasses
+import importlib.util
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmrec_jax.config.fields import Config
+from llmrec_jax.errors import UserError
+
+
+def load(path: Path) -> Config:
+    """What `config()` of a configuration file returns. Raises ValueError where there is none or the file fails."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such configuration file")
+    spec = importlib.util.spec_from_file_location("llmrec_jax_config", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: a configuration file is a Python file, *.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.config() if hasattr(module, "config") else None
+    except Exception as error:  # whatever the file does is its author's to mend, not a fault of this program
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}:{lines[-1]}" if lines else str(path)
+        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, Config):
+        raise UserError(f"{path}: a configuration file defines config() -> llmrec_jax.config.Config")
+    return config
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """The configuration that `dataclasses.asdict` wrote as JSON. Raises ValueError on unknown fields or wrong types."""
+    try:
+        config = msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        raise UserError(f"not a configuration of this version: {error}") from error
+    if unknown := flatten(values).keys() - flatten(dataclasses.asdict(config)).keys():
+        raise UserError(f"not a configuration of this version: it has no {', '.join(sorted(unknown))}")
+    return config
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dict of `section.field`."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,1 @@
+"""Item texts: tokenizers, token tables, the joint catalogue, TF-IDF and whitening."""
