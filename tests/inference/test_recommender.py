@@ -110,7 +110,7 @@ def test_new_items_are_known_by_their_text(recommender):
     assert {"new", "newer"} <= set(ids(found))
     assert ("new", "The Silent Harbour") in [(item_id, title) for item_id, _, title in found]
     vectors = recommender.encode([item_text("The Silent Harbour", "novel", "Ada", "sea"), "Another"])
-    np.testing.assert_allclose(recommender._vectors_ID[-2:], vectors, atol=1e-6)
+    np.testing.assert_allclose(recommender._catalog.vectors_ID[-2:], vectors, atol=1e-6)
     after = recommender.recommend(["new"], k=5)
     assert "new" not in ids(after)
     assert ids(recommender.recommend([], k=10_000))[-2:] == ["new", "newer"]  # nobody has taken them yet

@@ -6,10 +6,10 @@ import shutil
 import jax
 import numpy as np
 
-from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.export import save_bundle
 from llmrec_jax.train.loop import Trained
 from tests.train.tiny import tiny_config
 
@@ -25,6 +25,6 @@ def run_and_bundle(tmp, item_features):
     params = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.standard_normal(x.shape), np.float32), params)
     vectors_ID = Evaluator(experiment, make_mesh(config.mesh)).item_vectors(params)
     run = Trained(experiment, params, vectors_ID, [])
-    bundle_lib.save(run, tmp / "bundle")
+    save_bundle(run, tmp / "bundle")
     shutil.rmtree(tmp / "cache")
     return run, tmp / "bundle"
