@@ -92,6 +92,9 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the Rust side raises bare Exception
+            if (folder / "tokenizer.json").read_bytes().startswith(b"version https://git-lfs"):
+                raise UserError(f"{folder / 'tokenizer.json'}: a Git LFS pointer in place of the file: run `git lfs "
+                                f"pull` in {folder}, or download the file again") from error  # fmt: skip
             raise UserError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
     elif (folder / "vocab.txt").is_file() or all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
         from transformers import AutoTokenizer  # slow to import, and only old folders need it
