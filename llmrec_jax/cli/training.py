@@ -47,7 +47,7 @@ def _train(config: Config, workdir: Path) -> None:
     from llmrec_jax.train.export import save_bundle
     from llmrec_jax.train.loop import train_and_evaluate
 
-    console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
+    console = Console(quiet=jax.process_index() != 0, soft_wrap=True, markup=False, emoji=False)
     check_replaceable(workdir / "bundle")
     trained = train_and_evaluate(config, workdir, console)
     if jax.process_index() == 0:

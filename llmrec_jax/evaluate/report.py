@@ -12,6 +12,7 @@ import jax
 from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.evaluate.baselines import Predictor
@@ -73,11 +74,13 @@ def print_table(results: list[dict[str, Any]], console: Console) -> None:
     for domain, split in dict.fromkeys((row["domain"], row["split"]) for row in results):
         rows = [row for row in results if (row["domain"], row["split"]) == (domain, split)]
         names = [name for name in rows[0] if "@" in name or name == "mrr"]
-        table = Table(next(iter(rows[0])), title=f"{domain}, {split}, {rows[0]['users']:,} users", title_justify="left")
+        # As `Text`: rich would take a name with [brackets] for markup.
+        title = Text(f"{domain}, {split}, {rows[0]['users']:,} users", style="italic")
+        table = Table(next(iter(rows[0])), title=title, title_justify="left")
         for name in names:
             table.add_column(name, justify="right")
         for row in rows:
             best = [row[name] == max(other[name] for other in rows) for name in names]
-            cells = [f"[bold]{row[n]:.4f}[/]" if b else f"{row[n]:.4f}" for n, b in zip(names, best, strict=True)]
-            table.add_row(next(iter(row.values())), *cells)
+            cells = [Text(f"{row[n]:.4f}", "bold" if b else "") for n, b in zip(names, best, strict=True)]
+            table.add_row(Text(next(iter(row.values()))), *cells)
         console.print(table)
