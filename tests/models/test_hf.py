@@ -184,7 +184,7 @@ def random_rows(vocab_size, length):
 @pytest.mark.parity
 @either
 def test_what_we_save_runs_in_torch(kind, torch_hidden, tmp_path):
-    config = ENCODERS[kind].config(vocab_size=50, max_positions=20, width=32, num_layers=4, num_heads=4, mlp_width=80)
+    config = ENCODERS[kind].config(vocab_size=50, max_positions=20, width=32, num_layers=4, num_heads=4)
     encoder = new_encoder(config, nnx.Rngs(0))
     save_pretrained(encoder, tmp_path)
     ids_BL, mask_BL = random_rows(50, 20)
