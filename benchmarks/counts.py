@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.aot import program
+from benchmarks.report import host_line
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config, MeshConfig, ModelConfig
 from llmrec_jax.data.batches.pipeline import make_batch
@@ -128,6 +129,7 @@ def main() -> None:
         for name, value in values.items():
             table.add_row(step, name, f"{accepted.get(step, {}).get(name, float('nan')):,.0f}", f"{value:,.0f}")
     Console().print(table)
+    print(host_line())
     if args.write:
         ACCEPTED.write_text(json.dumps(everything | {jax.__version__: counts}, indent=1) + "\n")
 

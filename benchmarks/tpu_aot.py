@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks.aot import plan
 from benchmarks.aot.chips import ASSUMED_MFU, chip_of, estimate
 from benchmarks.aot.compile import LAYOUTS, check, compile_for, with_layout
+from benchmarks.report import host, host_line
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import versions
@@ -53,9 +54,11 @@ def main() -> None:
             rows.append(named(compile_for(laid_out, topology, args.texts, args.items)))
             console.print(f"{path.stem} {topology}: compiled in {rows[-1]['compile_seconds']:.0f} s", style="dim")
     if args.json:
-        print(json.dumps(rows[0] if len(rows) == 1 else {"rows": rows, "versions": versions()}))
+        facts = {"host": host(), "versions": versions()}
+        print(json.dumps({**rows[0], **facts} if len(rows) == 1 else {"rows": rows, **facts}))
     elif not args.plan:
         console.print(table_of(rows, f"{args.texts:,} texts a step, {args.items:,} items"))
+        console.print(host_line())  # compile time is this machine's
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
