@@ -1,7 +1,7 @@
-"""One speed-up at a time, each on top of those before: `python -m benchmarks.ablation --data-root DATA [--json]`.
+"""Cumulative ablation of the speed-ups: `python -m benchmarks.ablation --data-root DATA [--json]`.
 
-The work is the contrastive training step of the pretrained MiniLM on pairs of titles (see `benchmarks/peers`); a row
-turns one more switch. The last row changes what is trained, the ones before only how it is computed.
+Times the contrastive training step of the pretrained MiniLM on pairs of titles (see `benchmarks/peers`); each row adds
+one change to the row before. All rows compute the same loss; the last one computes it in bfloat16.
 """
 
 import argparse
@@ -36,7 +36,7 @@ REPEATS = 3
 
 
 def main() -> None:
-    """Measure every row in turn, round after round; print medians."""
+    """Time all rows in turn, several rounds; print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data-root", required=True, help="the folder of the domain folders beauty and scientific")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")

@@ -2,8 +2,8 @@
 
     python benchmarks/attention.py [--topology v5e:2x2] [--lengths 64 128 ...] [--json]
 
-Needs the `[aot]` extra and no TPU. Says what a chip holds and moves, nothing of its speed. The kernel works on blocks
-of 128 tokens; lengths that the library does not give it show why.
+Needs the `[aot]` extra and no TPU. Gives the memory a chip needs and the bytes it moves, not its speed. The kernel
+works on blocks of 128 tokens; lengths for which the library keeps XLA's attention are included for comparison.
 """
 
 import argparse

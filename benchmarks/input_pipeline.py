@@ -1,9 +1,9 @@
-"""What the input pipeline can feed: `python benchmarks/input_pipeline.py [CONFIG.py] [--data-root DIR] [--json]`.
+"""Throughput of the input pipeline: `python benchmarks/input_pipeline.py [CONFIG.py] [--data-root DIR] [--json]`.
 
-The pipeline alone: no model, no device. A batch carries indices, and the texts lie on the devices; tokens are those of
-its distinct items, without padding: what the batch makes the step encode (where the encoder is frozen: would make it).
-The rate is set against what an H100 could take: twelve layers of width 768 at 128 tokens a text, trained at 55 % of the
-bfloat16 peak, are 1.04M tokens/s.
+The pipeline alone, without model or device. A batch holds indices, since the texts are on the devices; tokens are those
+of its distinct items, without padding (for a frozen encoder: those it would encode). The rate is set against what an
+H100 could take: twelve layers of width 768 at 128 tokens a text, trained at 55 % of the bfloat16 peak, are 1.04M
+tokens/s.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What a training step costs: `python benchmarks/step.py [CONFIG.py] [--data-root DIR] [--steps N] [--json]`.
+"""Time of a training step: `python benchmarks/step.py [CONFIG.py] [--data-root DIR] [--steps N] [--json]`.
 
-Runs the real step of a configuration on its real batches, alone: the batches are made beforehand, compilation and
-warm-up are off the clock. Model FLOPs count what the mathematics needs on real tokens, history steps and predictions,
-without padding and recomputation; their rate is set against the fastest float32 matrix product of this machine.
+Runs the step of a configuration on its own batches, made beforehand; compilation and warm-up are not timed. Model FLOPs
+count the operations on real tokens, history steps and predictions, without padding and recomputation; their rate is
+compared with this machine's float32 matrix-product rate.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""The training step, compiled for TPU pods by TPU's own compiler, on a CPU.
+"""Compiles the training step for TPU pods with the TPU compiler, on a CPU.
 
     python benchmarks/tpu_aot.py [--config CONFIG.py] [--topology v5e:16x16 ...] [--layout dp fsdp mixed] [--json]
     python benchmarks/tpu_aot.py --attention flash --tokens 512 --texts 1024 --topology v5e:8x8
     python benchmarks/tpu_aot.py --plan --topology v5e:4x4 [--config CONFIG.py] [--doublings N]
 
-Needs the `[aot]` extra, no TPU and no data. Says what a chip must hold and compute and what travels between chips: that
-the step compiles and fits, nothing of its speed. `--plan` picks batch, recomputation and layout by such compilations;
-its times are estimates from the chip's data sheet.
+Needs the `[aot]` extra, but neither a TPU nor data. Gives memory, FLOPs and communication per chip: whether the step
+compiles and fits, not how fast it is. `--plan` searches batch size, rematerialisation and layout by such compilations;
+its times are roofline estimates from the chip's data sheet.
 """
 
 import argparse

@@ -1,6 +1,7 @@
-"""The works in PyTorch, in its best settings on a CPU: `python torch_side.py WORK FILE.npz [--minilm DIR] [...]`.
+"""The same works in PyTorch, at its fastest on a CPU: `python torch_side.py WORK FILE.npz [--minilm DIR]
+[...]`.
 
-Runs in an environment of its own (torch, transformers, numpy) and imports nothing of ours. Best settings: the same
+Runs in a separate environment (torch, transformers, numpy) and imports nothing of llmrec_jax. Settings: the same
 threads, SDPA attention, fused AdamW, `inference_mode`, bfloat16 by autocast where that is faster, no dropout on
 attention weights (which would take SDPA off its fast path), texts in the order and padding that its users choose,
 logits only where there is a target, and with `--compile` the model under `torch.compile`.
