@@ -132,12 +132,8 @@ class Recommender:
 
 
 def _graphdef(bundle: Bundle) -> Any:
-    """The structure of the model without encoder and discriminator, and the check that the parameters fit it."""
-    expected = nnx.eval_shape(
-        lambda: RecModel(
-            bundle.config.model, bundle.dims, None, discriminator="discriminator" in bundle.params, rngs=nnx.Rngs(0)
-        )
-    )
+    """The structure of the model without encoder and discriminators, and the check that the parameters fit it."""
+    expected = nnx.eval_shape(lambda: RecModel(bundle.config.model, bundle.dims, None, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(expected)
     shapes, found = _shapes(nnx.to_pure_dict(state)), _shapes(bundle.params)
     if problems := [

@@ -100,7 +100,7 @@ def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.
     encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
     if encoder is not None and config.encoder.mode == "lora":
         lora.add_adapters(encoder, config.encoder.lora_rank, config.encoder.lora_alpha, rngs=rngs)
-    return RecModel(config.model, dims, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
+    return RecModel(config.model, dims, encoder, discriminators=objective.discriminators(config.adapt), rngs=rngs)
 
 
 def build(config: Config) -> Experiment:

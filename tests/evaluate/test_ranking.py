@@ -129,7 +129,7 @@ def test_a_tie_counts_half_and_the_history_not_at_all():
 
 @pytest.mark.parametrize("score", [2.0, 1.0, 0.0], ids=["higher", "ties", "lower"])
 def test_a_user_may_have_seen_every_item_of_a_block(score):
-    """All `ITEMS` of the first block, which score above the target, as the target, or below; the target is in the next."""
+    """All `ITEMS` of the first, with scores above, at or below that of the target, which is in the second."""
     users_ND, items_ID = np.ones((2, 1), np.float32), np.full((ITEMS + 8, 1), score, np.float32)
     items_ID[ITEMS:] = 1.0
     seen = [np.arange(ITEMS), np.arange(1)]

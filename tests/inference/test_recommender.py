@@ -22,7 +22,7 @@ def text_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def id_run(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("id"), "id")
+    return run_and_bundle(tmp_path_factory.mktemp("id"), "id", "dann")
 
 
 @pytest.fixture
@@ -145,6 +145,13 @@ def test_items_known_by_id_alone(id_run, tmp_path, monkeypatch):
         recommender.encode(["text"])
     with pytest.raises(ValueError, match="by their id alone"):
         recommender.add_items([{"item_id": "new", "title": "New"}])
+
+
+def test_a_bundle_has_no_discriminators(id_run):
+    run, folder = id_run
+    kernels = [run.params["discriminators"][level]["up"]["kernel"] for level in ("item", "user")]
+    assert (kernels[0] != kernels[1]).any()
+    assert not [name for name in load_file(folder / "model.safetensors") if "discriminator" in name]
 
 
 def test_encoder_is_a_folder_of_its_own(text_run):

@@ -14,10 +14,11 @@ from llmrec_jax.train.loop import Trained
 from tests.train.tiny import tiny_config
 
 
-def run_and_bundle(tmp, item_features):
+def run_and_bundle(tmp, item_features, method="coral"):
     """A run that took no step, its parameters random, and its bundle; the cache that it used is gone."""
     config = tiny_config(tmp / "cache")
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, item_features=item_features))
+    model = dataclasses.replace(config.model, item_features=item_features)
+    config = dataclasses.replace(config, model=model, adapt=dataclasses.replace(config.adapt, method=method))
     experiment = experiment_lib.build(config)
     rng = np.random.default_rng(0)
     params = jax.jit(experiment.init_state)().params
