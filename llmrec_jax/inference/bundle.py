@@ -68,7 +68,7 @@ def save(trained: Trained, folder: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
 
-    params = {name: value for name, value in trained.params.items() if name != "encoder"}
+    params = {name: value for name, value in trained.params.items() if name not in ("encoder", "discriminators")}
     arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}
     arrays |= {"item_vectors": trained.item_vectors_ID, "popularity": experiment.corpus.popularity()}
     if experiment.whitening is not None:

@@ -3,6 +3,7 @@
 Shape letters beside those of `types.py`: Q texts asked for.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -132,12 +133,9 @@ class Recommender:
 
 
 def _graphdef(bundle: Bundle) -> Any:
-    """The structure of the model without encoder and discriminator, and the check that the parameters fit it."""
-    expected = nnx.eval_shape(
-        lambda: RecModel(
-            bundle.config.model, bundle.dims, None, discriminator="discriminator" in bundle.params, rngs=nnx.Rngs(0)
-        )
-    )
+    """The structure of the model without encoder and discriminators, and the check that the parameters fit it."""
+    config = dataclasses.replace(bundle.config.model, compute_dtype="float32")
+    expected = nnx.eval_shape(lambda: RecModel(config, bundle.dims, None, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(expected)
     shapes, found = _shapes(nnx.to_pure_dict(state)), _shapes(bundle.params)
     if problems := [
