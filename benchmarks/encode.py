@@ -25,8 +25,8 @@ from llmrec_jax.data.texts.tokenizer import TokenTable, encode, load_tokenizer, 
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import BertConfig
+from llmrec_jax.models.encode import batches, encode_texts
 from llmrec_jax.models.locate import locate
-from llmrec_jax.train.features import batches, encode_texts
 
 
 def measure(encoder: Any, table: TokenTable, repeats: int) -> list[dict[str, Any]]:

@@ -21,11 +21,10 @@ from jax.profiler import ProfileData
 from benchmarks.peers.__main__ import MINILM
 from benchmarks.peers.ours import contrastive_step
 from benchmarks.report import show
-from llmrec_jax.models import from_pretrained
+from llmrec_jax.models import encode, from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.gpt2 import Gpt2Config
 from llmrec_jax.models.locate import locate
-from llmrec_jax.train import features
 
 # The first pattern that an operation's place in the traced program holds says what it is.
 KINDS = (
@@ -69,9 +68,9 @@ def encoding(dtype: str) -> dict[str, float]:
     """One batch of the frozen MiniLM: 64 texts of 48 tokens."""
     encoder = from_pretrained(locate(MINILM), dtype=jax.numpy.dtype(dtype))
     graphdef, params = nnx.split(encoder)
-    tokens_BL = np.random.default_rng(0).integers(1000, 30000, (features.BATCH, 48)).astype(np.int32)
+    tokens_BL = np.random.default_rng(0).integers(1000, 30000, (encode.BATCH, 48)).astype(np.int32)
     args = (params, tokens_BL, np.ones(tokens_BL.shape, bool))
-    compiled = features._encode.lower(*args, graphdef=graphdef, pooling="mean").compile()
+    compiled = encode._encode.lower(*args, graphdef=graphdef, pooling="mean").compile()
     jax.block_until_ready(compiled(*args))
     return shares(compiled, *args)
 

@@ -11,15 +11,16 @@ import tyro
 
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.domains import prepare, validate
+from llmrec_jax.cli.encoders import fetch_encoder
 from llmrec_jax.cli.training import train
 from llmrec_jax.errors import one_line_errors
 
-__all__ = ["evaluate", "main", "prepare", "recommend", "train", "validate"]
+__all__ = ["evaluate", "fetch_encoder", "main", "prepare", "recommend", "train", "validate"]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one verb; return the exit code."""
-    verbs = {verb.__name__: verb for verb in (validate, prepare, evaluate, recommend)}
+    verbs = {verb.__name__.replace("_", "-"): verb for verb in (validate, prepare, evaluate, recommend, fetch_encoder)}
     with one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
             verbs, args=list(arguments), prog="python -m llmrec_jax", config=(tyro.conf.FlagCreatePairsOff,)

@@ -43,11 +43,13 @@ def _train(config: Config, workdir: Path) -> None:
     cluster.join()
     import jax
 
-    from llmrec_jax.inference import bundle
+    from llmrec_jax.inference.writing import check_replaceable
+    from llmrec_jax.train.export import save_bundle
     from llmrec_jax.train.loop import train_and_evaluate
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
+    check_replaceable(workdir / "bundle")
     trained = train_and_evaluate(config, workdir, console)
     if jax.process_index() == 0:
-        bundle.save(trained, workdir / "bundle")
+        save_bundle(trained, workdir / "bundle")
         console.print(f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}")

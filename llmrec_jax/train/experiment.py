@@ -27,6 +27,7 @@ from llmrec_jax.models import frozen_layers, hf, lora
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.locate import locate
 from llmrec_jax.models.rec_model import Dimensions, ForwardSpec, RecModel, forward
 from llmrec_jax.parallel import make_layout
@@ -201,7 +202,9 @@ def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, 
         raise UserError(
             f"data.max_tokens={config.data.max_tokens}, but {folder} has {encoder.config.max_positions} positions"
         )
-    return encoder, load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
+    check_vocabulary(tokenizer, encoder.config.vocab_size, folder)
+    return encoder, tokenizer
 
 
 def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt2 | None) -> Any:
