@@ -1,5 +1,6 @@
 """Commands answer with an exit code and one message: 0 done, 2 wrong usage or input; bugs keep their traceback."""
 
+import errno
 import json
 import os
 import subprocess
@@ -201,6 +202,10 @@ def test_train_on_bad_records(call, config, bad_shop, tmp_path):
             "from llmrec_jax.config import DataConfig\ndef config():\n    return DataConfig(max_histroy=3)",
             "small.py:3: TypeError: DataConfig.__init__() got an unexpected keyword argument 'max_histroy'",
         ),
+        (
+            "from llmrec_jax.config import Config\ndef config():\n    return Config(seed='3')",
+            "small.py: config() returns a value of a wrong type: Expected `int`, got `str` - at `$.seed`",
+        ),
     ],
 )
 def test_train_with_a_wrong_configuration_file(call, config, content, message):
@@ -231,6 +236,24 @@ def test_bugs_keep_their_traceback(capsys):
         json.loads("")
     with pytest.raises(KeyError), one_line_errors():
         {}["nothing"]
+
+
+def test_what_the_machine_or_a_signal_is_to_blame_for_is_one_line(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    with one_line_errors() as status:
+        (tmp_path / "file" / "run").mkdir(parents=True)
+    assert status.code == 2
+    path = tmp_path / "file" / "run"
+    assert capsys.readouterr().err == (
+        f"error: {path}: Not a directory: a part of this path is a file; choose another folder\n"
+    )
+    with one_line_errors() as status:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/metrics.jsonl")
+    assert status.code == 2
+    assert capsys.readouterr().err.startswith("error: /run/metrics.jsonl: No space left on device: free some space")
+    with one_line_errors() as status:
+        raise KeyboardInterrupt
+    assert (status.code, capsys.readouterr().err) == (75, "stopped\n")
 
 
 def python(*arguments):
