@@ -7,6 +7,8 @@ from llmrec_jax.errors import UserError
 def validate(config: Config) -> None:
     """Check what no single field can say. Raises ValueError naming the fields and their values."""
     problems = []
+    if not config.data.target:
+        problems.append("data.target is empty: name the folder of your shop, --data.target FOLDER")
     if not config.data.sources and config.data.target_fraction == 0:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if not 0 <= config.data.target_fraction <= 1:
