@@ -1,15 +1,21 @@
 """Commands answer with an exit code and one message: 0 done, 2 wrong usage or input; bugs keep their traceback."""
 
+import ast
 import errno
+import inspect
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import llmrec_jax
 from llmrec_jax import cli
+from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.data.domains import demo
 from llmrec_jax.data.texts.whitening import Whitening
@@ -152,6 +158,41 @@ def test_help(call, verb):
     code, out, _ = call(cli.main, verb, "--help")
     assert code == 0
     assert "--json" in out
+    assert f"Example: llmrec {verb} " in out
+
+
+def test_help_lists_every_verb_with_train_first(call):
+    code, out, _ = call(cli.main, "--help")
+    assert code == 0
+    verbs = re.search(r"\{(.*?)\}", out)[1].split(",")
+    assert verbs[0] == "train"
+    assert {"validate", "prepare", "evaluate", "recommend"} <= set(verbs)
+
+
+def test_version(call):
+    assert call(cli.main, "--version") == (0, f"llmrec_jax {llmrec_jax.__version__}\n", "")
+
+
+def test_dir_of_the_package_shows_what_there_is():
+    assert {"Recommender", "UserError", "models", "__version__"} <= set(dir(llmrec_jax))
+    assert all(hasattr(llmrec_jax, name) for name in dir(llmrec_jax))
+
+
+def test_shell_completion_knows_the_fields(call):
+    code, out, _ = call(cli.main, "--tyro-print-completion", "bash")  # exits with None
+    assert not code
+    assert "--data.target" in out
+
+
+def test_help_of_every_field_ends_in_whole_sentences():
+    """A line of a field's documentation is a line of `--help`: where one breaks inside a sentence, so does the help."""
+    for section in ast.parse((REPO / "llmrec_jax" / "config" / "fields.py").read_text()).body:
+        for field, after in itertools.pairwise(getattr(section, "body", [])):
+            if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) not in vars(config_lib):
+                where = f"line {field.lineno}: {ast.unparse(field.target)}"
+                assert isinstance(after, ast.Expr), f"{where} has no documentation"
+                lines = inspect.cleandoc(ast.literal_eval(after.value)).splitlines()
+                assert all(line.endswith((".", ":")) for line in lines), where
 
 
 @pytest.mark.parametrize(
@@ -219,10 +260,30 @@ def test_train_with_a_wrong_configuration_file(call, config, content, message):
 def test_train_without_arguments(call):
     code, _, err = call(cli.train)
     assert code == 2
-    assert "usage: train.py CONFIG.py" in err
+    assert "usage: train.py NAME|CONFIG.py" in err
+    assert "my_shop, quickstart" in err
+    assert call(cli.train, "--seed", 3, "quickstart")[0] == 2  # a recipe after an option would not give the defaults
     code, out, _ = call(cli.train, "--help")
     assert code == 0
-    assert "usage: train.py CONFIG.py" in out
+    assert "usage: train.py" in out
+    assert "default: runs/NAME" in out
+
+
+def test_train_finds_recipes_by_name(call, tmp_path):
+    code, out, _ = call(cli.main, "train", "quickstart", "--help")
+    assert code == 0
+    assert "default: demo:films" in out
+    assert "default: runs/quickstart" in out
+    code, _, err = call(cli.train, "quikstart")
+    assert code == 2
+    assert err.startswith("error: no recipe 'quikstart'. Did you mean quickstart? Recipes: my_shop, quickstart")
+    assert call(cli.train, tmp_path / "none.py")[2] == f"error: {tmp_path / 'none.py'}: no such configuration file\n"
+
+
+def test_my_shop_asks_for_the_folder(call):
+    code, _, err = call(cli.main, "train", "my_shop")
+    assert code == 2
+    assert "--data.target FOLDER" in err
 
 
 def test_bugs_keep_their_traceback(capsys):

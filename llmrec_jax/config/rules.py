@@ -87,6 +87,8 @@ def _range_problems(config: Config) -> list[str]:
 
 def _data_problems(config: Config) -> list[str]:
     problems = []
+    if not config.data.target:
+        problems.append("data.target is empty: name the folder of your shop, --data.target FOLDER")
     if not config.data.sources and config.data.target_fraction == 0:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
