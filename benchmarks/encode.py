@@ -1,8 +1,8 @@
-"""What encoding a catalogue costs: `python benchmarks/encode.py FOLDER [--pretrained ENCODER] [--dtype T] [--json]`.
+"""Time to encode a catalogue: `python benchmarks/encode.py FOLDER [--pretrained ENCODER] [--dtype T] [--json]`.
 
-FOLDER is a domain folder; its items' texts are read as the k-NN baselines read them, by a pretrained encoder or by a
-fresh BERT of the sizes given with a tokenizer trained on the texts. The whole catalogue is encoded `--repeats` times;
-compilation is off the clock. Tokens are real ones, without padding.
+FOLDER is a domain folder; its items' texts are encoded as for the k-NN baselines, with a pretrained encoder or a
+randomly initialised BERT of the given sizes. The whole catalogue is encoded `--repeats` times; compilation is not
+timed. Tokens are counted without padding.
 """
 
 import argparse

@@ -12,7 +12,7 @@ Shape letters, used as suffixes of array names everywhere (`history_RS` is a bat
   C  shares of the catalogue that a program sees: this device's, or all  K  items of a share
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -93,7 +93,7 @@ class Outputs(NamedTuple):
     candidates: tuple[Candidates, ...] | None  # one a domain, where the ranking loss asks for the whole catalogue
     users_ND: Array  # one vector per user of the global batch: the state after the last event
     user_domain_N: Array  # int32
-    discriminate: Callable[[jax.Array], jax.Array] | None  # features [N, D] -> domain logits [N]
+    discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
     collectives: "Collectives"  # how shares of the candidates meet
 
 

@@ -21,6 +21,7 @@ TOP = BELOW_TRAINING | {"evaluate", "train", "inference"}
 MAY_IMPORT = {
     "types": set(),
     "config": {"errors"},
+    "recipes": {"config", "errors"},
     "errors": set(),
     "cluster": {"errors"},
     "version": set(),
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     "evaluate": BELOW_TRAINING,
     "inference": FOUNDATION | {"models", "data", "version"},
     "train": BELOW_TRAINING | {"evaluate", "inference"},
-    "cli": TOP | {"cluster", "errors"},
+    "cli": TOP | {"cluster", "errors", "recipes", "version"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},
 }

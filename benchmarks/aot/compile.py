@@ -179,6 +179,7 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         tokenizer=nothing,
         pretrained=None,
         catalog=catalog,
+        hidden_TF=None,
         whitening=None,
         dims=dims,
         encoder_config=encoder_config,

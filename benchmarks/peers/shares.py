@@ -1,7 +1,7 @@
-"""Where the time goes in the rows that PyTorch wins: `python -m benchmarks.peers.shares [--json]`.
+"""Profile of the works in which PyTorch is faster: `python -m benchmarks.peers.shares [--json]`.
 
-GPT-2's training step and one batch of the frozen MiniLM, once under JAX's profiler on this machine. Shares, not times:
-the profiler itself costs time. An operation is told by where it comes from in the traced program.
+GPT-2's training step and one batch of the frozen MiniLM, once under JAX's profiler. Shares rather than times, since
+profiling slows the program. Operations are classified by their name in the traced program.
 
 Shape letters: B texts, L tokens.
 """

@@ -14,12 +14,14 @@ from llmrec_jax.cli.printing import Folder
 
 
 def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | None = None, json: bool = False) -> int:
-    """Evaluate a run again: every predictor on the target's validation and test events, the model as selected.
+    """Evaluate a finished run again: the selected model and the baselines on validation and test events.
+
+    Example: llmrec evaluate runs/my_shop
 
     Args:
       workdir: The work folder of the run.
-      batch_size: Users on the devices at a time; changes speed and memory, no number.
-      data_root: Where the domain folders lie now, if not where they lay.
+      batch_size: Users evaluated at a time; changes speed and memory, not the metrics.
+      data_root: Folder of the domain folders, if they have moved since the run.
       json: Print one JSON object.
     """
     from llmrec_jax.evaluate.report import print_table
@@ -34,7 +36,9 @@ def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | No
 
 
 def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: bool = False) -> int:
-    """Recommend items for a history: a table, or lines of id, score and title between tabs where no terminal reads.
+    """Recommend items for a history: a table, or tab-separated id, score and title when piped.
+
+    Example: llmrec recommend runs/my_shop/bundle --history ITEM_ID ITEM_ID --k 5
 
     Args:
       bundle: The bundle that a run left, or the run's work folder.

@@ -9,10 +9,12 @@ from llmrec_jax.config import DataConfig
 
 
 def validate(folder: Folder, json: bool = False) -> int:
-    """Check the records of a domain folder: a line `file:line: reason` for each that is bad.
+    """Check a domain folder: prints `file:line: reason` for each bad record.
+
+    Example: llmrec validate data/my_shop
 
     Args:
-      folder: Holds items.jsonl and interactions.csv, plain or gzipped.
+      folder: Folder with items.jsonl and interactions.csv, plain or gzipped.
       json: Print one JSON object.
     """
     from llmrec_jax.data.domains import schema
@@ -37,13 +39,15 @@ def prepare(
     ] = DataConfig.on_bad_record,
     json: bool = False,
 ) -> int:
-    """Prepare a domain into the cache, as the first run on it would, and print its counts.
+    """Prepare a domain ahead of the first run on it, and print its counts.
+
+    Example: llmrec prepare data/my_shop
 
     Args:
       domain: A name under the data root, a path, or demo:NAME.
-      root: The folder that holds the domain folders.
-      cache_dir: Where prepared domains lie.
-      on_bad_record: Stop at bad records, or leave them out and count them.
+      root: Folder that holds the domain folders.
+      cache_dir: Folder for prepared domains.
+      on_bad_record: Stop at bad records, or skip and count them.
       json: Print one JSON object.
     """
     from llmrec_jax.data.domains.domain import load_domain

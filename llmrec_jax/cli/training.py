@@ -1,6 +1,6 @@
-"""The verb `train`: one run from a configuration file, with overrides from the command line."""
+"""The verb `train`: one run from a recipe or a configuration file, with overrides from the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,32 +8,46 @@ import tyro
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
+from llmrec_jax import recipes
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError, one_line_errors
 
-USAGE = "usage: train.py CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]  (train.py CONFIG.py --help: all fields)"
 
-
-def train(arguments: Sequence[str]) -> int:
-    """`train.py CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]`; return the exit code."""
+def train(arguments: Sequence[str], prog: str = "train.py") -> int:
+    """`train.py NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]`; return the exit code."""
     with one_line_errors() as status:
-        if arguments and arguments[0] in ("-h", "--help"):
-            print(USAGE)
-            return 0
-        if not arguments or arguments[0].startswith("-"):
-            raise UserError(USAGE)
-        config_path = Path(arguments[0])
-        defaults = config_lib.load(config_path)
-
-        def parse(
-            config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
-            workdir: Path = Path("runs") / config_path.stem,
-        ) -> tuple[Config, Path]:
-            return config, workdir
-
-        config, workdir = tyro.cli(parse, args=list(arguments[1:]), prog=f"train.py {config_path}")
+        experiment = arguments[0] if arguments else ""
+        if experiment in ("-h", "--help"):
+            tyro.cli(parser(Config(), "NAME"), args=["--help"], prog=prog)
+        if not experiment or experiment.startswith("-"):  # the defaults of the other arguments come from it
+            usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]"
+            raise UserError(f"{usage}\n  recipes: {', '.join(recipes.names())}; all fields: {prog} --help")
+        path = recipes.find(experiment)
+        config, workdir = tyro.cli(parser(config_lib.load(path), path.stem), args=list(arguments), prog=prog)
         _train(config, workdir)
     return status.code
+
+
+def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path]]:
+    """The arguments of `train` for tyro: the values of the experiment `name` are the defaults."""
+
+    def parse(
+        experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|CONFIG.py")],
+        workdir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs") / name,
+        config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
+    ) -> tuple[Config, Path]:
+        """Train a model, evaluate it and export it. The same command again resumes the run.
+
+        Example: llmrec train my_shop --data.target FOLDER
+
+        Args:
+          experiment: A recipe (my_shop, quickstart) or a configuration file, *.py.
+          workdir: Folder for config.json, metrics.jsonl, report.json, checkpoints/ and bundle/.
+          config: The fields of the configuration.
+        """
+        return config, workdir
+
+    return parse
 
 
 def _train(config: Config, workdir: Path) -> None:
@@ -44,11 +58,14 @@ def _train(config: Config, workdir: Path) -> None:
     import jax
 
     from llmrec_jax.inference.writing import check_replaceable
+    from llmrec_jax.models.locate import locate
     from llmrec_jax.train.export import save_bundle
     from llmrec_jax.train.loop import train_and_evaluate
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True, markup=False, emoji=False)
     check_replaceable(workdir / "bundle")
+    if config.encoder.pretrained:
+        locate(config.encoder.pretrained)  # refused now, not after the data is prepared
     trained = train_and_evaluate(config, workdir, console)
     if jax.process_index() == 0:
         save_bundle(trained, workdir / "bundle")

@@ -1,8 +1,8 @@
 """Every score of users and items, a block at a time: the items cut over the devices, the users in tiles.
 
 Every tile of users meets every block of items. A score is always an entry of a product of one shape, `J x D` by
-`D x R`, so it is the same number for any batch of users and any number of devices. What is made of the scores, counts
-or best items, is the business of `ranking` and `topk`.
+`D x R`, so it is the same number for any batch of users and any number of devices. What is made of the scores is the
+business of `ranking`.
 
 Shape letters beside those of `types.py`: R users of a tile, J items of a block, T tiles on the devices at a time,
 C blocks of all devices, W user-item pairs of a tile and a block (padded), K pairs in all.

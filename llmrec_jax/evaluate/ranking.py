@@ -93,7 +93,8 @@ def _rank_tile(
         word_JR = jnp.where(block.real_J[:, None], _word(block.scores_JR, target_R[None]), 0)
         words_CR = jnp.sum(word_JR.reshape(-1, min(COUNTED, layout.block), layout.tile), axis=1)
         higher_R, ties_R, nans_R = (jnp.sum(part, axis=0) for part in _unpacked(words_CR))
-        # It is faster to count all items and take back those left out than to mask them.
+        # Counting all items and taking back those left out is faster than masking them. A user has at most ITEMS of
+        # them in a block; their NaN may overflow and are not read.
         row_W = jnp.where(block.pair_W < word_JR.size, block.pair_W % layout.tile, layout.tile)
         score_W = block.scores_JR.reshape(-1).at[block.pair_W].get(mode="clip")
         word_W = _word(score_W, target_R.at[row_W].get(mode="clip"))
@@ -106,9 +107,11 @@ def _rank_tile(
 
 
 def _word(score: jax.Array, target: jax.Array) -> jax.Array:
-    """Whether a score is higher, a tie or NaN, as three ten-bit numbers in one: a single sum counts all three."""
-    return jnp.where(score > target, 1, jnp.where(score == target, 1 << 10, jnp.where(jnp.isnan(score), 1 << 20, 0)))
+    """Whether a score is higher, a tie or NaN, as three numbers in one word (11, 11 and 10 bits): one sum counts all
+    three. It holds the higher and the ties of up to 2047 scores, the NaN of up to 1023.
+    """
+    return jnp.where(score > target, 1, jnp.where(score == target, 1 << 11, jnp.where(jnp.isnan(score), 1 << 22, 0)))
 
 
 def _unpacked(word: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return word & 1023, (word >> 10) & 1023, word >> 20
+    return word & 2047, (word >> 11) & 2047, jax.lax.shift_right_logical(word, 22)

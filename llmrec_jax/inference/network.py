@@ -5,6 +5,7 @@ Loads JAX and Flax, which takes a second; `recommender` imports it when a bundle
 Shape letters beside those of `types.py`: Q texts asked for.
 """
 
+import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -88,11 +89,9 @@ def _dims(bundle: Bundle) -> Dimensions:
 
 
 def _graphdef(bundle: Bundle, dims: Dimensions) -> Any:
-    """The structure of the model without encoder and discriminator, and the check that the parameters fit it."""
-    has_discriminator = any(name.startswith("discriminator.") for name in bundle.arrays)
-    expected = nnx.eval_shape(
-        lambda: RecModel(bundle.model, dims, None, discriminator=has_discriminator, rngs=nnx.Rngs(0))
-    )
+    """The structure of the model without encoder and discriminators; checks that the parameters fit it."""
+    config = dataclasses.replace(bundle.model, compute_dtype="float32")
+    expected = nnx.eval_shape(lambda: RecModel(config, dims, None, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(expected)
     shapes = _shapes(traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="."))
     found = _shapes(bundle.arrays)

@@ -38,6 +38,7 @@ class Sides(NamedTuple):
     features_ND: Array
     is_source_N: Array
     is_target_N: Array
+    level: str  # "item" or "user"
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
@@ -76,12 +77,12 @@ def _mmd(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
 
 def _dann(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
     features_ND = adaptation.gradient_reversal(sides.features_ND, adaptation.dann_schedule(progress))
-    logits_N = _discriminate(outputs, features_ND)
+    logits_N = _discriminate(outputs, sides.level, features_ND)
     return adaptation.dann(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
 def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    logits_N = _discriminate(outputs, sides.features_ND)
+    logits_N = _discriminate(outputs, sides.level, sides.features_ND)
     return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
@@ -89,6 +90,8 @@ Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # loss of each predic
 Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
 
 RANKING: dict[str, Ranking] = {"in_batch": _in_batch, "softmax": _softmax}
+# Which vectors `adapt.level` aligns; a discriminator sees those of one level.
+LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
 # Terms of a method and their weight as a multiple of `adapt.weight`.
 ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
     "none": {},
@@ -120,6 +123,11 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
     for name, (fn, scale) in ADAPTATION[adapt.method].items():
         terms[name] = Term(_adaptation_term(fn, adapt.level, target), scale * adapt.weight)
     return terms
+
+
+def discriminators(adapt: AdaptConfig) -> tuple[str, ...]:
+    """The levels that need a discriminator of their own."""
+    return LEVELS[adapt.level] if adapt.method == "dann" else ()
 
 
 def evaluate(terms: Mapping[str, Term], outputs: Outputs, progress: Array | float) -> dict[str, Mean]:
@@ -162,26 +170,24 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
 
 def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
-        sides = {}
-        if level in ("item", "both"):
-            is_target_U = outputs.item_domain_U == target
-            mask_U = outputs.item_mask_U
-            sides["item"] = Sides(outputs.items_UD, mask_U & ~is_target_U, mask_U & is_target_U)
-        if level in ("user", "both"):
-            is_target_N = outputs.user_domain_N == target
-            sides["user"] = Sides(outputs.users_ND, ~is_target_N, is_target_N)
-        # Vectors of length one have entries of size D^-1/2; the statistics are meant for entries of size one.
-        sides = {
-            name: side._replace(features_ND=side.features_ND * side.features_ND.shape[1] ** 0.5)
-            for name, side in sides.items()
-        }
         # The arrays are global, so every device has the whole value: with a size of 1 each, so has their mean.
-        return {name: Mean(fn(side, outputs, progress), jnp.ones(())) for name, side in sides.items()}
+        return {
+            name: Mean(fn(_sides(outputs, name, target), outputs, progress), jnp.ones(())) for name in LEVELS[level]
+        }
 
     return term
 
 
-def _discriminate(outputs: Outputs, features_ND: Array) -> jax.Array:
-    if outputs.discriminate is None:
-        raise UserError("adapt.method 'dann' needs a discriminator; the outputs hold none")
-    return outputs.discriminate(features_ND)
+def _sides(outputs: Outputs, level: str, target: int) -> Sides:
+    if level == "item":
+        features_ND, is_target_N, mask_N = outputs.items_UD, outputs.item_domain_U == target, outputs.item_mask_U
+    else:
+        features_ND, is_target_N = outputs.users_ND, outputs.user_domain_N == target
+        mask_N = jnp.ones(len(features_ND), bool)
+    # Vectors of length one have entries of size D^-1/2; the statistics are meant for entries of size one.
+    return Sides(features_ND * features_ND.shape[1] ** 0.5, mask_N & ~is_target_N, mask_N & is_target_N, level)
+
+
+def _discriminate(outputs: Outputs, level: str, features_ND: Array) -> jax.Array:
+    assert level in outputs.discriminate, f"the model has no discriminator of {level} vectors"
+    return outputs.discriminate[level](features_ND)

@@ -98,9 +98,9 @@ def _log_sum_backward(
         probability_NK = jnp.exp(_candidate_scores(user_ND, items_KD, is_new_K, temperature) - total_N[:, None])
         error_NK = probability_NK * (gradient_N / temperature)[:, None]
         before_KD = jax.lax.dynamic_slice_in_dim(item_gradient_ID, start, len(items_KD))
-        after_KD = before_KD + error_NK.T @ user_ND
+        after_KD = before_KD + _product(error_NK.T, user_ND)
         item_gradient_ID = jax.lax.dynamic_update_slice_in_dim(item_gradient_ID, after_KD, start, 0)
-        return user_gradient_ND + error_NK @ items_KD, item_gradient_ID
+        return user_gradient_ND + _product(error_NK, items_KD), item_gradient_ID
 
     nothing = (jnp.zeros_like(user_ND), jnp.zeros_like(items_ID))
     return *jax.lax.fori_loop(0, num_blocks, add_block, nothing), None
@@ -168,5 +168,10 @@ def in_batch(
 
 
 def _scores(user_ND: Array, items_MD: Array, temperature: float) -> jax.Array:
-    """float32 `[N, M]`, whatever the dtype of the vectors and the platform: TPUs would round them to bfloat16."""
-    return jnp.matmul(user_ND, items_MD.T, precision="highest", preferred_element_type=jnp.float32) / temperature
+    """Scores of users and items, float32 `[N, M]`."""
+    return _product(user_ND, items_MD.T) / temperature
+
+
+def _product(a: Array, b: Array) -> jax.Array:
+    """Matrix product in full float32 on any platform: TPUs round float32 operands to bfloat16 unless asked not to."""
+    return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float32)

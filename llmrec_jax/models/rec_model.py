@@ -1,4 +1,4 @@
-"""The whole model: text encoder, item tower, user tower, domain discriminator; and its forward pass over a batch.
+"""The whole model: text encoder, item tower, user tower, domain discriminators; and its forward pass over a batch.
 
 The forward pass is written for one device's shard of a batch. Distinct items are encoded where they lie and then
 gathered (`collectives`), so that every device sees all item vectors of the batch. Where a loss ranks among the
@@ -7,7 +7,7 @@ whole catalogue, each device encodes its shard of that instead, and keeps it.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import jax
@@ -42,15 +42,24 @@ class RecModel(nnx.Module):
         dims: Dimensions,
         encoder: Bert | Gpt2 | None,
         *,
-        discriminator: bool,
+        discriminators: Sequence[str] = (),
         rngs: nnx.Rngs,
     ):
-        """`encoder=None`: the catalogue holds a frozen encoder's vectors, or the items have no text."""
+        """Random parameters.
+
+        Args:
+          config: sizes and switches of the towers.
+          dims: what the data decides.
+          encoder: None where the catalogue holds a frozen encoder's vectors, or the items have no text.
+          discriminators: the levels ("item", "user") that get a domain discriminator; only training needs them.
+          rngs: stream "params".
+        """
         self.pooling = dims.pooling
         self.encoder = encoder
         self.item_tower = ItemTower(config, num_items=dims.num_items, feature_width=dims.feature_width, rngs=rngs)
         self.user_tower = UserTower(config, max_history=dims.max_history, rngs=rngs)
-        self.discriminator = Discriminator(config.width, rngs=rngs) if discriminator else None
+        modules = {level: Discriminator(config.width, rngs=rngs) for level in discriminators}
+        self.discriminators = nnx.Dict(modules) if modules else None
 
     def encode_texts(
         self, items_U: jax.Array, catalog: Catalog, key: jax.Array | None = None, *, length: int | None = None
@@ -167,7 +176,7 @@ def forward(
         candidates=candidates,
         users_ND=user_ND[collectives.all_gather(batch.last_B)],
         user_domain_N=collectives.all_gather(batch.domain_B),
-        discriminate=model.discriminator,
+        discriminate=dict(model.discriminators or {}),
         collectives=collectives,
     )
 

@@ -27,7 +27,8 @@ class Evaluator:
 
     def __init__(self, experiment: Experiment, mesh: Mesh):
         self._experiment, self._mesh = experiment, mesh
-        self._catalog = jax.device_put(experiment.catalog, NamedSharding(mesh, jax.P()))
+        self._graphdef, catalog = experiment.for_inference()
+        self._catalog = jax.device_put(catalog, NamedSharding(mesh, jax.P()))
         corpus = experiment.corpus
         sources = range(len(corpus.domains) - 1)
         # Without users of the target to train on, its validation events are labels that a zero-shot run must not see.
@@ -39,7 +40,7 @@ class Evaluator:
         """The model as an predictor on one domain; `params` are global arrays on the mesh."""
         config = self._experiment.config
         return model_predictor(
-            self._experiment.graphdef,
+            self._graphdef,
             params,
             self._catalog,
             self._experiment.corpus.items(domain),
@@ -52,7 +53,7 @@ class Evaluator:
         """Vectors of the joint catalogue."""
         everything = slice(0, len(self._experiment.corpus.joint))
         size = self._experiment.config.train.eval_batch_size
-        return item_vectors(self._experiment.graphdef, params, self._catalog, everything, self._mesh, size)
+        return item_vectors(self._graphdef, params, self._catalog, everything, self._mesh, size)
 
     def validate(self, params: Params) -> float:
         """NDCG@10 on the validation events that may be used, averaged over domains."""

@@ -49,11 +49,22 @@ class Experiment:
     tokenizer: Tokenizer
     pretrained: Bert | Gpt2 | None  # the encoder as it was loaded
     catalog: Catalog  # host arrays
+    hidden_TF: np.ndarray | None  # the catalogue's, in float32
     whitening: Whitening | None  # of a frozen encoder's vectors
     dims: Dimensions
     encoder_config: Any  # of the encoder inside the model; None where the catalogue holds vectors
     graphdef: Any  # of the `RecModel`
     spec: StepSpec
+
+    def for_inference(self) -> tuple[Any, Catalog]:
+        """The graph definition and the catalogue that compute in float32, whatever the run trains in.
+
+        A bundle's vectors, the evaluation and `Recommender.encode` are all made this way, so that they agree.
+        """
+        model = dataclasses.replace(self.config.model, compute_dtype="float32")
+        encoder = self.encoder_config and dataclasses.replace(self.encoder_config, dtype=jnp.float32)
+        graphdef = _graphdef(dataclasses.replace(self.config, model=model), self.dims, encoder)
+        return graphdef, self.catalog._replace(hidden_TF=self.hidden_TF)
 
     def init_state(self) -> TrainState:
         """The state before the first step, with random parameters; can be traced."""
@@ -101,7 +112,11 @@ def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.
     encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
     if encoder is not None and config.encoder.mode == "lora":
         lora.add_adapters(encoder, config.encoder.lora_rank, config.encoder.lora_alpha, rngs=rngs)
-    return RecModel(config.model, dims, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
+    return RecModel(config.model, dims, encoder, discriminators=objective.discriminators(config.adapt), rngs=rngs)
+
+
+def _graphdef(config: Config, dims: Dimensions, encoder_config: Any) -> Any:
+    return nnx.graphdef(nnx.eval_shape(lambda: make_model(config, dims, encoder_config, nnx.Rngs(0))))
 
 
 def build(config: Config) -> Experiment:
@@ -119,20 +134,23 @@ def build(config: Config) -> Experiment:
         max_history=config.data.max_history,
         pooling=config.encoder.pooling,
     )
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: make_model(config, dims, encoder_config, nnx.Rngs(0))))
+    graphdef = _graphdef(config, dims, encoder_config)
     task = ForwardSpec(
         lengths=corpus.plan.lengths,
         starts=tuple(int(start) for start in corpus.joint.starts),
         whole_catalogue=config.loss.ranking == "softmax",
         chunk_size=config.encoder.chunk_size,
     )
-    catalog = corpus.joint.to_catalog(items, log_q(corpus.plan))
+    catalog, hidden_TF = corpus.joint.to_catalog(items, log_q(corpus.plan)), None
     if isinstance(items, TokenTable) and pretrained is not None and (frozen := config.encoder.frozen_layers):
-        hidden_TF = cached_hidden_states(
-            frozen_layers.lower_encoder(pretrained, frozen), items, cache_folder(config.data, "features")
-        )
+        with jax.default_matmul_precision("highest"):
+            hidden_TF = cached_hidden_states(
+                frozen_layers.lower_encoder(pretrained, frozen), items, cache_folder(config.data, "features")
+            )
         catalog = catalog._replace(
-            tokens_IL=None, hidden_TF=hidden_TF, hidden_start_I=items.offsets[:-1].astype(np.int32)
+            tokens_IL=None,
+            hidden_TF=hidden_TF.astype(jnp.dtype(config.model.compute_dtype)),
+            hidden_start_I=items.offsets[:-1].astype(np.int32),
         )
     return Experiment(
         config=config,
@@ -140,6 +158,7 @@ def build(config: Config) -> Experiment:
         tokenizer=tokenizer,
         pretrained=pretrained,
         catalog=catalog,
+        hidden_TF=hidden_TF,
         whitening=whitening,
         dims=dims,
         encoder_config=encoder_config,
@@ -174,16 +193,14 @@ def _adapters_and_towers(path: tuple[str, ...]) -> bool:
 
 
 def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, Tokenizer]:
-    """The pretrained encoder with its tokenizer, or none and a tokenizer trained on the catalogue's texts."""
+    """The pretrained encoder (in float32) with its tokenizer, or none and a tokenizer trained on the texts."""
     if config.encoder.pretrained is None:
         return None, train_tokenizer(texts, config.encoder.kind, config.data.vocab_size)
     folder = locate(config.encoder.pretrained)
-    dtype = jnp.dtype(config.model.compute_dtype)
-    encoder = hf.from_pretrained(folder, dtype=dtype, remat=config.encoder.remat, attention=config.encoder.attention)
-    if config.data.max_tokens > encoder.config.max_positions:
-        raise UserError(
-            f"data.max_tokens={config.data.max_tokens}, but {folder} has {encoder.config.max_positions} positions"
-        )
+    encoder = hf.from_pretrained(folder, remat=config.encoder.remat, attention=config.encoder.attention)
+    positions = encoder.config.max_positions
+    if config.data.max_tokens > positions:
+        raise UserError(f"data.max_tokens={config.data.max_tokens}, but {folder} has {positions} positions")
     tokenizer = load_tokenizer(folder)
     check_vocabulary(tokenizer, encoder.config.vocab_size, folder)
     return encoder, tokenizer
@@ -192,8 +209,10 @@ def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, 
 def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt2 | None) -> Any:
     if config.encoder.mode == "frozen" or config.model.item_features == "id":
         return None
+    dtype = jnp.dtype(config.model.compute_dtype)
     if pretrained is not None:
-        return frozen_layers.upper_config(pretrained.config, config.encoder.frozen_layers)
+        whole = dataclasses.replace(pretrained.config, dtype=dtype)
+        return frozen_layers.upper_config(whole, config.encoder.frozen_layers)
     return ENCODERS[config.encoder.kind].config(
         vocab_size=tokenizer.get_vocab_size(),
         max_positions=config.data.max_tokens,
@@ -203,7 +222,7 @@ def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt
         dropout=config.encoder.dropout,
         remat=config.encoder.remat,
         attention=config.encoder.attention,
-        dtype=jnp.dtype(config.model.compute_dtype),
+        dtype=dtype,
     )
 
 
@@ -227,4 +246,5 @@ def _text_vectors(
     config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
 ) -> np.ndarray:
     table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
-    return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))
+    with jax.default_matmul_precision("highest"):  # as on the CPU that a bundle encodes on
+        return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))

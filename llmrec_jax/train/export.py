@@ -14,7 +14,7 @@ from llmrec_jax.train.loop import Trained
 def save_bundle(trained: Trained, folder: Path) -> None:
     """Write the bundle, in place of the one that is there. Raises ValueError where something else is there."""
     experiment = trained.experiment
-    params = {name: value for name, value in trained.params.items() if name != "encoder"}
+    params = {name: value for name, value in trained.params.items() if name not in ("encoder", "discriminators")}
     arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}
     arrays |= {"item_vectors": trained.item_vectors_ID, "popularity": experiment.corpus.popularity()}
     if experiment.whitening is not None:

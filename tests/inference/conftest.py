@@ -12,4 +12,4 @@ def text_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def id_run(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("id"), "id")
+    return run_and_bundle(tmp_path_factory.mktemp("id"), "id", "dann")

@@ -1,5 +1,6 @@
 """A bundle answers alone: without data, cache, configuration or optimizer, and as the evaluation saw the model."""
 
+import dataclasses
 import threading
 import time
 
@@ -10,6 +11,9 @@ from llmrec_jax import Recommender
 from llmrec_jax.data.domains.records import item_text
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.export import save_bundle
+from tests.inference.untrained import untrained_run
+from tests.train.tiny import pretrained_config
 
 
 @pytest.fixture
@@ -95,6 +99,29 @@ def test_agrees_with_the_evaluation(recommender, text_run):
         np.testing.assert_allclose([score for _, score, _ in found], np.sort(expected)[::-1], atol=1e-5)
         scores = dict(zip(item_ids, scores_I, strict=True))
         np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i in ids(found)], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [{"pretrained": None}, {"mode": "frozen", "pooling": "cls"}, {"mode": "lora", "frozen_layers": 1}],
+    ids=["from scratch", "frozen", "adapters above a frozen layer"],
+)
+def test_what_is_trained_in_bfloat16_answers_in_float32(encoder, tmp_path):
+    """Item vectors and scores of the bundle and of the evaluation are those that `encode` and `recommend` compute."""
+    config = pretrained_config(tmp_path, "bert", num_layers=2)
+    model = dataclasses.replace(config.model, item_features="text", user_tower="transformer", compute_dtype="bfloat16")
+    run = untrained_run(
+        dataclasses.replace(config, model=model, encoder=dataclasses.replace(config.encoder, **encoder))
+    )
+    save_bundle(run, tmp_path / "bundle")
+    recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
+    cosine_I = np.sum(recommender.encode(books.texts) * run.item_vectors_ID, axis=1)
+    assert cosine_I.min() > 0.99999
+    predictor = Evaluator(run.experiment, make_mesh(run.experiment.config.mesh)).predictor(run.params, 0)
+    history = run.experiment.corpus.case(0, "test").histories[0]
+    scores = dict(zip(books.item_ids, (predictor.users([history]) @ predictor.items_ID.T)[0], strict=True))
+    found = recommender.recommend([books.item_ids[n] for n in history], k=50)
+    np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], atol=1e-5)
 
 
 def test_encode(recommender, text_run):

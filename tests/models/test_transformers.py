@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 from llmrec_jax import config as config_lib
+from llmrec_jax import recipes
 from llmrec_jax.config import Config, EncoderConfig
 from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer
 from llmrec_jax.models import hf
@@ -50,7 +51,8 @@ def experiments():
     yield from (Config(encoder=EncoderConfig(kind=kind)) for kind in ENCODERS)
     files = sorted((REPO / "configs").glob("*.py"))
     assert files
-    yield from (config_lib.load(file) for file in files)
+    assert recipes.names()
+    yield from (config_lib.load(file) for file in [*files, *map(recipes.find, recipes.names())])
 
 
 def test_every_encoder_from_scratch(tmp_path, tokenizers):
