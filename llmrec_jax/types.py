@@ -57,7 +57,8 @@ class Catalog(NamedTuple):
     """The joint catalogue as it lies on the devices: read by every step, changed by none.
 
     At most one of `tokens_IL` (the encoder runs inside the step), `hidden_TF` (its upper layers do, the lower ones are
-    frozen) and `features_IF` (all are, these are its vectors) is set.
+    frozen) and `features_IF` (all are, these are its vectors) is set. With `data.field_dropout` they have 2 I rows:
+    the items' texts, then their titles alone in the same order.
     """
 
     tokens_IL: Array | None  # int32, padded on the right
@@ -65,6 +66,7 @@ class Catalog(NamedTuple):
     features_IF: Array | None  # float32
     domain_I: Array  # int32
     log_q_I: Array  # float32: log probability that a batch holds the item (in-batch correction)
+    trained_I: Array  # bool: a training event names the item; the others are known by text alone, where there is text
     hidden_TF: Array | None = None  # what the frozen layers make of each token of the catalogue, texts end to end
     hidden_start_I: Array | None = None  # int32: where an item's text begins in it
 

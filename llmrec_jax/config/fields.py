@@ -29,6 +29,9 @@ class DataConfig:
     """Events of a history that the user tower reads; older ones are left out."""
     max_tokens: int = 64
     """Tokens of an item's text; longer texts are cut."""
+    field_dropout: float = 0.0
+    """Probability that a training step reads an item by its title alone, so that items of which little is written are
+    placed near those of which much is. Evaluation and inference read all that is there."""
     vocab_size: int = 8192
     """Size of the tokenizer trained on the texts where there is no encoder.pretrained."""
     unlabelled_items: int = 0

@@ -13,7 +13,7 @@ def validate(config: Config) -> None:
         problems.append(f"data.target_fraction={config.data.target_fraction} is not between 0 and 1")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
         problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
-    problems += _encoder_problems(config.encoder)
+    problems += _encoder_problems(config.encoder) + _field_dropout_problems(config)
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:
@@ -26,6 +26,16 @@ def validate(config: Config) -> None:
             problems.append(f"train.{name}={getattr(config.train, name)} must be at least 1")
     if problems:
         raise UserError("; ".join(problems))
+
+
+def _field_dropout_problems(config: Config) -> list[str]:
+    rate = config.data.field_dropout
+    problems = []
+    if not 0 <= rate < 1:
+        problems.append(f"data.field_dropout={rate} must be at least 0 and below 1")
+    if rate and config.model.item_features == "id":
+        problems.append(f"data.field_dropout={rate}, but model.item_features=id reads no text")
+    return problems
 
 
 def _encoder_problems(encoder: EncoderConfig) -> list[str]:
