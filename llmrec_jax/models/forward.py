@@ -21,17 +21,17 @@ from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collecti
 
 @dataclasses.dataclass(frozen=True)
 class ForwardSpec:
-    """What the forward pass must know beside the batch: how items lie in it and whom they are ranked among."""
+    """Constants of the forward pass."""
 
-    lengths: tuple[int, ...]  # tokens of each bucket of items
-    starts: tuple[int, ...]  # domain d owns items starts[d] to starts[d + 1] of the catalogue
-    whole_catalogue: bool  # compute every item's vector, for a loss that ranks among all items
+    lengths: tuple[int, ...]  # tokens that each bucket's texts are padded to
+    starts: tuple[int, ...]  # domain d has the items starts[d] to starts[d + 1] of the catalogue
+    whole_catalogue: bool  # encode every item of the catalogue, for a loss that ranks all of them
     chunk_size: int = 0  # texts encoded at a time; 0: all of a bucket
-    field_dropout: float = 0.0  # probability that an item is read by its title alone
+    field_dropout: float = 0.0  # probability of reading an item by its title alone
 
     @property
     def how(self) -> dict[str, Any]:
-        """How items are encoded: arguments of `RecModel.encode_items`."""
+        """Arguments of `RecModel.encode_items`."""
         return {"chunk_size": self.chunk_size, "field_dropout": self.field_dropout}
 
 
@@ -44,14 +44,14 @@ def forward(
     *,
     task: ForwardSpec,
 ) -> Outputs:
-    """Everything the losses need to know about a batch.
+    """The outputs of a batch.
 
     Args:
       model: the recommender.
-      batch: one device's share of the batch, or all of it.
-      catalog: the joint catalogue, the same on every device.
+      batch: one device's shard of the batch, or the whole batch.
+      catalog: the joint catalogue, replicated.
       key: for dropout; None is deterministic.
-      collectives: how the shares of several devices meet.
+      collectives: communication between the devices.
       task: see `ForwardSpec`.
     """
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
@@ -59,7 +59,7 @@ def forward(
     predictions, candidates = batch.predictions, None
     if task.whole_catalogue:
         predictions = collectives.all_gather(predictions)
-        candidates, items_UD = _shares_of_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
+        candidates, items_UD = _encode_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
     else:
         buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
         vectors = [
@@ -86,7 +86,7 @@ def forward(
     )
 
 
-def _shares_of_catalogue(
+def _encode_catalogue(
     model: RecModel,
     items_U: jax.Array,
     catalog: Catalog,
@@ -94,10 +94,10 @@ def _shares_of_catalogue(
     collectives: Collectives,
     task: ForwardSpec,
 ) -> tuple[tuple[Candidates, ...], jax.Array]:
-    """Vectors of this program's shares of the catalogue, by domain, and of some items [U, D], wherever they are.
+    """Vectors of the visible shards of the catalogue, by domain, and of the items `items_U` [U, D].
 
-    Item i is in share i modulo the number of shares. So a domain, whose numbers follow one another, is the same rows of
-    every share, and every device has as much of it to score. What has no item repeats the last.
+    Item i is in shard i modulo the number of shards, so a domain (a range of items) is the same rows of every shard,
+    and all devices have equally many of its items to score. Padding repeats the last item.
     """
     num_items, num_shares = len(catalog.domain_I), collectives.num_shards
     num_rows = -(-num_items // num_shares)
@@ -118,5 +118,5 @@ def _shares_of_catalogue(
 
 
 def _end_to_end(parts: Iterable[jax.Array], collectives: Collectives) -> jax.Array:
-    """The buckets of the global batch, one after the other."""
+    """All_gather the buckets and concatenate them."""
     return jnp.concatenate([collectives.all_gather(part) for part in parts])

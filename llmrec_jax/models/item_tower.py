@@ -1,4 +1,4 @@
-"""Item tower: what is known of an item -> its vector. Text, an id of its own, or both added up."""
+"""Item tower: item vectors from text features, id embeddings, or their sum."""
 
 import jax
 import jax.numpy as jnp
@@ -53,5 +53,5 @@ class ItemTower(nnx.Module):
 
 
 def l2_normalize(x: jax.Array) -> jax.Array:
-    """Scale the last axis to length one; a zero vector stays zero, with a finite gradient."""
+    """Scale the last axis to length one. A zero vector stays zero, with a finite gradient."""
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-12))

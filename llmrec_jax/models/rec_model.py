@@ -20,7 +20,7 @@ from llmrec_jax.types import Catalog
 
 @dataclasses.dataclass(frozen=True)
 class Dimensions:
-    """What a recommender's shapes depend on beside `ModelConfig`; saved with it."""
+    """Shapes of a recommender that `ModelConfig` does not hold; saved with it."""
 
     num_items: int  # of the joint catalogue
     feature_width: int  # of the encoder's vectors
@@ -43,10 +43,10 @@ class RecModel(nnx.Module):
         """Random parameters.
 
         Args:
-          config: sizes and switches of the towers.
-          dims: what the data decides.
-          encoder: None where the catalogue holds a frozen encoder's vectors, or the items have no text.
-          discriminators: the levels ("item", "user") that get a domain discriminator; only training needs them.
+          config: of the towers.
+          dims: see `Dimensions`.
+          encoder: None if the catalogue holds vectors of a frozen encoder, or the items have no text.
+          discriminators: the levels ("item", "user") that get a domain discriminator; for training only.
           rngs: stream "params".
         """
         self.pooling = dims.pooling
@@ -59,7 +59,7 @@ class RecModel(nnx.Module):
     def encode_texts(
         self, rows_U: jax.Array, catalog: Catalog, key: jax.Array | None = None, *, length: int | None = None
     ) -> jax.Array:
-        """Features of rows of the catalogue's texts, float32 [U, F]: of tokens, or of the frozen layers' states."""
+        """Features of the catalogue's texts `rows_U`, float32 [U, F], from tokens or from hidden states."""
         assert self.encoder is not None
         assert catalog.token_mask_IL is not None
         mask_UL = catalog.token_mask_IL[:, :length][rows_U]
@@ -70,7 +70,7 @@ class RecModel(nnx.Module):
             assert catalog.hidden_TF is not None
             assert catalog.hidden_start_I is not None
             states_UL = catalog.hidden_start_I[rows_U][:, None] + jnp.arange(mask_UL.shape[1])[None]
-            # Beyond a text stands the next one, and at the end nothing: padding reads state 0, which is finite.
+            # Padding reads state 0: past a text's end are the states of the next text, or the end of the array.
             hidden_ULF = self.encoder.upper(catalog.hidden_TF[jnp.where(mask_UL, states_UL, 0)], mask_UL, key)
         return pool(hidden_ULF, mask_UL, self.pooling)
 
@@ -90,9 +90,9 @@ class RecModel(nnx.Module):
           items_U: their numbers.
           catalog: the joint catalogue.
           key: for dropout; None is deterministic.
-          length: tokens of the longest of their texts, if known.
-          chunk_size: texts encoded at a time (see `_in_chunks`); 0: all of them.
-          field_dropout: with a key, the probability that an item is read by its title alone.
+          length: tokens that their texts are padded to; None: as in the catalogue.
+          chunk_size: texts encoded at a time (see `_in_chunks`); 0: all.
+          field_dropout: probability of reading an item by its title alone; without a key, never.
         """
         rows_U, features_UF = items_U, None
         if key is not None and field_dropout:
@@ -124,16 +124,16 @@ class Discriminator(nnx.Module):
 def _in_chunks(
     encode: Callable[[jax.Array, jax.Array | None], jax.Array], rows_U: jax.Array, key: jax.Array | None, size: int
 ) -> jax.Array:
-    """`encode(rows_U, key)` [U, F], at most `size` rows at a time; 0 is all of them.
+    """`encode(rows_U, key)` [U, F], at most `size` rows at a time; 0: all at once.
 
-    Of a chunk only the vectors are kept, and the backward pass encodes it again: the activations held at any time are
-    those of one chunk (GradCache, Gao et al. 2021, arXiv:2101.06983). The rows of a batch lie on the devices in blocks,
-    so a chunk takes columns of the items laid out as a rectangle, some of every device's, never one device's rows.
+    Only the vectors of a chunk are saved, and the backward pass encodes it again, so the activations in memory are
+    those of one chunk (GradCache, Gao et al. 2021, arXiv:2101.06983). Rows are sharded in blocks; reshaped to a
+    rectangle, a chunk is some of its columns, so every chunk has rows of every device.
     """
     num_items = len(rows_U)
     if not 0 < size < num_items:
         return encode(rows_U, key)
-    rows = math.gcd(num_items, size)  # every number of devices that divides both divides it
+    rows = math.gcd(num_items, size)  # any number of devices that divides both divides it
     columns, num_chunks = num_items // rows, -(-num_items // size)
     width = -(-columns // num_chunks)  # columns of a chunk
     padded = jnp.pad(rows_U.reshape(rows, columns), ((0, 0), (0, num_chunks * width - columns)))
