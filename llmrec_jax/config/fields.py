@@ -31,6 +31,9 @@ class DataConfig:
     """The user tower reads at most this many events of a history, the most recent ones."""
     max_tokens: int = 64
     """Texts are truncated to this many tokens."""
+    field_dropout: float = 0.0
+    """Probability that a training step reads an item by its title alone, so that items of which little is written are
+    placed near those of which much is. Evaluation and inference read all that is there."""
     vocab_size: int = 8192
     """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
     unlabelled_items: int = 0

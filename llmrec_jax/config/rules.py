@@ -30,6 +30,7 @@ RANGES = {
     "seed": SEED,
     "data.target_fraction": SHARE,
     "data.target_share": SHARE,
+    "data.field_dropout": DROPOUT,
     "data.max_history": AT_LEAST_1,
     "data.max_tokens": AT_LEAST_1,
     "data.vocab_size": AT_LEAST_1,
@@ -93,6 +94,8 @@ def _data_problems(config: Config) -> list[str]:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
         problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
+    if config.data.field_dropout and config.model.item_features == "id":
+        problems.append(f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text")
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:

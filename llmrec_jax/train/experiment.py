@@ -13,25 +13,25 @@ from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.log_q import log_q
+from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.pipeline import by_length
-from llmrec_jax.data.corpus import Corpus, cache_folder, load_corpus
-from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.corpus import Corpus, load_corpus
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer, train_tokenizer
-from llmrec_jax.data.texts.whitening import Whitening, half_whitening
+from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.baselines import Predictor, popularity, text_knn, text_knn_decayed
 from llmrec_jax.losses import objective
 from llmrec_jax.models import frozen_layers, hf, lora
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.forward import ForwardSpec, forward
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.locate import locate
-from llmrec_jax.models.rec_model import Dimensions, ForwardSpec, RecModel, forward
+from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.parallel import make_layout
-from llmrec_jax.train.features import cached_features, cached_hidden_states
+from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
@@ -99,7 +99,7 @@ class Experiment:
         features_IF = tfidf(texts)
         if self.pretrained is not None:
             max_tokens = min(KNN_TOKENS, self.pretrained.config.max_positions)
-            features_IF = _text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
+            features_IF = text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
         return [popularity(self.corpus.train_counts(domain)), text_knn(features_IF), text_knn_decayed(features_IF)]
 
     def _init_params(self, key: jax.Array) -> Params:
@@ -125,9 +125,9 @@ def build(config: Config) -> Experiment:
     corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     encoder_config = _encoder_config(config, tokenizer, pretrained)
-    items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)
+    items, whitening = item_inputs(config, corpus, pretrained, tokenizer)
     if isinstance(items, TokenTable):
-        corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)))
+        corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)[: len(corpus.joint)]))
     dims = Dimensions(
         num_items=len(corpus.joint),
         feature_width=items.shape[1] if isinstance(items, np.ndarray) else encoder_config.width,
@@ -140,13 +140,12 @@ def build(config: Config) -> Experiment:
         starts=tuple(int(start) for start in corpus.joint.starts),
         whole_catalogue=config.loss.ranking == "softmax",
         chunk_size=config.encoder.chunk_size,
+        field_dropout=config.data.field_dropout,
     )
-    catalog, hidden_TF = corpus.joint.to_catalog(items, log_q(corpus.plan)), None
-    if isinstance(items, TokenTable) and pretrained is not None and (frozen := config.encoder.frozen_layers):
-        with jax.default_matmul_precision("highest"):
-            hidden_TF = cached_hidden_states(
-                frozen_layers.lower_encoder(pretrained, frozen), items, cache_folder(config.data, "features")
-            )
+    catalog = corpus.joint.to_catalog(items, log_q(corpus.plan), trained_items(corpus.plan))
+    hidden_TF = None
+    if isinstance(items, TokenTable) and pretrained is not None and config.encoder.frozen_layers:
+        hidden_TF = frozen_states(config, pretrained, items)
         catalog = catalog._replace(
             tokens_IL=None,
             hidden_TF=hidden_TF.astype(jnp.dtype(config.model.compute_dtype)),
@@ -225,27 +224,3 @@ def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt
         attention=config.encoder.attention,
         dtype=dtype,
     )
-
-
-def _item_inputs(
-    config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, tokenizer: Tokenizer
-) -> tuple[TokenTable | np.ndarray, Whitening | None]:
-    """What the catalogue holds of each item: tokens, a frozen encoder's vectors, or (ids only) nothing."""
-    if config.model.item_features == "id":
-        return np.zeros((len(corpus.joint), 1), np.float32), None
-    if config.encoder.mode != "frozen":
-        return token_table(corpus.joint.texts, tokenizer, config.data.max_tokens, config.data.cache_dir), None
-    parts = [
-        _text_vectors(config, pretrained, tokenizer, domain.texts, config.data.max_tokens, config.encoder.pooling)
-        for domain in corpus.domains
-    ]
-    whitening = half_whitening(np.concatenate(parts))
-    return whitening(np.concatenate(parts)), whitening
-
-
-def _text_vectors(
-    config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
-) -> np.ndarray:
-    table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
-    with jax.default_matmul_precision("highest"):  # as on the CPU that a bundle encodes on
-        return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))

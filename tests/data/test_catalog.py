@@ -53,15 +53,17 @@ def test_items_are_numbered_domain_by_domain(joint):
 def test_to_catalog_sets_exactly_one_kind_of_feature(joint, tokenizer):
     log_q_I = np.log(np.full(4, 0.25))
     table = encode(tokenizer, joint.texts, 16)
-    read = joint.to_catalog(table, log_q_I)
+    trained_I = np.array([True, False, True, False])
+    read = joint.to_catalog(table, log_q_I, trained_I)
     assert read.features_IF is None
     assert read.tokens_IL[3][read.token_mask_IL[3]].tolist() == tokenizer.encode("Moon. books").ids
     assert read.log_q_I.dtype == np.float32
-    frozen = joint.to_catalog(np.eye(4), log_q_I)
+    assert read.trained_I.tolist() == trained_I.tolist()
+    frozen = joint.to_catalog(np.eye(4), log_q_I, trained_I)
     assert frozen.tokens_IL is None
     assert frozen.features_IF.dtype == np.float32
     with pytest.raises(ValueError, match="4 items, but 3 rows"):
-        joint.to_catalog(np.eye(3), log_q_I)
+        joint.to_catalog(np.eye(3), log_q_I, trained_I)
 
 
 def test_cache_is_filled_once_and_keyed_by_all_that_matters(joint, tokenizer, tmp_path, monkeypatch):
