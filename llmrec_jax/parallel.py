@@ -80,6 +80,20 @@ def to_host(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def on_any_process(flag: bool) -> jax.Array:
+    """Whether `flag` holds on any process of the job: bool scalar, computed behind what the devices have to do already.
+
+    All processes must call it, in the same order with what else runs on the devices.
+    """
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    flags_local = np.full(jax.local_device_count(), flag)
+    flags = jax.make_array_from_process_local_data(NamedSharding(mesh, P("data")), flags_local, (mesh.size,))
+    return _any(flags)
+
+
+_any = jax.jit(jnp.any)
+
+
 @dataclasses.dataclass(frozen=True)
 class Jit:
     """One program over the whole mesh; arrays are global, cut by the rules above."""

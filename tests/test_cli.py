@@ -176,7 +176,7 @@ def test_train_with_wrong_arguments(call, config, tmp_path, arguments, message):
 
 
 def test_a_refused_run_leaves_nothing_in_the_folder(call, config, tmp_path):
-    claim(tmp_path / "run", Config(), write=True)
+    claim(tmp_path / "run", Config())
     code, _, err = call(cli.train, config, "--workdir", tmp_path / "run")
     assert code == 2
     assert "holds a run of another configuration" in err

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "data": FOUNDATION,
     "parallel": FOUNDATION,
     "evaluate": BELOW_TRAINING,
-    "train": BELOW_TRAINING | {"evaluate"},
+    "train": BELOW_TRAINING | {"evaluate", "cluster"},
     "inference": BELOW_TRAINING | {"evaluate", "train", "version"},
     "cli": TOP | {"cluster", "errors"},
     "__init__": TOP | {"version"},

@@ -30,6 +30,7 @@ from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.locate import locate
 from llmrec_jax.models.rec_model import Dimensions, ForwardSpec, RecModel, forward
 from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.features import cached_features, cached_hidden_states
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
@@ -53,6 +54,7 @@ class Experiment:
     encoder_config: Any  # of the encoder inside the model; None where the catalogue holds vectors
     graphdef: Any  # of the `RecModel`
     spec: StepSpec
+    encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `pretrained`
 
     def init_state(self) -> TrainState:
         """The state before the first step, with random parameters; can be traced."""
@@ -108,6 +110,8 @@ def build(config: Config) -> Experiment:
     num_shards = make_layout(config.mesh).num_row_shards
     corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
+    if pretrained is not None:
+        encoder_identity.check_fields(config, pretrained)
     encoder_config = _encoder_config(config, tokenizer, pretrained)
     items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)
     if isinstance(items, TokenTable):
@@ -144,6 +148,7 @@ def build(config: Config) -> Experiment:
         encoder_config=encoder_config,
         graphdef=graphdef,
         spec=make_step_spec(config, graphdef, task),
+        encoder_identity=encoder_identity.identify(config, pretrained, tokenizer),
     )
 
 
