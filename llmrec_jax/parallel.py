@@ -42,7 +42,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
     data = config.data if config.data > 0 else max(1, num_devices // (config.fsdp * config.tensor))
     shape = (data, config.fsdp, config.tensor)
     used = int(np.prod(shape))
-    if used > num_devices or (jax.process_count() > 1 and used != num_devices):
+    if used > num_devices or (used < num_devices and (config.data == -1 or jax.process_count() > 1)):
         raise UserError(f"mesh data x fsdp x tensor = {data} x {config.fsdp} x {config.tensor} = {used} devices, "
                          f"but this job has {num_devices}")  # fmt: skip
     if config.mode == "pmap" and used != data:

@@ -92,6 +92,8 @@ def _run(
         with _clock(seconds, "prepare"):
             layout = make_layout(config.mesh)
             _check_divides(config, layout)
+            if idle := jax.device_count() - layout.mesh.size:
+                console.print(f"{idle} of {jax.device_count()} devices are idle: mesh.data=-1 uses all")
             info = None if latest is None else checkpoints.info(latest)
             experiment = experiment_lib.build(config if info is None else encoder_identity.pinned(config, info.encoder))
             if info is not None:

@@ -5,6 +5,7 @@ kill themselves, with SIGKILL and in the middle of a line of metrics.
 """
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -168,6 +169,24 @@ def test_a_run_goes_on_on_another_mesh(root, straight, tmp_path):
     assert found[36:] != expected[36:]  # it did run again: sums in another order are not the same to the last bit
     for ours, theirs in zip(found, expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise ValueError("no report")
+
+    workdir = shutil.copytree(straight, tmp_path / "run")
+    before = (workdir / "metrics.jsonl").read_text()
+    monkeypatch.setattr("llmrec_jax.train.loop.write_report", fail)
+    said, exported = Console(file=io.StringIO(), width=1000), []
+    with pytest.raises(ValueError, match="no report"):
+        train_and_evaluate(resume_config(root), workdir, said, export=exported.append)
+    assert said.file.getvalue().startswith(f"already complete ({STEPS} steps): writing bundle and report\n")
+    best = json.loads((straight / "report.json").read_text())["selection"]["step"]
+    expected = arrays(exported[0].experiment, straight / "checkpoints", best).params
+    jax.tree.map(np.testing.assert_array_equal, exported[0].params, expected)
+    assert (workdir / "metrics.jsonl").read_text() == before
 
 
 @pytest.mark.slow
