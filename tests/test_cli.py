@@ -16,6 +16,7 @@ import pytest
 import llmrec_jax
 from llmrec_jax import cli
 from llmrec_jax import config as config_lib
+from llmrec_jax.cli.training import _fresh
 from llmrec_jax.config import Config
 from llmrec_jax.data.domains import demo
 from llmrec_jax.data.texts.whitening import Whitening
@@ -205,6 +206,7 @@ def test_help_of_every_field_ends_in_whole_sentences():
         (["--train.checkpoint_every", "0"], "error: train.checkpoint_every=0 must be at least 1"),
         (["--data.target_fraction", "1.5"], "error: data.target_fraction=1.5 is not between 0 and 1"),
         (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),
+        (["--mesh.fsdp", "3"], "data x fsdp x tensor = 2 x 3 x 1 = 6 devices, but this job has 8"),
         (["--data.target", "nowhere"], "error: no domain 'nowhere'"),
         (["--data.target", "demo:nowhere"], "error: no built-in shop 'nowhere'; there are demo:films, demo:books"),
         (["--data.target", "demo:books", "--encoder.pretrained", "/nowhere"], "error: /nowhere: no such folder"),
@@ -214,10 +216,20 @@ def test_train_with_wrong_arguments(call, config, tmp_path, arguments, message):
     code, _, err = call(cli.train, config, "--workdir", tmp_path / "run", *arguments)
     assert code == 2
     assert message in err
+    assert not (tmp_path / "run").exists()  # nothing is claimed, so a corrected command can use the folder
+
+
+def test_a_new_folder_is_named_after_the_work_folder_and_the_time(tmp_path):
+    first = _fresh(tmp_path / "quickstart")
+    assert re.fullmatch(r"quickstart-\d{4}-\d\d-\d\d-\d{4}", first.name)
+    first.mkdir()
+    second = _fresh(tmp_path / "quickstart")
+    assert second != first
+    assert second.name.startswith(first.name[:-5])
 
 
 def test_a_refused_run_leaves_nothing_in_the_folder(call, config, tmp_path):
-    claim(tmp_path / "run", Config(), write=True)
+    claim(tmp_path / "run", Config())
     code, _, err = call(cli.train, config, "--workdir", tmp_path / "run")
     assert code == 2
     assert "holds a run of another configuration" in err

@@ -157,10 +157,13 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up, then cosine decay or none."""
 
     learning_rate: float = 1e-3
     """Peak learning rate, reached after warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: cosine decays to 0 at train.steps; constant stays, and a finished run can go on with more
+    train.steps."""
     encoder_scale: float = 1.0
     """The encoder's learning rate as a multiple of learning_rate."""
     warmup_steps: int = 50

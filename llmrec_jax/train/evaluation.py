@@ -15,8 +15,9 @@ from llmrec_jax.evaluate.baselines import Predictor
 from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
 from llmrec_jax.evaluate.report import evaluate_predictor, evaluate_predictors
 from llmrec_jax.parallel import make_mesh, state_shardings
+from llmrec_jax.train import encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
-from llmrec_jax.train.checkpoint import Checkpoints
+from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import read_config
@@ -87,7 +88,8 @@ def evaluate_run(workdir: Path, *, data_root: str | None = None, batch_size: int
     train = dataclasses.replace(config.train, eval_batch_size=batch_size or config.train.eval_batch_size)
     config = dataclasses.replace(config, data=data, train=train, mesh=MeshConfig())
     config_lib.validate(config)
-    experiment = experiment_lib.build(config)
+    info = _selected(workdir)[1]
+    experiment = experiment_lib.build(encoder_identity.pinned(config, info.encoder))
     mesh = make_mesh(config.mesh)
     return Evaluator(experiment, mesh).report_rows(_selected_params(workdir, experiment, mesh))
 
@@ -99,9 +101,17 @@ def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Param
         abstract,
         state_shardings(abstract, mesh),
     )
-    for folder in (workdir / "best", workdir / "checkpoints"):
-        checkpoints = Checkpoints(folder, read_only=True) if folder.is_dir() else None
-        if checkpoints and (step := checkpoints.latest_step()) is not None:
-            checkpoints.info(step).check_data(workdir, experiment.corpus.hash)
-            return checkpoints.restore(step, like).params
-    raise UserError(f"{workdir}: no checkpoint in it yet")
+    step, info = _selected(workdir)  # again: building took a while, and a run that goes on deletes old checkpoints
+    encoder_identity.check_same(workdir, experiment.config, info.encoder, experiment.encoder_identity)
+    info.check_data(workdir, experiment.corpus.hash)
+    return Checkpoints(workdir / "checkpoints", read_only=True).restore(step, like).params
+
+
+def _selected(workdir: Path) -> tuple[int, RunInfo]:
+    """The step that the newest intact checkpoint selects, and what that checkpoint holds beside arrays."""
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    step, problems = checkpoints.newest_intact()
+    if step is None:
+        raise UserError("\n  ".join([f"{workdir}: no checkpoint in it yet", *problems]))
+    info = checkpoints.info(step)
+    return int(info.best.get("step", step)), info

@@ -31,6 +31,7 @@ from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.locate import locate
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
@@ -55,6 +56,7 @@ class Experiment:
     encoder_config: Any  # of the encoder inside the model; None where the catalogue holds vectors
     graphdef: Any  # of the `RecModel`
     spec: StepSpec
+    encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `pretrained`
 
     def for_inference(self) -> tuple[Any, Catalog]:
         """The graph definition and the catalogue that compute in float32, whatever the run trains in.
@@ -124,6 +126,8 @@ def build(config: Config) -> Experiment:
     num_shards = make_layout(config.mesh).num_row_shards
     corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
+    if pretrained is not None:
+        encoder_identity.check_fields(config, pretrained)
     encoder_config = _encoder_config(config, tokenizer, pretrained)
     items, whitening = item_inputs(config, corpus, pretrained, tokenizer)
     if isinstance(items, TokenTable):
@@ -163,6 +167,7 @@ def build(config: Config) -> Experiment:
         encoder_config=encoder_config,
         graphdef=graphdef,
         spec=make_step_spec(config, graphdef, task),
+        encoder_identity=encoder_identity.identify(config, pretrained, tokenizer),
     )
 
 

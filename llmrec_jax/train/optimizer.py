@@ -1,4 +1,4 @@
-"""AdamW with warm-up and cosine decay; the encoder's learning rate can be scaled."""
+"""AdamW with warm-up, then cosine decay or a constant rate; the encoder's learning rate can be scaled."""
 
 from typing import Any
 
@@ -13,8 +13,11 @@ def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransfo
 
     Weight decay applies to kernels, adapters and embedding tables, not to biases, norms and scalars.
     """
-    warmup = min(config.warmup_steps, num_steps // 2)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
+    if config.schedule == "constant":  # whatever the number of steps: a run may go on with more
+        schedule = optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
+    else:
+        warmup = min(config.warmup_steps, num_steps // 2)
+        schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.scale_by_adam(b2=0.98),
