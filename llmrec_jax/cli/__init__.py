@@ -10,17 +10,18 @@ from collections.abc import Sequence
 import tyro
 
 from llmrec_jax.cli.bundles import evaluate, recommend
-from llmrec_jax.cli.domains import prepare, validate
+from llmrec_jax.cli.domains import export_tfds, prepare, validate
+from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.training import train
 from llmrec_jax.errors import one_line_errors
 
-__all__ = ["evaluate", "main", "prepare", "recommend", "train", "validate"]
+__all__ = ["evaluate", "export_tfds", "main", "prepare", "recommend", "train", "validate"]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one verb; return the exit code."""
-    verbs = {verb.__name__: verb for verb in (validate, prepare, evaluate, recommend)}
-    with one_line_errors() as status:
+    verbs = {verb.__name__.replace("_", "-"): verb for verb in (validate, prepare, export_tfds, evaluate, recommend)}
+    with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
             verbs, args=list(arguments), prog="python -m llmrec_jax", config=(tyro.conf.FlagCreatePairsOff,)
         )

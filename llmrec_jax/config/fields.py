@@ -25,6 +25,17 @@ class DataConfig:
     data.target_share, which says how much of a batch they fill."""
     target_share: float = 0.5
     """Share of a batch's rows that come from the target; the sources share the rest by their number of users."""
+    min_rating: float | None = None
+    """Interactions with a lower rating are left out; those without a rating are kept. None: ratings are not used."""
+    text_fields: tuple[Literal["title", "brand", "category", "description"], ...] = (
+        "title",
+        "brand",
+        "category",
+        "description",
+    )
+    """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
+    description_chars: int = 200
+    """Characters of the description that the text takes."""
     max_history: int = 50
     """Events of a history that the user tower reads; older ones are left out."""
     max_tokens: int = 64

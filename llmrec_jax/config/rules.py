@@ -9,6 +9,10 @@ def validate(config: Config) -> None:
     problems = []
     if not config.data.sources and config.data.target_fraction == 0:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
+    if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
+        problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
+    if config.data.description_chars < 1:
+        problems.append(f"data.description_chars={config.data.description_chars} must be at least 1")
     if not 0 <= config.data.target_fraction <= 1:
         problems.append(f"data.target_fraction={config.data.target_fraction} is not between 0 and 1")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:

@@ -96,7 +96,8 @@ class Recommender:
                 raise UserError(f"item {position}: {error}") from error
             if new[-1].item_id in self._number or new[-1].item_id in {other.item_id for other in new[:-1]}:
                 raise UserError(f"item {position}: the id {new[-1].item_id!r} is taken")
-        vectors_QD = self.encode([item_text(item.title, item.category, item.brand, item.description) for item in new])
+        template = self._bundle.config.data.text_fields, self._bundle.config.data.description_chars
+        vectors_QD = self.encode([item_text(i.title, i.category, i.brand, i.description, *template) for i in new])
         for added in new:
             self._number[added.item_id] = len(self._items)
             self._items.append(BundleItem(added.item_id, added.title, self._bundle.target))
