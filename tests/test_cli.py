@@ -208,6 +208,7 @@ def test_help(call, verb):
         (["--train.steps", "0"], "error: train.steps=0 must be at least 1"),
         (["--train.checkpoint_every", "0"], "error: train.checkpoint_every=0 must be at least 1"),
         (["--data.text_fields", "brand"], "error: data.text_fields=('brand',) must hold the title"),
+        (["--data.min_rating", "nan"], "error: data.min_rating=nan is not a finite number"),
         (["--data.description_chars", "0"], "error: data.description_chars=0 must be at least 1"),
         (["--data.target_fraction", "1.5"], "error: data.target_fraction=1.5 is not between 0 and 1"),
         (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),

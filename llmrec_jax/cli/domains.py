@@ -16,10 +16,12 @@ MinRating = Annotated[float | None, tyro.conf.arg(name="data.min-rating")]
 
 
 def validate(folder: Folder, json: bool = False) -> int:
-    """Check the records of a domain folder: one line for each cause of bad records, `file:line: reason`.
+    """Check a domain folder: what was read how, or a line for each cause of bad records, `file:line: reason`.
 
     Args:
-      folder: Holds items.jsonl and interactions.csv, plain or gzipped.
+      folder: Holds items.jsonl and interactions.csv, plain or gzipped, and perhaps domain.json, which declares what
+        cannot be recognised: {"order": "timestamp|sequence|none", "encoding": "cp1252", "separator": ";",
+        "time_unit": "s|ms|us|ns", "columns": {"user_id": "customer"}, "fields": {"brand": "author"}}.
       json: Print one JSON object, which lists every bad record.
     """
     from llmrec_jax.data.domains import folders, prepare, problems

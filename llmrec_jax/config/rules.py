@@ -1,5 +1,7 @@
 """What a configuration must fulfil before a run starts: ranges of numbers and checks that span fields."""
 
+import math
+
 from llmrec_jax.config.fields import Config, EncoderConfig
 from llmrec_jax.errors import UserError
 
@@ -11,6 +13,8 @@ def validate(config: Config) -> None:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
         problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
+    if config.data.min_rating is not None and not math.isfinite(config.data.min_rating):
+        problems.append(f"data.min_rating={config.data.min_rating} is not a finite number")
     if config.data.description_chars < 1:
         problems.append(f"data.description_chars={config.data.description_chars} must be at least 1")
     if not 0 <= config.data.target_fraction <= 1:

@@ -78,6 +78,11 @@ def test_columns_that_are_declared(tmp_path):
     assert "the header lacks the column that domain.json names for timestamp" in error_of(wrong)
 
 
+def test_a_header_repeated_where_files_were_joined(tmp_path):
+    raw, notes = read(tmp_path, [HEADER, b"u,a,,1", HEADER, b"u,b,,2"])
+    assert (len(raw.events.users_E), notes) == (2, ["1 repeated header lines skipped"])
+
+
 def test_quoted_fields_run_over_lines(tmp_path):
     rows = [b"user_id,item_id,review,timestamp", b'u,a,"good', b'very, ""very""",1', b"v,b,x,2", b'"u', b'2",b,x,2']
     folder = folder_of(tmp_path, ITEMS, rows)

@@ -1,11 +1,13 @@
 """domain.json is read strictly; a domains.json of somebody else says nothing."""
 
 import json
+import re
 
 import pytest
 
 from llmrec_jax.data.domains.settings import Settings, read_settings
 from llmrec_jax.errors import UserError
+from tests.conftest import REPO
 
 
 def settings_of(tmp_path, text, beside=None):
@@ -68,3 +70,10 @@ def test_the_order_beside_the_folder(tmp_path):
     (tmp_path / "shop" / "domain.json").unlink()
     with pytest.raises(UserError, match="order 'upwards' of 'shop' is not timestamp, sequence or none"):
         settings_of(tmp_path, None, '{"domains": {"shop": {"order": "upwards"}}}')
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    (example,) = re.findall(r"```json\n(.*?)```", (REPO / "docs" / "data.md").read_text(), flags=re.DOTALL)
+    settings = settings_of(tmp_path, example)
+    assert (settings.order, settings.time_unit, settings.fields) == ("sequence", "ms", {"brand": "author"})
+    assert all(getattr(settings, field) != getattr(Settings(), field) for field in Settings.__struct_fields__)

@@ -68,6 +68,9 @@ def read_events(
         header = _header(path, lines, settings)
         parser = _Parser(header, numbers, settings)
         for number, line, cells in rows(lines, header.separator, parser.is_row):
+            if cells == header.names:
+                parser.counts["{n} repeated header lines skipped"] += 1
+                continue
             try:
                 if isinstance(cells, ValueError):
                     raise cells
