@@ -27,6 +27,17 @@ class DataConfig:
     target_share: float = 0.5
     """Share of each batch's rows drawn from the target; the rest is split over the sources by number of users.
     Not data.target_fraction, which is the share of the target's users that are trained on."""
+    min_rating: float | None = None
+    """Interactions with a lower rating are left out; those without a rating are kept. None: ratings are not used."""
+    text_fields: tuple[Literal["title", "brand", "category", "description"], ...] = (
+        "title",
+        "brand",
+        "category",
+        "description",
+    )
+    """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
+    description_chars: int = 200
+    """Characters of the description that the text takes."""
     max_history: int = 50
     """The user tower reads at most this many events of a history, the most recent ones."""
     max_tokens: int = 64
