@@ -62,6 +62,7 @@ def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -
     cluster.join()
     import jax
 
+    from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.train.export import save_bundle
     from llmrec_jax.train.loop import train_and_evaluate
 
