@@ -18,14 +18,16 @@ def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | No
       data_root: Where the domain folders lie now, if not where they lay.
       json: Print one JSON object.
     """
-    from llmrec_jax.evaluate.report import print_table
-    from llmrec_jax.train.evaluation import evaluate_run
+    from llmrec_jax.evaluate.report import as_json, print_evaluation
+    from llmrec_jax.train.evaluation import evaluate_run, hashes
 
-    rows = evaluate_run(workdir, data_root=data_root, batch_size=batch_size)
+    experiment, found = evaluate_run(workdir, data_root=data_root, batch_size=batch_size)
     if json:
-        print(json_lib.dumps({"results": rows}))
-    else:
-        print_table(rows, Console())
+        print(json_lib.dumps(as_json(experiment.corpus, found, hashes(experiment)), allow_nan=False))
+        return 0
+    console = Console(soft_wrap=True)
+    print_evaluation(found, console)
+    console.print("\n".join(f"{n} hash {value}" for n, value in hashes(experiment).items()), highlight=False)
     return 0
 
 
@@ -45,7 +47,7 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
     found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k)
     if json:
         rows = [{"item_id": item_id, "score": score, "title": title} for item_id, score, title in found]
-        print(json_lib.dumps({"unknown": unknown, "recommendations": rows}))
+        print(json_lib.dumps({"unknown": unknown, "recommendations": rows}, allow_nan=False))
         return 0
     if unknown:
         print(f"unknown and left out: {', '.join(unknown)}", file=sys.stderr)

@@ -11,7 +11,7 @@ Folder = tyro.conf.Positional[Path]
 
 def print_facts(json: bool, facts: dict[str, Any], text: str) -> None:
     """Print the facts as one JSON object, or the text."""
-    print(json_lib.dumps(facts) if json else text)
+    print(json_lib.dumps(facts, allow_nan=False) if json else text)
 
 
 def listed(counts: dict[str, int]) -> str:

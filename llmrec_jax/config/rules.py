@@ -11,6 +11,8 @@ def validate(config: Config) -> None:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if not 0 <= config.data.target_fraction <= 1:
         problems.append(f"data.target_fraction={config.data.target_fraction} is not between 0 and 1")
+    if config.data.split_seed < 0:
+        problems.append(f"data.split_seed={config.data.split_seed} must not be negative")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
         problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
     problems += _encoder_problems(config.encoder)

@@ -1,4 +1,4 @@
-"""The trained model as an predictor: its item vectors and its user vectors, computed in fixed tiles on all devices.
+"""The trained model as a predictor: its item vectors and its user vectors, computed in fixed tiles on all devices.
 
 Shape letters beside those of `types.py`: R rows of a tile.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llmrec_jax.evaluate.baselines import Predictor
+from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.types import Catalog
 

@@ -23,15 +23,16 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.report import print_table, write_report
+from llmrec_jax.evaluate.report import print_evaluation, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
 from llmrec_jax.train import compile_cache
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
-from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.feed import Feed
-from llmrec_jax.train.metrics import MetricsFile, ProgressLine
+from llmrec_jax.train.metrics import MetricsFile, ProgressLine, StepClock
+from llmrec_jax.train.optimizer import learning_rate
 from llmrec_jax.train.state import Params, TrainState
 from llmrec_jax.train.step import train_step
 from llmrec_jax.train.workdir import as_json, claim
@@ -74,12 +75,12 @@ def _run(config: Config, workdir: Path, console: Console) -> Trained:
 
     with _clock(seconds, "evaluate"):
         evaluator = Evaluator(experiment, layout.mesh)
-        results = evaluator.report_rows(state.params)
+        found = evaluator.evaluate(state.params)
     if is_first:
-        selection = {"validator": evaluator.validator, **best}
-        write_report(workdir / "report.json", experiment.corpus, results, seconds, selection=selection)
-        print_table(results, console)
-    return Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params), results)
+        selection = evaluator.selection | best
+        write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, selection=selection)
+        print_evaluation(found, console)
+    return Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params), found.results)
 
 
 def _train(
@@ -101,16 +102,26 @@ def _train(
     first = 0
     pending: tuple[int, Any, int] | None = None
 
-    def write_pending() -> None:
+    rates = np.asarray(jax.jit(jax.vmap(learning_rate(config.optim, num_steps)))(np.arange(num_steps)))
+
+    def write_pending(validate: TrainState | None = None) -> float | None:
         nonlocal pending
         if pending is not None:
             step, device_metrics, tokens = pending
             metrics, pending = layout.metrics(device_metrics), None
+            bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+            metrics |= {"tokens": float(tokens), "learning_rate": float(rates[step - 1])}
+            metrics |= clock.step(config.train.batch_size, tokens)
             progress.update(step, metrics["loss"], config.train.batch_size, tokens)
+            if validate is not None and not bad:
+                metrics["valid/ndcg@10"] = evaluator.validate(layout.to_global(validate).params)
+                progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics['valid/ndcg@10']:.4f}")
             if metrics_file:
-                metrics_file.write(step, metrics | {"tokens": float(tokens)})
-            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+                metrics_file.write(step, metrics)
+            if bad:
                 raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
+            return metrics.get("valid/ndcg@10")
+        return None
 
     with contextlib.ExitStack() as stack:  # however a run ends, what it was saving is saved
         checkpoints, best_checkpoints = (
@@ -127,7 +138,7 @@ def _train(
         spec = experiment.spec
         step_fn = layout.compile(functools.partial(train_step, spec=spec), state)
         evaluator = Evaluator(experiment, layout.mesh)
-        metrics_file = None
+        metrics_file, clock = None, StepClock()
         if not quiet:
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
         progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
@@ -135,11 +146,9 @@ def _train(
             for step in range(first, num_steps + 1):
                 if step > first:
                     due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
-                    if due and config.train.eval_every:
-                        write_pending()  # before the scores, it says what is not finite
-                        value = evaluator.validate(layout.to_global(state).params)
-                        progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
-                        if value > best.get("value", float("-inf")):
+                    if due and config.train.eval_every and evaluator.validates:
+                        value = write_pending(validate=state)
+                        if value is not None and value > best.get("value", float("-inf")):
                             best = {"step": step, "value": value}
                             best_checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
                     if step == num_steps or step % config.train.checkpoint_every == 0:
@@ -148,6 +157,8 @@ def _train(
                             metrics_file.sync()
                         best_checkpoints.wait()  # a checkpoint that names a best step must not be there before it
                         checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
+                    if pending is None:  # a validation or a checkpoint came between
+                        clock.restart()
                 if step < num_steps:
                     batch, placed = next(feed)
                     state, device_metrics = step_fn(state, placed, catalog)
@@ -195,9 +206,22 @@ def _summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
     sizes = [x.size for x in jax.tree.leaves(layout.to_global(state).params)]
     corpus = experiment.corpus
     mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
-    counts = ", ".join(f"{d.name} {len(d.user_ids):,} users {len(d.item_ids):,} items" for d in corpus.domains)
-    rows = " + ".join(f"{rows} {d.name}" for rows, d in zip(corpus.plan.rows, corpus.domains, strict=True))
-    return f"{counts}\nbatch {rows}; {sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}"
+    domains = [
+        f"{d.name}: {len(users):,} of {len(d.user_ids):,} users trained on, {len(d.item_ids):,} items, "
+        f"order {d.order}, {split.method}, {rows} rows of a batch"
+        for d, split, users, rows in zip(
+            corpus.domains, corpus.splits, corpus.plan.users, corpus.plan.rows, strict=True
+        )
+    ]
+    selection = corpus.protocol.selection
+    whose = f" ({corpus.domains[selection.domain].name})" if selection.domain is not None else ""
+    return "\n".join(
+        [
+            *domains,
+            f"{corpus.protocol.regime}; selection by {selection.validator}{whose}",
+            f"{sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}",
+        ]
+    )
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def claim(workdir: Path, config: Config, *, write: bool) -> None:
     elif write:
         workdir.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(ours, indent=1) + "\n")
+        temporary.write_text(json.dumps(ours, indent=1, allow_nan=False) + "\n")
         os.replace(temporary, path)
 
 
