@@ -1,14 +1,17 @@
-"""The baselines of every report: popularity and, on dense vectors, text k-NN (`sparse_knn` has it on sparse ones).
+"""The baselines of every report: popularity and text k-NN (on sparse vectors it is that of `sparse_knn`).
 
 Nothing here is trained. Each is a `Predictor`, so the same exact ranking serves the baselines and the model.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from llmrec_jax.data.texts.whitening import half_whitening, l2_normalize
 from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate import sparse_knn
 from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
 
 
@@ -21,18 +24,23 @@ def popularity(counts_I: np.ndarray) -> Predictor:
     )
 
 
-def text_knn(features_IF: np.ndarray) -> Predictor:
+def text_knn(features_IF: Any) -> Predictor:
     """Cosine between the text vectors of an item and of the last item of the history.
 
-    Raises ValueError where all vectors are equal.
+    The vectors are an array or, with rows of length one, a sparse matrix of SciPy. Raises ValueError where all are
+    equal.
     """
+    if scipy.sparse.issparse(features_IF):
+        return sparse_knn.text_knn(features_IF)
     _check_distinct(features_IF)
     vectors_IF = l2_normalize(features_IF)
     return Predictor("text_knn", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, num_items=1))
 
 
-def text_knn_decayed(features_IF: np.ndarray) -> Predictor:
+def text_knn_decayed(features_IF: Any) -> Predictor:
     """The same on half-whitened vectors, the user being the mean of the last 5 items weighted by 0.65^age."""
+    if scipy.sparse.issparse(features_IF):
+        return sparse_knn.text_knn_decayed(features_IF)
     _check_distinct(features_IF)
     vectors_IF = half_whitening(features_IF)(features_IF)
     return Predictor(

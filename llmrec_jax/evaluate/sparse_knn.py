@@ -70,11 +70,19 @@ def _principal_components(vectors_IV: Any, mean_V: np.ndarray) -> tuple[np.ndarr
     size = min(COMPONENTS + EXTRA, *vectors_IV.shape)
     basis_VK = np.random.default_rng(0).standard_normal((vectors_IV.shape[1], size))
     for _ in range(ITERATIONS):
-        basis_IK = np.linalg.qr(centred(basis_VK))[0]
-        basis_VK = np.linalg.qr(transposed(basis_IK))[0]
-    components_VK, sizes_K, _ = np.linalg.svd(transposed(np.linalg.qr(centred(basis_VK))[0]), full_matrices=False)
-    kept = min(COMPONENTS, int((sizes_K > 1e-3 * sizes_K[0]).sum()))
-    return components_VK[:, :kept], sizes_K[:kept]
+        basis_VK = _orthonormal(transposed(_orthonormal(centred(basis_VK))))
+    found_VK = transposed(_orthonormal(centred(basis_VK)))
+    squares_K, turn_KK = np.linalg.eigh(found_VK.T @ found_VK)
+    kept = np.flatnonzero(squares_K > 1e-6 * squares_K[-1])[::-1][:COMPONENTS]
+    sizes_K = np.sqrt(squares_K[kept])
+    return found_VK @ turn_KK[:, kept] / sizes_K, sizes_K
+
+
+def _orthonormal(x_NK: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the columns: by a small eigenproblem, which threads serve better than a tall QR."""
+    squares_K, turn_KK = np.linalg.eigh(x_NK.T @ x_NK)
+    kept = squares_K > 1e-10 * squares_K[-1]
+    return x_NK @ (turn_KK[:, kept] / np.sqrt(squares_K[kept]))
 
 
 def _weights(histories: Sequence[np.ndarray], num_items: int, num_all: int) -> scipy.sparse.csr_matrix:

@@ -24,7 +24,7 @@ from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer, train_tokenizer
 from llmrec_jax.data.texts.whitening import Whitening, half_whitening
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate import baselines, sparse_knn
+from llmrec_jax.evaluate import baselines
 from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.losses import objective
 from llmrec_jax.models import frozen_layers, hf, lora
@@ -96,11 +96,10 @@ class Experiment:
             max_tokens = min(KNN_TOKENS, self.pretrained.config.max_positions)
             return _text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
 
-        knn: Any = sparse_knn if self.pretrained is None else baselines
         return {
             "popularity": lambda: baselines.popularity(self.corpus.train_counts(domain)),
-            "text_knn": lambda: knn.text_knn(features_IF()),
-            "text_knn_decayed": lambda: knn.text_knn_decayed(features_IF()),
+            "text_knn": lambda: baselines.text_knn(features_IF()),
+            "text_knn_decayed": lambda: baselines.text_knn_decayed(features_IF()),
         }
 
     def _init_params(self, key: jax.Array) -> Params:

@@ -122,7 +122,9 @@ def test_regimes_have_names(regime, fraction):
 
 def test_nobody_to_evaluate_is_refused_by_name():
     films = shop("films", 20)
-    with pytest.raises(ValueError, match=r"nobody to test on in the target 'books': no user has 3 events .* has 2\)"):
+    with pytest.raises(
+        ValueError, match=r"nobody to test on in the target 'books': no user has three events .* has 2\)"
+    ):
         protocol_of(films, shop("books", 20, length=2), target_fraction=0.0)
     times = [[n] for n in range(20)]
     with pytest.raises(ValueError, match=r"'books': no user has both an event that falls to test and one before it"):
@@ -133,7 +135,7 @@ def test_nobody_to_evaluate_is_refused_by_name():
     with pytest.raises(ValueError, match=r"select the step on in 'books': none of the 6 kept users .* last_step takes"):
         protocol_of(target, target_fraction=0.3, split_seed=seed)
     short = shop("music", 30, length=2)
-    with pytest.raises(ValueError, match=r"nobody to select the step on in 'music': no user has 3 events"):
+    with pytest.raises(ValueError, match=r"nobody to select the step on in 'music': no user has three events"):
         protocol_of(films, short, shop("books", 20), target_fraction=0.0, selection="music")
 
 

@@ -65,7 +65,7 @@ def test_vectors_that_tell_no_item_from_another_are_refused(make, features_IF):
     with pytest.raises(ValueError, match="all have the same text vector"):
         make(features_IF)
     with pytest.raises(ValueError, match="all have the same text vector"):
-        getattr(sparse_knn, make.__name__)(csr_matrix(features_IF))
+        make(csr_matrix(features_IF))
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +76,19 @@ def sparse_IV():
     return tfidf([*texts, *texts[:20]])
 
 
-def dense_scores(predictor, histories):
+def sparse_scores(predictor, histories):
     users, items = predictor.users(histories), predictor.items_ID
     return (users.sparse_NV @ items.sparse_NV.T).toarray() + users.dense_NK @ items.dense_NK.T
 
 
-@pytest.mark.parametrize("name", ["text_knn", "text_knn_decayed"])
-def test_sparse_vectors_score_as_dense_ones(name, sparse_IV):
+@pytest.mark.parametrize("make", [text_knn, text_knn_decayed])
+def test_sparse_vectors_score_as_dense_ones(make, sparse_IV):
     """Where all components are kept, to the scale of a user."""
     rng = np.random.default_rng(1)
     histories = [rng.integers(120, size=length) for length in (1, 2, 5, 9)]
-    found = dense_scores(getattr(sparse_knn, name)(sparse_IV), [*histories, NOBODY])
+    found = sparse_scores(make(sparse_IV), [*histories, NOBODY])
     assert not found[-1].any()
-    expected = scores(
-        {"text_knn": text_knn, "text_knn_decayed": text_knn_decayed}[name](sparse_IV.toarray()), histories
-    )
+    expected = scores(make(sparse_IV.toarray()), histories)
     scale_N1 = np.linalg.norm(found[:-1], axis=1, keepdims=True) / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(found[:-1], expected * scale_N1, atol=1e-4)
 
@@ -103,7 +101,7 @@ def test_components_after_the_first_share_one_scale(sparse_IV, monkeypatch):
     vectors_II /= np.linalg.norm(vectors_II, axis=1, keepdims=True)
     predictor = sparse_knn.text_knn_decayed(sparse_IV)
     assert predictor.items_ID.dense_NK.shape == (120, 5 + 2)
-    found = dense_scores(predictor, [np.array([item]) for item in range(120)])
+    found = sparse_scores(predictor, [np.array([item]) for item in range(120)])
     np.testing.assert_allclose(found, vectors_II @ vectors_II.T, atol=1e-3)
 
 

@@ -125,7 +125,7 @@ def nobody(domain: Domain, split: Split, event: Literal["valid", "test"]) -> str
     longest = int(np.diff(domain.offsets).max(initial=0))
     if split.method.startswith("temporal"):
         return f"no user has both an event that falls to {event} and one before it ({split.method})"
-    return f"no user has 3 events (the longest history has {longest})"
+    return f"no user has three events (the longest history has {longest})"
 
 
 def _check_times(domain: Domain) -> None:
