@@ -19,8 +19,11 @@ class DataConfig:
     """Domain to recommend in: a name under data.root, a path, or demo:NAME."""
     split: Literal["leave_one_out", "temporal", "random"] = "leave_one_out"
     """leave_one_out: each user's last event is the test event, the one before it the validation event.
-    temporal: one cut in time for all users.
+    temporal: one cut in time, the target's, for all domains.
     random: leave-one-out after shuffling each user's events."""
+    split_seed: int = 0
+    """Seed of what is held out where that is random (data.split=random, domains without order) and of the users that
+    data.target_fraction keeps. Runs of one split_seed are tested on the same events, whatever their seed."""
     target_fraction: float = 1.0
     """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
     Not data.target_share, which is the target's share of each batch."""
@@ -195,6 +198,10 @@ class TrainConfig:
     """Histories per step, over all devices."""
     eval_every: int = 100
     """Steps between validations; the step with the best score is exported. 0: no validation, the last step."""
+    selection: str = "auto"
+    """Whose validation events select the step. auto: those of the target's kept users (data.target_fraction); zero-shot
+    those of a source left out of the training (the smallest with 100 validation users) and, with one source alone, the
+    last step. last_step: nobody's. Or the source to leave out, by its name in data.sources."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     eval_batch_size: int = 256
@@ -206,7 +213,7 @@ class Config:
     """One experiment."""
 
     seed: int = 0
-    """Seed of initial parameters, batches and dropout."""
+    """Seed of initial parameters, batches and dropout; what is held out has data.split_seed."""
     data: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
     model: ModelConfig = ModelConfig()

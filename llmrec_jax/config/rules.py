@@ -28,6 +28,7 @@ DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at lea
 
 RANGES = {
     "seed": SEED,
+    "data.split_seed": SEED,
     "data.target_fraction": SHARE,
     "data.target_share": SHARE,
     "data.description_chars": AT_LEAST_1,

@@ -4,6 +4,8 @@ Reads files and the cache, computes frozen text vectors; takes no step.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,11 +18,13 @@ from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.pipeline import by_length
 from llmrec_jax.data.corpus import Corpus, load_corpus
+from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer, train_tokenizer
 from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.baselines import Predictor, popularity, text_knn, text_knn_decayed
+from llmrec_jax.evaluate import baselines
+from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.losses import objective
 from llmrec_jax.models import frozen_layers, hf, lora
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
@@ -95,14 +99,22 @@ class Experiment:
         merged = lora.merge_adapters(params["encoder"], self.config.encoder.lora_alpha)
         return frozen_layers.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
 
-    def baselines(self, domain: int) -> list[Predictor]:
-        """The untrained predictors for one domain."""
+    def baselines(self, domain: int) -> dict[str, Callable[[], Predictor]]:
+        """What makes each untrained predictor for one domain; it may raise ValueError where the data allows none."""
         texts = self.corpus.domains[domain].texts
-        features_IF = tfidf(texts)
-        if self.pretrained is not None:
+
+        @functools.cache
+        def features_IF() -> Any:
+            if self.pretrained is None:
+                return tfidf(texts)
             max_tokens = min(KNN_TOKENS, self.pretrained.config.max_positions)
-            features_IF = text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
-        return [popularity(self.corpus.train_counts(domain)), text_knn(features_IF), text_knn_decayed(features_IF)]
+            return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
+
+        return {
+            "popularity": lambda: baselines.popularity(self.corpus.train_counts(domain)),
+            "text_knn": lambda: baselines.text_knn(features_IF()),
+            "text_knn_decayed": lambda: baselines.text_knn_decayed(features_IF()),
+        }
 
     def _init_params(self, key: jax.Array) -> Params:
         model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
@@ -124,7 +136,8 @@ def _graphdef(config: Config, dims: Dimensions, encoder_config: Any) -> Any:
 def build(config: Config) -> Experiment:
     """Prepare a run. Raises ValueError with the reason where the configuration or the data does not allow one."""
     num_shards = make_layout(config.mesh).num_row_shards
-    corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards)
+    selection = config.train.selection if config.train.eval_every else LAST_STEP
+    corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards, selection=selection)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
         encoder_identity.check_fields(config, pretrained)

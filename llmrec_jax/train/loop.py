@@ -25,16 +25,17 @@ from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.report import print_table, write_report
+from llmrec_jax.evaluate.report import print_evaluation, write_report
 from llmrec_jax.parallel import Layout, make_layout, on_any_process, to_host
 from llmrec_jax.train import compile_cache, encoder_identity, lock
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
-from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.feed import Feed
 from llmrec_jax.train.interrupts import Interrupts, Saved
-from llmrec_jax.train.metrics import MetricsFile, ProgressLine
+from llmrec_jax.train.metrics import MetricsFile, ProgressLine, StepClock
+from llmrec_jax.train.optimizer import learning_rate
 from llmrec_jax.train.resume import advice, newest_checkpoint
 from llmrec_jax.train.state import Params, TrainState
 from llmrec_jax.train.step import train_step
@@ -114,12 +115,12 @@ def _run(
     if is_first:
         export(trained)
     with _clock(seconds, "evaluate"):
-        results = evaluator.report_rows(state.params)
+        found = evaluator.evaluate(state.params)
     if is_first:
-        selection = {"validator": evaluator.validator, **best}
-        write_report(workdir / "report.json", experiment.corpus, results, seconds, selection=selection)
-        print_table(results, console)
-    return dataclasses.replace(trained, results=results)
+        selection = evaluator.selection | best
+        write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, selection=selection)
+        print_evaluation(found, console)
+    return dataclasses.replace(trained, results=found.results)
 
 
 def _train(
@@ -153,22 +154,32 @@ def _train(
         best, first = info.best, latest
     checkpoints.drop_after(first)
 
-    def write_pending() -> None:
+    rates = np.asarray(jax.jit(jax.vmap(learning_rate(config.optim, num_steps)))(np.arange(num_steps)))
+
+    def write_pending(validate: TrainState | None = None) -> float | None:
         nonlocal pending, stopping
-        if pending is not None:
-            step, device_metrics, tokens, stop = pending
-            metrics, pending = layout.metrics(device_metrics), None
-            stopping = stopping or bool(stop)
-            progress.update(step, metrics["loss"], config.train.batch_size, tokens)
-            if metrics_file:
-                metrics_file.write(step, metrics | {"tokens": float(tokens)})
-            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-                raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
+        if pending is None:
+            return None
+        step, device_metrics, tokens, stop = pending
+        metrics, pending = layout.metrics(device_metrics), None
+        stopping = stopping or bool(stop)
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        metrics |= {"tokens": float(tokens), "learning_rate": float(rates[step - 1])}
+        metrics |= clock.step(config.train.batch_size, tokens)
+        progress.update(step, metrics["loss"], config.train.batch_size, tokens)
+        if validate is not None and not bad:
+            metrics["valid/ndcg@10"] = evaluator.validate(layout.to_global(validate).params)
+            progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics['valid/ndcg@10']:.4f}")
+        if metrics_file:
+            metrics_file.write(step, metrics)
+        if bad:
+            raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
+        return metrics.get("valid/ndcg@10")
 
     with contextlib.ExitStack() as stack:
         step_fn = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
         evaluator = Evaluator(experiment, layout.mesh)
-        metrics_file = None
+        metrics_file, clock = None, StepClock()
         if not quiet:
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
         progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
@@ -179,11 +190,9 @@ def _train(
                 stopping = stopping or (is_alone and interrupts.requested)
                 save = stopping or step == num_steps or step % config.train.checkpoint_every == 0
                 due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
-                if due and config.train.eval_every:
-                    write_pending()  # before the scores, it says what is not finite
-                    value = evaluator.validate(layout.to_global(state).params)
-                    progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
-                    if value > best.get("value", float("-inf")):
+                if due and config.train.eval_every and evaluator.validates:
+                    value = write_pending(validate=state)
+                    if value is not None and value > best.get("value", float("-inf")):
                         best, save = {"step": step, "value": value}, True
                 if save:
                     write_pending()
@@ -194,6 +203,8 @@ def _train(
                     checkpoints.wait()
                 if stopping and step < num_steps:
                     raise Saved(f"step {step} of {num_steps} is saved; run the same command again to go on")
+                if pending is None:  # a validation or a checkpoint came between
+                    clock.restart()
             if step < num_steps:
                 batch, placed = next(feed)
                 state, device_metrics = step_fn(state, placed, catalog)
@@ -238,9 +249,22 @@ def _summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
     sizes = [x.size for x in jax.tree.leaves(layout.to_global(state).params)]
     corpus = experiment.corpus
     mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
-    counts = ", ".join(f"{d.name} {len(d.user_ids):,} users {len(d.item_ids):,} items" for d in corpus.domains)
-    rows = " + ".join(f"{rows} {d.name}" for rows, d in zip(corpus.plan.rows, corpus.domains, strict=True))
-    return f"{counts}\nbatch {rows}; {sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}"
+    domains = [
+        f"{d.name}: {len(users):,} of {len(d.user_ids):,} users trained on, {len(d.item_ids):,} items, "
+        f"order {d.order}, {split.method}, {rows} rows of a batch"
+        for d, split, users, rows in zip(
+            corpus.domains, corpus.splits, corpus.plan.users, corpus.plan.rows, strict=True
+        )
+    ]
+    selection = corpus.protocol.selection
+    whose = f" ({corpus.domains[selection.domain].name})" if selection.domain is not None else ""
+    return "\n".join(
+        [
+            *domains,
+            f"{corpus.protocol.regime}; selection by {selection.validator}{whose}",
+            f"{sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}",
+        ]
+    )
 
 
 @contextlib.contextmanager
