@@ -51,6 +51,7 @@ def test_headers_whatever_their_case(tmp_path):
         ("userId,movieId", "the header lacks user_id and item_id", '{"user_id": "userId", "item_id": "movieId"}'),
         ("user;item_id", "the header lacks user_id", '{"user_id": "user"}'),
         ("user_id:token\titem_id:token", "the header lacks user_id and item_id", "'user_id:token' looks like user_id"),
+        ("user_id item_id", "the header lacks user_id and item_id", "the first line names the columns"),
         ("u1,i1,5,160", "the header lacks user_id and item_id", "the first line names the columns"),
         ("user_id,item_id,USER_ID", "the header names user_id twice", ""),
         ("user_id,item_id,time", "the header has no timestamp, but 'time' may be meant", '{"timestamp": null}'),

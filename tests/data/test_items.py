@@ -68,7 +68,8 @@ def test_one_array_in_the_file(tmp_path):
     assert [item.item_id for item in raw.items] == ["a", "b"]
     assert raw.findings.notes[0] == "items.jsonl: one JSON array: read, its elements counted as lines"
     assert "items.jsonl:2: title is empty" in error_of(folder_of(tmp_path, [array.replace(b"Two", b" ")], rows))
-    assert len(error_of(folder_of(tmp_path, [array[:-4]], rows)).splitlines()) == 2
+    for whole_file in ([array[:-4]], [b"{", *array.splitlines()[2:-1]]):
+        assert len(error_of(folder_of(tmp_path, whole_file, rows)).splitlines()) <= 3
 
 
 def test_encodings(tmp_path):

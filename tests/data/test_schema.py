@@ -137,7 +137,7 @@ def test_missing_doubled_and_truncated_files(tmp_path):
 
 def test_a_catalogue_alone_is_told_what_it_can_do(tmp_path):
     folder = folder_of(tmp_path, ITEMS, ROWS[:1])
-    for reason in ("no good record in it", "neither interactions.csv nor interactions.csv.gz is there"):
+    for reason in ("no record in it", "neither interactions.csv nor interactions.csv.gz is there"):
         assert f"interactions.csv: {reason}; {folders.NEEDED}" in error_of(folder)
         (folder / "interactions.csv").unlink(missing_ok=True)
 
@@ -162,7 +162,6 @@ def test_rows_that_are_bad_because_their_item_is_are_not_listed(tmp_path):
     assert [str(record) for record in problems(nothing)] == [
         "items.jsonl:1: no title",
         "items.jsonl:2: no title",
-        "items.jsonl: no good record in it",
     ]
 
 
@@ -190,7 +189,7 @@ def test_mostly_bad_is_refused(tmp_path):
 )
 def test_the_likely_cause_of_unknown_items(tmp_path, ids, remedy):
     folder = folder_of(tmp_path, ITEMS, [HEADER, *[f"u,{item_id},1,2".encode() for item_id in ids]])
-    assert f"; {remedy}\n" in error_of(folder)
+    assert error_of(folder).endswith(f"; {remedy}")
 
 
 def test_quarantined_bytes_stay_readable(tmp_path):

@@ -119,6 +119,6 @@ def _near(header: Header, column: str) -> list[str]:
 def _is_near(key: str, column: str) -> bool:
     if column == "timestamp" and (key.startswith(("time", "date")) or key.endswith(("time", "date", "timestamp"))):
         return True
-    if column == "user_id" and key.startswith("user"):
+    if column == "user_id" and key.startswith("user") and "item" not in key:
         return True
     return key in NEAR[column] or difflib.SequenceMatcher(None, key, column.replace("_", "")).ratio() >= 0.8

@@ -54,6 +54,10 @@ def _objects(
     """Numbered lines, blank ones left out; or the numbered elements of a file that is one array."""
     full = ((number, line) for number, line in lines if line.strip())
     for number, line in full:
+        if line.strip() == "{":
+            raise file_error(
+                path.parent, path.name, "its objects run over several lines", "write one JSON object a line"
+            )
         if line.lstrip().startswith("["):
             yield from enumerate(_array(path, "\n".join([line, *(rest for _, rest in full)])), 1)
             findings.notes.append(f"{path.name}: one JSON array: read, its elements counted as lines")
@@ -66,8 +70,13 @@ def _array(path: Path, text: str) -> list[Any]:
     try:
         return msgspec.json.decode(text, type=list)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        reason = f"begins like one JSON array, but is none: {str(error).split(' (byte')[0]}"
+        reason = f"begins like one JSON array, but is none: {_problem(error)}"
         raise file_error(path.parent, path.name, reason, "write one JSON object a line") from None
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with JSON, without the place."""
+    return str(error).removeprefix("JSON is malformed: ").split(" (byte")[0]
 
 
 def _decode(line: str) -> Any:
@@ -78,7 +87,7 @@ def _decode(line: str) -> Any:
     try:
         return msgspec.json.decode(line)
     except msgspec.DecodeError as error:
-        raise ValueError(f"not JSON: {str(error).removeprefix('JSON is malformed: ').split(' (byte')[0]}") from None
+        raise ValueError(f"not JSON: {_problem(error)}") from None
     except RecursionError:
         raise ValueError("nested too deep") from None
 

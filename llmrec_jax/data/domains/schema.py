@@ -58,11 +58,11 @@ def _check(folder: Path, findings: Findings, name: str, good: int, on_bad_record
     """Raise `DataError` where a file has no good record or, with "skip", more bad ones than good."""
     skipped = sum(record.file.startswith(name) for record in findings.bad)
     skipped += findings.consequences if name == EVENTS else 0
+    if good == 0 and skipped == 0:
+        findings.remedies["no record in it"] = NEEDED
+        findings.bad.append(BadRecord(name, 0, "no record in it"))
     if good == 0:
-        reason = "no good record in it"
-        findings.remedies[reason] = NEEDED
-        findings.bad.append(BadRecord(name, 0, reason))
-        raise DataError(folder, findings)
+        raise DataError(folder, findings, f", none good in {name}")
     if skipped > good and on_bad_record == "skip":
         raise DataError(folder, findings, f", more than half of {name} ({skipped} of {skipped + good})")
 
