@@ -4,6 +4,7 @@ Reads files and the cache, computes frozen text vectors; takes no step.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -103,10 +104,19 @@ def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.
     return RecModel(config.model, dims, encoder, discriminator=config.adapt.method == "dann", rngs=rngs)
 
 
-def build(config: Config) -> Experiment:
-    """Prepare a run. Raises ValueError with the reason where the configuration or the data does not allow one."""
+def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) -> Experiment:
+    """Prepare a run.
+
+    Args:
+      config: of the run.
+      on_data: called as soon as the data is read, before any text is encoded.
+
+    Raises:
+      ValueError: the configuration or the data does not allow a run; the message has the reason.
+    """
     num_shards = make_layout(config.mesh).num_row_shards
     corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards)
+    on_data(corpus)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     encoder_config = _encoder_config(config, tokenizer, pretrained)
     items, whitening = _item_inputs(config, corpus, pretrained, tokenizer)

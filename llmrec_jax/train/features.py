@@ -23,6 +23,7 @@ from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import pool
+from llmrec_jax.train import encoding_progress
 
 BATCH = 64  # texts encoded at a time
 LENGTHS = (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
@@ -75,13 +76,23 @@ def _hidden(params: Any, tokens_BL: jax.Array, mask_BL: jax.Array, *, graphdef: 
 
 def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, cache: Path) -> np.ndarray:
     """`encode_texts`, made once."""
-    return _cached(lambda: encode_texts(encoder, table, pooling), pooling, encoder, table, cache)
+
+    def make() -> np.ndarray:
+        with encoding_progress.shown(table) as shown:
+            return encode_texts(encoder, shown, pooling)
+
+    return _cached(make, pooling, encoder, table, cache)
 
 
 def cached_hidden_states(encoder: Bert | Gpt2, table: TokenTable, cache: Path) -> np.ndarray:
     """`hidden_states`, made once."""
+
+    def make() -> np.ndarray:
+        with encoding_progress.shown(table) as shown:
+            return hidden_states(encoder, shown)
+
     # NumPy reads a dtype that is not its own (bfloat16) as bytes.
-    hidden_TF = _cached(lambda: hidden_states(encoder, table), "hidden", encoder, table, cache)
+    hidden_TF = _cached(make, "hidden", encoder, table, cache)
     return hidden_TF.view(encoder.config.dtype)
 
 

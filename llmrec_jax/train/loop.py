@@ -22,6 +22,7 @@ from rich.console import Console
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
+from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import print_table, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
@@ -65,7 +66,8 @@ def _run(config: Config, workdir: Path, console: Console) -> Trained:
     with _clock(seconds, "prepare"):
         layout = make_layout(config.mesh)
         _check_divides(config, layout)
-        experiment = experiment_lib.build(config)
+        console.print(f"reading {', '.join((*config.data.sources, config.data.target))}", markup=False, highlight=False)
+        experiment = experiment_lib.build(config, lambda corpus: console.print(_data_summary(corpus), highlight=False))
         catalog = layout.put_whole(experiment.catalog)
         state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
     console.print(_summary(experiment, layout, state))
@@ -191,13 +193,17 @@ def _token_counts(catalog: Catalog) -> np.ndarray:
     return np.asarray(catalog.token_mask_IL).sum(axis=1)
 
 
+def _data_summary(corpus: Corpus) -> str:
+    """Who and what each domain of the run has."""
+    return "\n".join(f"{d.name}: {len(d.user_ids):,} users, {len(d.item_ids):,} items" for d in corpus.domains)
+
+
 def _summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
     sizes = [x.size for x in jax.tree.leaves(layout.to_global(state).params)]
     corpus = experiment.corpus
     mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
-    counts = ", ".join(f"{d.name} {len(d.user_ids):,} users {len(d.item_ids):,} items" for d in corpus.domains)
     rows = " + ".join(f"{rows} {d.name}" for rows, d in zip(corpus.plan.rows, corpus.domains, strict=True))
-    return f"{counts}\nbatch {rows}; {sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}"
+    return f"batch {rows}; {sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}"
 
 
 @contextlib.contextmanager
