@@ -1,14 +1,17 @@
 """What the README and the pages say can be done can be done: commands name what exists, the README's Python runs."""
 
 import dataclasses
+import functools
 import re
 import shlex
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from llmrec_jax import cli
+from llmrec_jax import cli, recipes
+from llmrec_jax.cli import training
 from llmrec_jax.config import Config, flatten
 from tests.inference.untrained import run_and_bundle
 
@@ -27,17 +30,55 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def test_commands_name_targets_configurations_and_verbs_that_exist():
+def of_llmrec() -> list[list[str]]:
+    """Arguments of `llmrec`, however it is called."""
+    starts = (["llmrec"], ["python", "-m", "llmrec_jax"])
+    found = [command[len(start) :] for command in commands() for start in starts if command[: len(start)] == start]
+    return [*found, *(["train", *command[2:]] for command in commands() if command[:2] == ["python", "train.py"])]
+
+
+def test_every_command_is_known():
+    """Of `make`, of `pip install`, or of this program."""
     targets = re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), flags=re.MULTILINE)
-    assert len(commands()) >= 7
-    for command in commands():
-        if command[0] == "make":
-            assert set(command[1:]) <= set(targets)
-        elif command[:3] == ["python", "-m", "llmrec_jax"]:
-            assert callable(getattr(cli, command[3]))
-        else:
-            assert command[0] == "python"
-            assert all((REPO / word).is_file() for word in command[1:] if word.endswith(".py"))
+    others = [command for command in commands() if command[0] not in ("llmrec", "python")]
+    assert len(others) + len(of_llmrec()) == len(commands())
+    for command in others:
+        assert command[0] == "make" or command == ["pip", "install", "."]
+        assert command[0] == "pip" or set(command[1:]) <= set(targets)
+
+
+@pytest.mark.parametrize("arguments", of_llmrec(), ids=" ".join)
+def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
+    """Commands are parsed as written; what they would do is left out."""
+    for name in set(cli.__all__) - {"main", "train"}:
+        verb = getattr(cli, name)
+        monkeypatch.setattr(cli, name, functools.wraps(verb)(lambda *_, **__: 0))
+    monkeypatch.setattr(training, "_train", lambda *_: None)
+    monkeypatch.chdir(REPO)  # the paths of configuration files
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stop:  # after --help
+        code = stop.code or 0
+    assert code == 0, capsys.readouterr().err
+
+
+@each_page
+def test_recipes_and_verbs_in_prose_exist(page):
+    text = page.read_text()
+    assert set(re.findall(r"llmrec train (\w+)", text)) - {"NAME"} <= set(recipes.names())
+    for verb in re.findall(r"python -m llmrec_jax ([a-z]+)", text):
+        assert callable(getattr(cli, verb))
+
+
+def test_the_picture_has_a_dark_mode_and_loads_nothing():
+    pictures = list((REPO / "docs").glob("*.svg"))
+    assert pictures
+    for path in pictures:
+        picture = path.read_text()
+        assert f"docs/{path.name}" in README
+        assert ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "@media (prefers-color-scheme: dark)" in picture
+        assert not re.search(r"href|url\(|@import|<script", picture)
 
 
 @each_page
