@@ -5,11 +5,13 @@ import functools
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+import llmrec_jax
 from llmrec_jax import cli, recipes
 from llmrec_jax.cli import training
 from llmrec_jax.config import Config, flatten
@@ -108,3 +110,10 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["hidden"].shape[:2] == (1, 4)
     assert (tmp_path / "runs" / "encoder" / "model.safetensors").is_file()
+
+
+def test_the_console_script_and_the_citation_fit_the_package():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"llmrec": f"{cli.main.__module__}:{cli.main.__name__}"}
+    assert f"\nversion: {llmrec_jax.__version__}\n" in (REPO / "CITATION.cff").read_text()
+    assert f"## [{llmrec_jax.__version__}]" in (REPO / "CHANGELOG.md").read_text()

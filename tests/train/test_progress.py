@@ -1,9 +1,10 @@
-"""Progress of encoding goes to stderr, counts each text once, and changes no vector."""
+"""Progress lines: of encoding on stderr, changing no vector; of training, with the rates that were measured."""
 
 import numpy as np
 
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.train.encoding_progress import shown
+from llmrec_jax.train.metrics import ProgressLine
 
 
 def test_lines_count_the_texts_and_the_table_stays_the_same(capsys):
@@ -15,3 +16,14 @@ def test_lines_count_the_texts_and_the_table_stays_the_same(capsys):
     streams = capsys.readouterr()
     assert streams.out == ""
     assert streams.err.splitlines() == [f"encoding texts {done}/10" for done in (0, 4, 8)]
+
+
+def test_the_first_step_has_no_rate_and_steps_without_texts_none_of_tokens(capsys):
+    line = ProgressLine(num_steps=3, first_step=0, every_seconds=0)
+    for step, tokens in ((1, 0), (2, 0), (3, 70)):
+        line.update(step, 0.5, examples=8, tokens=tokens)
+    first, without_texts, with_texts = capsys.readouterr().out.splitlines()
+    assert first == "step 1/3  loss 0.5000"
+    assert "examples/s" in without_texts
+    assert "tokens/s" not in without_texts
+    assert "tokens/s" in with_texts
