@@ -45,9 +45,10 @@ def random_work(num_users: int, num_items: int, width: int) -> Work:
 
 def domain_work(folder: Path, width: int) -> Work:
     """The users of a domain folder: the last item of each is the target, those before it are the history."""
-    raw, _ = schema.read(folder, "skip")
-    order = np.argsort(raw.users_E, kind="stable")  # the file's order is the order of time
-    histories = np.split(raw.items_E[order], np.cumsum(np.bincount(raw.users_E))[:-1])
+    raw = schema.read(folder, "skip")
+    events = raw.events
+    order = np.argsort(events.users_E, kind="stable")  # the file's order is the order of time
+    histories = np.split(events.items_E[order], np.cumsum(np.bincount(events.users_E))[:-1])
     vectors = _vectors(len(histories), len(raw.items), width)
     return Work(*vectors, np.array([items[-1] for items in histories]), [items[:-1] for items in histories])
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "parallel": FOUNDATION,
     "evaluate": BELOW_TRAINING,
     "inference": FOUNDATION | {"models", "data", "version"},
-    "train": BELOW_TRAINING | {"evaluate", "inference"},
+    "train": BELOW_TRAINING | {"evaluate", "inference", "cluster"},
     "cli": TOP | {"cluster", "errors", "recipes", "version"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import tyro
 
 from llmrec_jax.cli.bundles import evaluate, recommend
-from llmrec_jax.cli.domains import prepare, validate
+from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
+from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
 from llmrec_jax.version import __version__
 
-__all__ = ["evaluate", "fetch_encoder", "main", "prepare", "recommend", "train", "validate"]
+__all__ = ["evaluate", "export_tfds", "fetch_encoder", "main", "prepare", "recommend", "train", "validate"]
 
 DESCRIPTION = """Recommenders whose items are text: train on your shop's folder, evaluate, recommend.
 
@@ -32,9 +33,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
         print(f"llmrec_jax {__version__}")
         return 0
     if arguments[:1] == ["train"]:  # its defaults come from the experiment, so it is parsed on its own
-        return train(arguments[1:], prog=f"{prog} train")
-    verbs = {verb.__name__.replace("_", "-"): verb for verb in (validate, prepare, evaluate, recommend, fetch_encoder)}
-    with one_line_errors() as status:
+        with safe_output():
+            return train(arguments[1:], prog=f"{prog} train")
+    functions = (validate, prepare, export_tfds, evaluate, recommend, fetch_encoder)
+    verbs = {function.__name__.replace("_", "-"): function for function in functions}
+    with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
             {"train": parser(Config(), "NAME"), **verbs},
             args=arguments,

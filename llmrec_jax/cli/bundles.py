@@ -24,14 +24,16 @@ def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | No
       data_root: Folder of the domain folders, if they have moved since the run.
       json: Print one JSON object.
     """
-    from llmrec_jax.evaluate.report import print_table
-    from llmrec_jax.train.evaluation import evaluate_run
+    from llmrec_jax.evaluate.report import as_json, print_evaluation
+    from llmrec_jax.train.evaluation import evaluate_run, hashes
 
-    rows = evaluate_run(_run_of(workdir), data_root=data_root, batch_size=batch_size)
+    experiment, found = evaluate_run(_run_of(workdir), data_root=data_root, batch_size=batch_size)
     if json:
-        print(json_lib.dumps({"results": rows}))
-    else:
-        print_table(rows, Console())
+        print(json_lib.dumps(as_json(experiment.corpus, found, hashes(experiment)), allow_nan=False))
+        return 0
+    console = Console(soft_wrap=True)
+    print_evaluation(found, console)
+    console.print("\n".join(f"{n} hash {value}" for n, value in hashes(experiment).items()), highlight=False)
     return 0
 
 
@@ -54,7 +56,7 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
     found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k)
     if json:
         answer = {"unknown": unknown, "fallback": found.fallback, "recommendations": [row._asdict() for row in found]}
-        print(json_lib.dumps(answer))
+        print(json_lib.dumps(answer, allow_nan=False))
         return 0
     if unknown:
         print(_printable(f"unknown and left out: {', '.join(unknown)}", sys.stderr.encoding), file=sys.stderr)

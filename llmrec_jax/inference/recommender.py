@@ -48,6 +48,7 @@ class Recommender:
 
         self._network = Network(bundle)
         self._target = bundle.target
+        self._text = bundle.text
         self._catalog = Catalog.of(bundle)
         self._adding = threading.Lock()
 
@@ -100,7 +101,8 @@ class Recommender:
         """
         with self._adding:
             new = as_items(items, self._catalog.number)
-            texts = [item_text(item.title, item.category, item.brand, item.description) for item in new]
+            template = self._text.text_fields, self._text.description_chars
+            texts = [item_text(item.title, item.category, item.brand, item.description, *template) for item in new]
             added = [BundleItem(item.item_id, item.title, self._target) for item in new]
             self._catalog = self._catalog.with_items(added, self._network.item_vectors(texts))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.batches.log_q import log_q
+from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.pipeline import make_batch, plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
@@ -128,6 +128,16 @@ def test_log_q_is_the_frequency_of_an_item_in_batches():
     error = np.exp(log_q(plan)) - counts / 1500
     assert np.abs(error).max() < 0.05
     assert np.abs(error).mean() < 0.015
+
+
+def test_trained_items_are_those_that_batches_can_show_as_history_or_target():
+    plan = plan_of(target_fraction=0.25, unlabelled_items=16)
+    shown = np.zeros(STARTS[-1], bool)
+    for step in range(300):
+        for domain, events in rows_of(make_batch(plan, step)):
+            shown[STARTS[domain] + events] = True
+    np.testing.assert_array_equal(trained_items(plan), shown)
+    assert not trained_items(plan_of(target_fraction=0.0))[STARTS[-2] :].any()
 
 
 def test_log_q_weighs_an_event_by_the_windows_that_hold_it():

@@ -25,7 +25,7 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
     )
     run = train_and_evaluate(config, tmp_path / "run", Console(quiet=True))
     assert np.abs(run.params["encoder"]["stack"]["layers"]["attention"]["query"]["lora_b"]).max() > 0.01
-    assert evaluate_run(tmp_path / "run") == run.results
+    assert evaluate_run(tmp_path / "run")[1].results == run.results
 
     save_bundle(run, tmp_path / "bundle")
     recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]

@@ -1,5 +1,7 @@
 """Encoder folders as people have them: what loads, and one line with the remedy for what does not."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -141,10 +143,23 @@ def test_a_vocabulary_padded_beyond_the_tokenizer_is_fine_and_one_too_short_is_n
         check_vocabulary(tokenizer, size, "here")
 
 
-def test_vocab_txt_alone_keeps_case(tmp_path):
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "The", "the", "wolf"]))
+@pytest.mark.parametrize(
+    ("capitals", "config", "keeps_case"),
+    [
+        (True, {"do_lower_case": False}, True),
+        (True, None, True),
+        (True, {}, True),
+        (False, None, False),
+        (False, {"do_lower_case": False}, True),
+    ],
+)
+def test_vocab_txt_alone(tmp_path, capitals, config, keeps_case):
+    words = ["The", "the", "wolf"] if capitals else ["the", "wolf", "\u4e00", "1", "##s"]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "tokenizer_class": "BertTokenizer"}')
+    if config is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", **config}))
     tokenizer = load_tokenizer(tmp_path)
-    assert tokenizer.encode("The wolf").tokens == ["[CLS]", "The", "wolf", "[SEP]"]
     assert tokenizer.encode("the wolf").tokens == ["[CLS]", "the", "wolf", "[SEP]"]
+    the = ("The" if capitals else "[UNK]") if keeps_case else "the"
+    assert tokenizer.encode("The wolf").tokens == ["[CLS]", the, "wolf", "[SEP]"]

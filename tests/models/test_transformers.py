@@ -12,7 +12,7 @@ from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer
 from llmrec_jax.models import hf
 from llmrec_jax.models.architectures import ENCODERS
 from llmrec_jax.models.hf_config import parse_config, read_json
-from llmrec_jax.train.experiment import _encoder_config
+from llmrec_jax.train.encoder import make_encoder_config
 from tests.conftest import REPO
 from tests.models.golden_folders import either
 
@@ -62,7 +62,7 @@ def test_every_encoder_from_scratch(tmp_path, tokenizers):
             config, encoder=dataclasses.replace(config.encoder, pretrained=None, mode="full", frozen_layers=0)
         )
         tokenizer = tokenizers[config.encoder.kind]
-        encoder = _encoder_config(config, tokenizer, None)
+        encoder = make_encoder_config(config, tokenizer, None)
         folder = tmp_path / str(number)
         folder.mkdir()
         hf.save_config(encoder, folder, tokenizer)

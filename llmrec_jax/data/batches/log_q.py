@@ -1,4 +1,4 @@
-"""The probability that a batch holds an item, computed from the plan: what an in-batch softmax is corrected by.
+"""Which items the histories of a plan hold, and with what probability a batch does: the in-batch correction.
 
 I items of the joint catalogue   E training events of a domain's users, end to end
 """
@@ -40,6 +40,15 @@ def log_q(plan: BatchPlan) -> np.ndarray:
     unlabelled = min(plan.unlabelled_items / int(plan.starts[-1] - plan.starts[-2]), ALMOST_SURE)
     log_missing_I[plan.starts[-2] :] += np.log1p(-unlabelled)
     return np.log(-np.expm1(log_missing_I)).astype(np.float32)
+
+
+def trained_items(plan: BatchPlan) -> np.ndarray:
+    """Whether a training event of a user that batches draw names the item, bool [I]."""
+    trained_I = np.zeros(int(plan.starts[-1]), bool)
+    for split, users, rows, start in zip(plan.splits, plan.users, plan.rows, plan.starts[:-1], strict=True):
+        if rows:
+            trained_I[start + split.items_E[_train_events(split, users)]] = True
+    return trained_I
 
 
 def _train_events(split: Split, users: np.ndarray) -> np.ndarray:
