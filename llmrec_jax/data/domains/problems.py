@@ -1,6 +1,6 @@
-"""What is wrong with a domain's files, and what was done to read them: bad records by cause, and one-line notes.
+"""Bad records of a domain's files, grouped by cause, and notes on how the files were read.
 
-Knows no format. A reason never repeats what a line says: rows are about people, and messages end up in logs.
+A reason never quotes the record: rows are about people, and messages end up in logs.
 """
 
 import collections
