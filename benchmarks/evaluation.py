@@ -1,9 +1,9 @@
-"""What ranking a catalogue costs: `python benchmarks/evaluation.py [--items N] [--users N] [--width N] [--json]`.
+"""Time and memory to rank a catalogue: `python benchmarks/evaluation.py [--items N] [--users N] [--width N] [--json]`.
 
-With `--data-root DIR --domain NAME` the users, items and histories are those of a real domain, each user's last item
-being the target; otherwise histories are drawn at random. The vectors are random always: what they say costs nothing.
-Every user's exact rank among all items, history left out, is found `--repeats` times; compilation is off the clock.
-The peak of memory is that of the whole process, the tables of vectors included.
+With `--data-root DIR --domain NAME` users, items and histories are those of a real domain, with each user's last item
+as the target; otherwise histories are random. Vectors are always random. Each user's exact rank among all items,
+history masked, is computed `--repeats` times; compilation is not timed. Peak memory is that of the whole process,
+vectors included.
 """
 
 import argparse

@@ -16,13 +16,15 @@ MinRating = Annotated[float | None, tyro.conf.arg(name="data.min-rating")]
 
 
 def validate(folder: Folder, json: bool = False) -> int:
-    """Check a domain folder: what was read how, or a line for each cause of bad records, `file:line: reason`.
+    """Check a domain folder: prints how it was read, or each cause of bad records as `file:line: reason`.
+
+    Example: llmrec validate data/my_shop
 
     Args:
-      folder: Holds items.jsonl and interactions.csv, plain or gzipped, and perhaps domain.json, which declares what
-        cannot be recognised: {"order": "timestamp|sequence|none", "encoding": "cp1252", "separator": ";",
+      folder: Folder with items.jsonl and interactions.csv, plain or gzipped, and optionally domain.json, which declares
+        what cannot be recognised: {"order": "timestamp|sequence|none", "encoding": "cp1252", "separator": ";",
         "time_unit": "s|ms|us|ns", "columns": {"user_id": "customer"}, "fields": {"brand": "author"}}.
-      json: Print one JSON object, which lists every bad record.
+      json: Print one JSON object with every bad record.
     """
     from llmrec_jax.data.domains import folders, prepare, problems
 
@@ -47,13 +49,15 @@ def prepare(
     min_rating: MinRating = DataConfig.min_rating,
     json: bool = False,
 ) -> int:
-    """Prepare a domain into the cache, as the first run on it would, and print its counts.
+    """Prepare a domain ahead of the first run on it, and print its counts.
+
+    Example: llmrec prepare data/my_shop
 
     Args:
       domain: A name under the data root, a path, or demo:NAME.
-      root: The folder that holds the domain folders.
-      cache_dir: Where prepared domains lie.
-      on_bad_record: Stop at bad records, or leave them out and count them.
+      root: Folder that holds the domain folders.
+      cache_dir: Folder for prepared domains.
+      on_bad_record: Stop at bad records, or skip and count them.
       min_rating: Leave out interactions with a lower rating.
       json: Print one JSON object.
     """
@@ -77,14 +81,16 @@ def export_tfds(
     min_rating: MinRating = DataConfig.min_rating,
     json: bool = False,
 ) -> int:
-    """Write a domain as a TFDS data set (array_record files), for other programs.
+    """Write a domain as a TFDS data set (array_record files) for other programs.
+
+    Example: llmrec export-tfds data/my_shop --to my_shop_tfds
 
     Args:
       domain: A name under the data root, a path, or demo:NAME.
       to: The folder to write; must be new or empty.
-      root: The folder that holds the domain folders.
-      cache_dir: Where prepared domains lie.
-      on_bad_record: Stop at bad records, or leave them out and count them.
+      root: Folder that holds the domain folders.
+      cache_dir: Folder for prepared domains.
+      on_bad_record: Stop at bad records, or skip and count them.
       min_rating: Leave out interactions with a lower rating.
       json: Print one JSON object.
     """

@@ -24,7 +24,7 @@ def clean(text: str) -> str:
 
 def print_facts(json: bool, facts: dict[str, Any], *lines: str) -> None:
     """Print the facts as one JSON object, or the lines."""
-    print(json_lib.dumps(facts) if json else "\n".join(map(clean, lines)))
+    print(json_lib.dumps(facts, allow_nan=False) if json else "\n".join(map(clean, lines)))
 
 
 def listed(counts: dict[str, int]) -> str:

@@ -50,20 +50,22 @@ class JointCatalog:
     def __len__(self) -> int:
         return len(self.item_ids)
 
-    def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray) -> Catalog:
+    def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray, trained_I: np.ndarray) -> Catalog:
         """What the step reads, as NumPy arrays.
 
         Args:
-          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder.
-          log_q_I: log probability that a batch holds the item (`pipeline.log_q`).
+          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder; maybe
+            followed by those of the titles alone.
+          log_q_I: log probability that a batch holds the item (`log_q.log_q`).
+          trained_I: whether a training event names the item (`log_q.trained_items`).
         """
-        if len(items) != len(self) or len(log_q_I) != len(self):
+        if len(items) not in (len(self), 2 * len(self)) or len(log_q_I) != len(self):
             raise UserError(f"{len(self)} items, but {len(items)} rows of text and {len(log_q_I)} of log_q")
         log_q_I = log_q_I.astype(np.float32)
         if isinstance(items, TokenTable):
             tokens_IL, mask_IL = items.padded()
-            return Catalog(tokens_IL, mask_IL, None, self.domain_I, log_q_I)
-        return Catalog(None, None, np.asarray(items, np.float32), self.domain_I, log_q_I)
+            return Catalog(tokens_IL, mask_IL, None, self.domain_I, log_q_I, trained_I)
+        return Catalog(None, None, np.asarray(items, np.float32), self.domain_I, log_q_I, trained_I)
 
 
 def token_table(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int, cache_dir: str | Path) -> TokenTable:
