@@ -104,7 +104,7 @@ def _run(
                 claim(workdir, config)
             catalog = layout.put_whole(experiment.catalog)
             state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
-        console.print(_summary(experiment, layout, state))
+        console.print(_summary(experiment, layout, state), markup=False)
 
         state, best = _train(
             experiment, layout, state, catalog, checkpoints, latest, workdir, seconds, interrupts, quiet=not is_first
@@ -251,7 +251,8 @@ def _summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
     mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
     domains = [
         f"{d.name}: {len(users):,} of {len(d.user_ids):,} users trained on, {len(d.item_ids):,} items, "
-        f"order {d.order}, {split.method}, {rows} rows of a batch"
+        f"order {d.order} ({d.report['order_reason']}), {split.method}, {rows} rows of a batch"
+        + "".join(f"\n  {note}" for note in d.report["notes"])
         for d, split, users, rows in zip(
             corpus.domains, corpus.splits, corpus.plan.users, corpus.plan.rows, strict=True
         )

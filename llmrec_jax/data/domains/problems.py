@@ -89,8 +89,9 @@ def causes(findings: Findings) -> list[str]:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of many names, for a message."""
-    return ", ".join(names[:NAMES]) + (", ..." if len(names) > NAMES else "")
+    """The first few names, for a message; unprintable characters are escaped."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES]]
+    return ", ".join(shown) + (", ..." if len(names) > NAMES else "")
 
 
 def _cause(records: list[BadRecord], remedies: dict[str, str]) -> str:
