@@ -162,7 +162,8 @@ class _Reader:
             findings.note(count, f"{file}: {text}")
         if self.unread:
             shown = some([f"{name} ({count:,})" for name, count in self.unread.most_common()])
-            findings.notes.append(f"{file}: fields that are not read: {shown}")
+            fix = 'to read one: {"fields": {"category": NAME}} in domain.json'
+            findings.notes.append(f"{file}: fields that are not read: {shown}; {fix}")
         for field, names in NEAR.items():
             near = next((name for name in self.unread if re.sub(r"[\W_]", "", name).casefold() in names), None)
             if near:

@@ -111,6 +111,8 @@ def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) ->
             f"ratings are not used: {count:,} of {len(rated_E):,} are 2 or less of 5 and count like the others; "
             "data.min_rating=3 leaves them out"
         ]
+    if low == high:
+        return [f"ratings are not used (all are {low:g})"]
     return [f"ratings are not used (lowest {low:g}, highest {high:g}); data.min_rating leaves out the lower ones"]
 
 
