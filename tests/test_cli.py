@@ -133,7 +133,7 @@ def test_names_from_the_data_cannot_disturb_the_terminal(shop, encoding):
     (shop / "items.jsonl").write_text('{"item_id": "a", "title": "One", "[b]\\u001b[31m\\t\\n红\\u202e": 1}\n')
     result = python("-m", "llmrec_jax", "validate", shop, PYTHONIOENCODING=encoding)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "\n  items.jsonl: fields that are not read: [b] [31m  " in result.stdout
+    assert r"items.jsonl: fields that are not read: '[b]\x1b[31m\t\n\u7ea2\u202e (1)'" in result.stdout
     assert not {"\x1b", "\t", "\u202e"} & set(result.stdout)
 
 
