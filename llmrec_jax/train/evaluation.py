@@ -23,7 +23,7 @@ from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import as_json, read_config
 
-# Fields that change no number, and those of the data, which `Corpus.hash` knows by what they lead to.
+# Fields left out of the hash of a run: they change no number, or (data.) `Corpus.hash` covers them.
 NO_NUMBER = ("data.", "mesh.", "train.eval_batch_size", "train.checkpoint_every", "encoder.remat", "encoder.chunk_size", "loss.block_size")  # fmt: skip # noqa: E501
 
 
@@ -40,7 +40,7 @@ class Evaluator:
 
     @property
     def validates(self) -> bool:
-        """There are events to select a step by; else the last step is taken."""
+        """Whether there are events to select a step by; if not, the last step is taken."""
         return self._case is not None
 
     @property

@@ -69,7 +69,7 @@ def _run(config: Config, workdir: Path, console: Console) -> Trained:
         experiment = experiment_lib.build(config)
         catalog = layout.put_whole(experiment.catalog)
         state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
-    console.print(_summary(experiment, layout, state))
+    console.print(_summary(experiment, layout, state), markup=False, highlight=False)
 
     state, best = _train(experiment, layout, state, catalog, workdir, seconds, quiet=not is_first)
 
@@ -101,7 +101,6 @@ def _train(
     best: dict[str, float] = {}
     first = 0
     pending: tuple[int, Any, int] | None = None
-
     rates = np.asarray(jax.jit(jax.vmap(learning_rate(config.optim, num_steps)))(np.arange(num_steps)))
 
     def write_pending(validate: TrainState | None = None) -> float | None:
