@@ -17,14 +17,19 @@ from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
 from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.evaluate.report import Evaluation, evaluate_predictor, evaluate_target
 from llmrec_jax.parallel import make_mesh, state_shardings
+from llmrec_jax.train import encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
-from llmrec_jax.train.checkpoint import Checkpoints
+from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import as_json, read_config
 
-# Fields left out of the hash of a run: they change no number, or (data.) `Corpus.hash` covers them.
-NO_NUMBER = ("data.", "mesh.", "train.eval_batch_size", "train.checkpoint_every", "encoder.remat", "encoder.chunk_size", "loss.block_size")  # fmt: skip # noqa: E501
+# Fields (by their beginning) left out of the hash of a run: those that change no number, and those that say where data
+# and encoder lie, of which it has the content.
+NOT_HASHED = (
+    *("data.", "encoder.pretrained", "encoder.remat", "encoder.chunk_size", "loss.block_size"),
+    *("mesh.", "train.checkpoint_every", "train.eval_batch_size"),
+)
 
 
 class Evaluator:
@@ -32,7 +37,8 @@ class Evaluator:
 
     def __init__(self, experiment: Experiment, mesh: Mesh):
         self._experiment, self._mesh = experiment, mesh
-        self._catalog = jax.device_put(experiment.catalog, NamedSharding(mesh, jax.P()))
+        self._graphdef, catalog = experiment.for_inference()
+        self._catalog = jax.device_put(catalog, NamedSharding(mesh, jax.P()))
         corpus, selection = experiment.corpus, experiment.corpus.protocol.selection
         self._case = None
         if selection.domain is not None:
@@ -64,7 +70,7 @@ class Evaluator:
         """The model as a predictor on one domain; `params` are global arrays on the mesh."""
         config = self._experiment.config
         return model_predictor(
-            self._experiment.graphdef,
+            self._graphdef,
             params,
             self._catalog,
             self._experiment.corpus.items(domain),
@@ -77,7 +83,7 @@ class Evaluator:
         """Vectors of the joint catalogue."""
         everything = slice(0, len(self._experiment.corpus.joint))
         size = self._experiment.config.train.eval_batch_size
-        return item_vectors(self._experiment.graphdef, params, self._catalog, everything, self._mesh, size)
+        return item_vectors(self._graphdef, params, self._catalog, everything, self._mesh, size)
 
     def validate(self, params: Params) -> float:
         """NDCG@10 over the users whose validation events may select the step (`Protocol.selection`)."""
@@ -95,10 +101,11 @@ class Evaluator:
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:
-    """`Corpus.hashes`, the run's with the rest of the configuration: two runs of one hash have the same numbers."""
+    """`Corpus.hashes`, that of the run over encoder and configuration too: runs of one hash have the same numbers."""
     config = config_lib.flatten(as_json(experiment.config))
-    decides = {name: value for name, value in config.items() if not name.startswith(NO_NUMBER)}
-    run = json.dumps([experiment.corpus.hash, sorted(decides.items())], allow_nan=False)
+    decides = {name: value for name, value in config.items() if not name.startswith(NOT_HASHED)}
+    parts = [experiment.corpus.hash, experiment.encoder_identity.get("hash"), sorted(decides.items())]
+    run = json.dumps(parts, allow_nan=False)
     return experiment.corpus.hashes | {"run": hashlib.sha256(run.encode()).hexdigest()}
 
 
@@ -120,7 +127,8 @@ def evaluate_run(
     train = dataclasses.replace(config.train, eval_batch_size=batch_size or config.train.eval_batch_size)
     config = dataclasses.replace(config, data=data, train=train, mesh=MeshConfig())
     config_lib.validate(config)
-    experiment = experiment_lib.build(config)
+    info = _selected(workdir)[1]
+    experiment = experiment_lib.build(encoder_identity.pinned(config, info.encoder))
     mesh = make_mesh(config.mesh)
     return experiment, Evaluator(experiment, mesh).evaluate(_selected_params(workdir, experiment, mesh))
 
@@ -132,9 +140,17 @@ def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Param
         abstract,
         state_shardings(abstract, mesh),
     )
-    for folder in (workdir / "best", workdir / "checkpoints"):
-        checkpoints = Checkpoints(folder, read_only=True) if folder.is_dir() else None
-        if checkpoints and (step := checkpoints.latest_step()) is not None:
-            checkpoints.info(step).check_data(workdir, experiment.corpus.hash)
-            return checkpoints.restore(step, like).params
-    raise UserError(f"{workdir}: no checkpoint in it yet")
+    step, info = _selected(workdir)  # again: building took a while, and a run that goes on deletes old checkpoints
+    encoder_identity.check_same(workdir, experiment.config, info.encoder, experiment.encoder_identity)
+    info.check_data(workdir, experiment.corpus.hash)
+    return Checkpoints(workdir / "checkpoints", read_only=True).restore(step, like).params
+
+
+def _selected(workdir: Path) -> tuple[int, RunInfo]:
+    """The step that the newest intact checkpoint selects, and what that checkpoint holds beside arrays."""
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    step, problems = checkpoints.newest_intact()
+    if step is None:
+        raise UserError("\n  ".join([f"{workdir}: no checkpoint in it yet", *problems]))
+    info = checkpoints.info(step)
+    return int(info.best.get("step", step)), info

@@ -36,7 +36,7 @@ CONFIG_FILE = """
 import os, signal
 from pathlib import Path
 from tests.train.test_processes import job_config
-from llmrec_jax.train.metrics import MetricsFile
+from llmrec_jax.train.metrics import MetricsFile, ProgressLine
 
 def config():
     return job_config(Path({root!r}), {mode!r})
@@ -49,6 +49,14 @@ def write_and_die(self, step, metrics):
         os.kill(os.getpid(), signal.SIGKILL)
 
 MetricsFile.write = write_and_die
+update = ProgressLine.update
+
+def update_and_stop(self, step, *arguments):
+    update(self, step, *arguments)
+    if step == int(os.environ.get("STOP_AT", "0")) and os.environ["JAX_PROCESS_ID"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+
+ProgressLine.update = update_and_stop
 """
 
 
@@ -129,13 +137,20 @@ def together(straight, request):
 
 @pytest.fixture(scope="module")
 def killed(root):
-    """The work folder of a job of two processes that were killed on their way: one by itself, then the other."""
+    """The work folder of a job of two processes that a signal to one stopped, and that were killed when they went on:
+    one by itself, then the other."""
     workdir = root / "killed"
+    with started(root, "jit", 2, workdir, STOP_AT="1") as processes:
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 75, output
+        assert f"stopped: step 3 of {STEPS} is saved" in output  # they agree one step later
+    assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == 3
     with started(root, "jit", 2, workdir, KILL_AT=str(KILLED_AT)) as processes:
         output = processes[0].communicate(timeout=240)[0]
     assert processes[0].returncode == -signal.SIGKILL, output
     assert [line["step"] for line in metrics_of(workdir)] == list(range(1, KILLED_AT + 1))
-    assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() in (2, 4)
+    assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() in (3, 4)
     assert not (workdir / "report.json").exists()
     return workdir
 
