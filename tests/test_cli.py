@@ -325,6 +325,7 @@ def test_help_of_every_field_ends_in_whole_sentences():
         (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),
         (["--mesh.fsdp", "3"], "data x fsdp x tensor = 2 x 3 x 1 = 6 devices, but this job has 8"),
         (["--data.target", "nowhere"], "error: no domain 'nowhere'"),
+        (["--data.target", "demo:books", "--data.target_fraction", "0.0001"], "of 1,200 training users rounds to none"),
         (["--data.target", "demo:nowhere"], "error: no built-in shop 'nowhere'; there are demo:films, demo:books"),
         (["--data.target", "demo:books", "--encoder.pretrained", "/nowhere"], "error: /nowhere: no such folder"),
     ],
