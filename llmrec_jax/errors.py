@@ -1,11 +1,27 @@
-"""How a command fails: a `UserError` becomes one message and exit code 2, a bug keeps its traceback."""
+"""How a command fails: a `UserError` becomes one message and exit code 2, a signal exit code 75, a bug a traceback."""
 
 import contextlib
 import dataclasses
+import errno
 import sys
 from collections.abc import Iterator
 
 WRONG_INPUT = 2
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
+
+# What the machine, not the program, is to blame for, and what to do about it.
+REMEDIES = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "free some space and run the same command again",
+    errno.EACCES: "choose another folder, or change its permissions",
+    errno.EPERM: "choose another folder, or change its permissions",
+    errno.EROFS: "choose another folder",
+    errno.ENOTDIR: "a part of this path is a file; choose another folder",
+    errno.EEXIST: "a file of this name is in the way; choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "the storage is damaged or was disconnected",
+    errno.ESTALE: "the storage was disconnected; run the same command again",
+}
 
 
 class UserError(ValueError):
@@ -21,10 +37,21 @@ class Status:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[Status]:
-    """Print a `UserError` without a traceback and set exit code 2."""
+    """Print what is not a bug without a traceback and set the exit code.
+
+    That is a `UserError`, a file or folder that cannot be read or written (`REMEDIES`), and a `KeyboardInterrupt`.
+    """
     status = Status()
     try:
         yield status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status.code = WRONG_INPUT
+    except OSError as error:
+        if error.errno not in REMEDIES or not error.filename:
+            raise
+        print(f"error: {error.filename}: {error.strerror}: {REMEDIES[error.errno]}", file=sys.stderr)
+        status.code = WRONG_INPUT
+    except KeyboardInterrupt as stop:
+        print(f"stopped{': ' if stop.args else ''}{stop}", file=sys.stderr)
+        status.code = INTERRUPTED

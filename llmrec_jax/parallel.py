@@ -46,7 +46,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
     data = config.data if config.data > 0 else max(1, num_devices // (config.fsdp * config.tensor))
     shape = (data, config.fsdp, config.tensor)
     used = int(np.prod(shape))
-    if used > num_devices or (jax.process_count() > 1 and used != num_devices):
+    if used > num_devices or (used < num_devices and (config.data == -1 or jax.process_count() > 1)):
         raise UserError(f"mesh data x fsdp x tensor = {data} x {config.fsdp} x {config.tensor} = {used} devices, "
                          f"but this job has {num_devices}")  # fmt: skip
     if config.mode == "pmap" and used != data:
@@ -82,6 +82,20 @@ def state_shardings(state: State, mesh: Mesh) -> State:
 def to_host(tree: Any) -> Any:
     """Copy global arrays to the host memory of every process; all processes must call it."""
     return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def on_any_process(flag: bool) -> jax.Array:
+    """Whether `flag` holds on any process of the job: bool scalar, computed behind what the devices have to do already.
+
+    All processes must call it, in the same order with what else runs on the devices.
+    """
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    flags_local = np.full(jax.local_device_count(), flag)
+    flags = jax.make_array_from_process_local_data(NamedSharding(mesh, P("data")), flags_local, (mesh.size,))
+    return _any(flags)
+
+
+_any = jax.jit(jnp.any)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,10 @@ def load(path: Path) -> Config:
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise UserError(f"{path}: a configuration file defines config() -> llmrec_jax.config.Config")
-    return config
+    try:
+        return msgspec.convert(dataclasses.asdict(config), Config)  # checks the types
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: config() returns a value of a wrong type: {error}") from error
 
 
 def from_dict(values: dict[str, Any]) -> Config:

@@ -1,19 +1,105 @@
-"""What a configuration must fulfil before a run starts: ranges of numbers and checks that span fields."""
+"""What a configuration must fulfil before a run starts: the range of each number, and checks that span fields."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from llmrec_jax.config.fields import Config, EncoderConfig
+from llmrec_jax.config.files import flatten
 from llmrec_jax.errors import UserError
 
 
+class Range(NamedTuple):
+    """The values that a number may have."""
+
+    holds: Callable[[Any], bool]
+    text: str  # for the message: FIELD=VALUE {text}
+
+
+ANY = Range(lambda value: True, "")
+AT_LEAST_0 = Range(lambda value: value >= 0, "must be at least 0")
+AT_LEAST_1 = Range(lambda value: value >= 1, "must be at least 1")
+ABOVE_0 = Range(lambda value: value > 0, "must be above 0")
+SHARE = Range(lambda value: 0 <= value <= 1, "is not between 0 and 1")
+DROPOUT = Range(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
+SEED = Range(lambda value: 0 <= value < 2**32, "must be at least 0 and below 2**32")
+DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 for all devices left")
+
+RANGES = {
+    "seed": SEED,
+    "data.split_seed": SEED,
+    "data.target_fraction": SHARE,
+    "data.target_share": SHARE,
+    "data.description_chars": AT_LEAST_1,
+    "data.field_dropout": DROPOUT,
+    "data.max_history": AT_LEAST_1,
+    "data.max_tokens": AT_LEAST_1,
+    "data.vocab_size": AT_LEAST_1,
+    "data.unlabelled_items": AT_LEAST_0,
+    "encoder.lora_rank": AT_LEAST_1,
+    "encoder.lora_alpha": ABOVE_0,
+    "encoder.frozen_layers": AT_LEAST_0,
+    "encoder.chunk_size": AT_LEAST_0,
+    "encoder.num_layers": AT_LEAST_1,
+    "encoder.width": AT_LEAST_1,
+    "encoder.num_heads": AT_LEAST_1,
+    "encoder.dropout": DROPOUT,
+    "model.width": AT_LEAST_1,
+    "model.num_layers": AT_LEAST_1,
+    "model.num_heads": AT_LEAST_1,
+    "model.dropout": DROPOUT,
+    "loss.temperature": ABOVE_0,
+    "loss.block_size": AT_LEAST_1,
+    "adapt.weight": AT_LEAST_0,
+    "mesh.data": DEVICES_OR_REST,
+    "mesh.fsdp": AT_LEAST_1,
+    "mesh.tensor": AT_LEAST_1,
+    "optim.learning_rate": ABOVE_0,
+    "optim.encoder_scale": AT_LEAST_0,
+    "optim.warmup_steps": AT_LEAST_0,
+    "optim.weight_decay": AT_LEAST_0,
+    "optim.clip_norm": ABOVE_0,
+    "train.steps": AT_LEAST_1,
+    "train.batch_size": AT_LEAST_1,
+    "train.eval_every": AT_LEAST_0,
+    "train.checkpoint_every": AT_LEAST_1,
+    "train.eval_batch_size": AT_LEAST_1,
+}
+
+
 def validate(config: Config) -> None:
-    """Check what no single field can say. Raises ValueError naming the fields and their values."""
+    """Check every number and what spans fields. Raises ValueError naming all that is wrong, a line each."""
+    problems = [*_range_problems(config), *_data_problems(config), *_encoder_problems(config.encoder)]
+    # What follows divides: by numbers that are known to be in range.
+    if not problems:
+        problems = _shape_problems(config)
+    if problems:
+        raise UserError("\n  ".join(problems))
+
+
+def _range_problems(config: Config) -> list[str]:
     problems = []
+    for name, value in flatten(dataclasses.asdict(config)).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            problems.append(f"{name}={value} is not a finite number")
+        elif name in RANGES and not RANGES[name].holds(value):
+            problems.append(f"{name}={value} {RANGES[name].text}")
+    return problems
+
+
+def _data_problems(config: Config) -> list[str]:
+    problems = []
+    if not config.data.target:
+        problems.append("data.target is empty: name the folder of your shop, --data.target FOLDER")
     if not config.data.sources and config.data.target_fraction == 0:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
-    if not 0 <= config.data.target_fraction <= 1:
-        problems.append(f"data.target_fraction={config.data.target_fraction} is not between 0 and 1")
+    if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
+        problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
         problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
-    problems += _encoder_problems(config.encoder) + _field_dropout_problems(config)
+    if config.data.field_dropout and config.model.item_features == "id":
+        problems.append(f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text")
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:
@@ -21,20 +107,6 @@ def validate(config: Config) -> None:
             problems.append(f"adapt.level={config.adapt.level} needs users of the target, but data.target_fraction=0")
         if config.data.unlabelled_items == 0:
             problems.append("data.target_fraction=0 puts no target item into a batch: set data.unlabelled_items")
-    for name in ("steps", "batch_size", "checkpoint_every", "eval_batch_size"):
-        if getattr(config.train, name) < 1:
-            problems.append(f"train.{name}={getattr(config.train, name)} must be at least 1")
-    if problems:
-        raise UserError("; ".join(problems))
-
-
-def _field_dropout_problems(config: Config) -> list[str]:
-    rate = config.data.field_dropout
-    problems = []
-    if not 0 <= rate < 1:
-        problems.append(f"data.field_dropout={rate} must be at least 0 and below 1")
-    if rate and config.model.item_features == "id":
-        problems.append(f"data.field_dropout={rate}, but model.item_features=id reads no text")
     return problems
 
 
@@ -42,13 +114,24 @@ def _encoder_problems(encoder: EncoderConfig) -> list[str]:
     problems = []
     if encoder.mode == "lora" and encoder.pretrained is None:
         problems.append("encoder.mode=lora needs encoder.pretrained: adapters learn beside weights that do not")
-    if encoder.mode == "lora" and encoder.lora_rank < 1:
-        problems.append(f"encoder.lora_rank={encoder.lora_rank} must be at least 1")
     if encoder.frozen_layers and encoder.pretrained is None:
         problems.append(f"encoder.frozen_layers={encoder.frozen_layers} needs encoder.pretrained")
     if encoder.frozen_layers and encoder.mode == "frozen":
-        problems.append(f"encoder.frozen_layers={encoder.frozen_layers} says nothing beside encoder.mode=frozen")
-    for name in ("frozen_layers", "chunk_size"):
-        if getattr(encoder, name) < 0:
-            problems.append(f"encoder.{name}={getattr(encoder, name)} must not be negative")
+        problems.append(f"encoder.frozen_layers={encoder.frozen_layers} has no effect with encoder.mode=frozen")
+    return problems
+
+
+def _shape_problems(config: Config) -> list[str]:
+    """Of stacks trained from scratch: heads that do not divide the width, a mesh that does not divide the heads."""
+    stacks = []
+    if config.model.user_tower == "transformer":
+        stacks.append(("model", config.model.width, config.model.num_heads))
+    if config.encoder.pretrained is None and config.model.item_features != "id":
+        stacks.append(("encoder", config.encoder.width, config.encoder.num_heads))
+    problems = []
+    for section, width, num_heads in stacks:
+        if width % num_heads:
+            problems.append(f"{section}.num_heads={num_heads} does not divide {section}.width={width}")
+        if num_heads % config.mesh.tensor:
+            problems.append(f"mesh.tensor={config.mesh.tensor} does not divide {section}.num_heads={num_heads}")
     return problems

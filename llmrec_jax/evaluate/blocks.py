@@ -1,7 +1,7 @@
 """The scores of all users for all items, a block at a time: items sharded over the devices, users in tiles.
 
 All scores come from matrix products of one shape, `J x D` by `D x R`, so they are the same for any batch size and any
-number of devices. `ranking` counts them, `topk` selects from them.
+number of devices. `ranking` counts them.
 
 Shape letters of this package beside those of `types`: R rows of a tile (here users), J items of a block, Z tiles on the
 devices at a time, C blocks of all devices, Y user-item pairs of a tile and a block (padded), Q pairs in all.

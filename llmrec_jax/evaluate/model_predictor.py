@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llmrec_jax.evaluate.baselines import Predictor
+from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.types import Catalog
 

@@ -1,7 +1,8 @@
 """The compiled programs of a run, kept in its work folder: a run that goes on does not compile again.
 
-JAX decides what is the same program (its text, its flags, the versions, the kind of device) and what is worth a file
-(a second of compiling). Whoever writes the folder runs code in the process that reads it: it is its owner's alone.
+JAX decides which programs are the same (text, flags, versions, kind of device) and which are worth a file (those that
+take more than a second to compile); it compiles again what it cannot read. Whoever can write the folder can run code in
+the processes that read it, so only its owner may.
 """
 
 import contextlib
@@ -18,10 +19,10 @@ FOLDER = "compile_cache"
 
 @contextlib.contextmanager
 def kept_in(workdir: Path, console: Console) -> Iterator[None]:
-    """Within, programs come from `workdir` where they are there already, and are left there by process 0.
+    """Within, compiled programs are read from `workdir`, and process 0 writes those that are missing.
 
-    Does nothing where `JAX_COMPILATION_CACHE_DIR` or the caller has chosen a folder. Where others can write the one in
-    `workdir`, says so and compiles without.
+    Does nothing if `JAX_COMPILATION_CACHE_DIR` or the caller has chosen a folder. If others can write the folder in
+    `workdir`, it says so and does not use it.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         yield
@@ -39,6 +40,8 @@ def kept_in(workdir: Path, console: Console) -> Iterator[None]:
         yield
     finally:
         _use(None)
+        with contextlib.suppress(OSError):  # it is not empty, as a rule
+            folder.rmdir()
 
 
 def _use(folder: str | None) -> None:

@@ -22,9 +22,9 @@ class Batches(Protocol):
 
 
 class Feed:
-    """Iterates over pairs: a host batch, and the same on the devices. A context manager; leaving it joins the thread.
+    """Iterates over pairs: a batch on the host, and the same on the devices. A context manager.
 
-    What fails in the thread is raised by the `next` that asks for that batch, and again by each one after it.
+    An error in the thread is raised by the `next` that asks for its batch, and by each one after it.
     """
 
     def __init__(self, batches: Batches, put: Callable[[Batch], Any]):

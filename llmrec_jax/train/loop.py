@@ -1,17 +1,14 @@
-"""The training protocol from top to bottom: prepare, place, restore, step, evaluate, report.
+"""The training protocol from top to bottom: prepare, place, restore, step, export, evaluate, report.
 
-Restart, in order of precedence: the newest checkpoint of the work folder; else the pretrained encoder of the
+Restart, in order of precedence: the newest intact checkpoint of the work folder; else the pretrained encoder of the
 configuration with everything else random; else all random. A work folder of another configuration or of other data is
-refused. The order inside the loop is part of the contract: evaluate, save, next batch, step, write the metrics of the
-step before. The feed hands out a batch only after the save, so state and pipeline never disagree by a batch.
+refused; one is claimed (`config.json`) only when data, encoder and model have been built. The steps themselves are
+in `steps`.
 """
 
 import contextlib
 import dataclasses
-import functools
-import math
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +17,23 @@ import numpy as np
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
+from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
+from llmrec_jax.data.batches.pipeline import BATCH_RULE
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.report import print_table, write_report
+from llmrec_jax.evaluate.report import print_evaluation, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
-from llmrec_jax.train import compile_cache
+from llmrec_jax.train import compile_cache, encoder_identity, lock
 from llmrec_jax.train import experiment as experiment_lib
-from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
-from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.checkpoint import Checkpoints
+from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment
-from llmrec_jax.train.feed import Feed
-from llmrec_jax.train.metrics import MetricsFile, ProgressLine
-from llmrec_jax.train.state import Params, TrainState
-from llmrec_jax.train.step import train_step
-from llmrec_jax.train.workdir import as_json, claim
-from llmrec_jax.types import Catalog
+from llmrec_jax.train.interrupts import Interrupts
+from llmrec_jax.train.resume import advice, newest_checkpoint
+from llmrec_jax.train.state import Params
+from llmrec_jax.train.steps import timed, train_steps
+from llmrec_jax.train.summary import data_summary, model_summary
+from llmrec_jax.train.workdir import check, claim
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,136 +43,83 @@ class Trained:
     experiment: Experiment
     params: Params  # of the selected step, whole host arrays
     item_vectors_ID: np.ndarray  # of the joint catalogue
-    results: list[dict[str, Any]]
+    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # rows of the report, once it is made
 
 
-def train_and_evaluate(config: Config, workdir: Path, console: Console) -> Trained:
-    """Run `config` in `workdir`, or go on with the run that is there; write its metrics, checkpoints and report."""
+def train_and_evaluate(
+    config: Config,
+    workdir: Path,
+    console: Console,
+    *,
+    export: Callable[[Trained], None] = lambda _: None,
+    interrupts: Interrupts | None = None,
+) -> Trained:
+    """Run `config` in `workdir`, or go on with the run that is there; write its metrics, checkpoints and report.
+
+    Args:
+      config: is checked first.
+      workdir: held for this process, or the job that it belongs to.
+      console: where the run's facts are printed.
+      export: called by process 0 when the training is done, before the report.
+      interrupts: what tells of signals; after one, the run saves and raises `interrupts.Saved`.
+
+    Raises:
+      ValueError: wrong configuration or data, a work folder that is another run's or in use, ...
+    """
     config_lib.validate(config)
-    claim(workdir, config, write=jax.process_index() == 0)
-    with compile_cache.kept_in(workdir, console):  # which writes there
-        try:
-            return _run(config, workdir, console)
-        except FloatingPointError as error:
-            raise UserError(f"{error}\n  {_advice(config, workdir)}") from error
+    with lock.held(workdir):
+        from_first(lambda: check(workdir, config))
+        with compile_cache.kept_in(workdir, console):  # which writes there
+            try:
+                return _run(config, workdir, console, export, interrupts or Interrupts())
+            except FloatingPointError as error:
+                raise UserError(f"{error}\n  {advice(config, workdir)}") from error
 
 
-def _run(config: Config, workdir: Path, console: Console) -> Trained:
+def _run(
+    config: Config, workdir: Path, console: Console, export: Callable[[Trained], None], interrupts: Interrupts
+) -> Trained:
     seconds: dict[str, float] = {}
     is_first = jax.process_index() == 0
-    with _clock(seconds, "prepare"):
-        layout = make_layout(config.mesh)
-        _check_divides(config, layout)
-        experiment = experiment_lib.build(config)
-        catalog = layout.put_whole(experiment.catalog)
-        state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
-    console.print(_summary(experiment, layout, state))
+    with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:  # waits for what is being saved
+        latest = newest_checkpoint(checkpoints, config.train.steps, console)
+        with timed(seconds, "prepare"):
+            layout = make_layout(config.mesh)
+            _check_divides(config, layout)
+            if idle := jax.device_count() - layout.mesh.size:
+                console.print(f"{idle} of {jax.device_count()} devices are idle: mesh.data=-1 uses all")
+            info = None if latest is None else checkpoints.info(latest)
+            console.print(
+                f"reading {', '.join((*config.data.sources, config.data.target))}", markup=False, highlight=False
+            )
+            experiment = experiment_lib.build(
+                config if info is None else encoder_identity.pinned(config, info.encoder),
+                on_data=lambda corpus: console.print(data_summary(corpus), markup=False, highlight=False),
+            )
+            if info is not None:
+                encoder_identity.check_same(workdir, config, info.encoder, experiment.encoder_identity)
+                info.check_continues(workdir, experiment.corpus.hash, BATCH_RULE)
+            if is_first:
+                claim(workdir, config)
+            catalog = layout.put_whole(experiment.catalog)
+            state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
+        console.print(model_summary(experiment, layout, state), highlight=False)
 
-    state, best = _train(experiment, layout, state, catalog, workdir, seconds, quiet=not is_first)
-
-    with _clock(seconds, "evaluate"):
-        evaluator = Evaluator(experiment, layout.mesh)
-        results = evaluator.report_rows(state.params)
-    if is_first:
-        selection = {"validator": evaluator.validator, **best}
-        write_report(workdir / "report.json", experiment.corpus, results, seconds, selection=selection)
-        print_table(results, console)
-    return Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params), results)
-
-
-def _train(
-    experiment: Experiment,
-    layout: Layout,
-    state: TrainState,
-    catalog: Catalog,
-    workdir: Path,
-    seconds: dict[str, float],
-    *,
-    quiet: bool,
-) -> tuple[TrainState, dict[str, float]]:
-    """Take the steps that are left; return the selected state (global arrays) and which step it is of."""
-    config, corpus = experiment.config, experiment.corpus
-    num_steps = config.train.steps
-    iterator = batches(corpus.plan, num_steps)
-    tokens_I = _token_counts(experiment.catalog)
-    best: dict[str, float] = {}
-    first = 0
-    pending: tuple[int, Any, int] | None = None
-
-    def write_pending() -> None:
-        nonlocal pending
-        if pending is not None:
-            step, device_metrics, tokens = pending
-            metrics, pending = layout.metrics(device_metrics), None
-            progress.update(step, metrics["loss"], config.train.batch_size, tokens)
-            if metrics_file:
-                metrics_file.write(step, metrics | {"tokens": float(tokens)})
-            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-                raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
-
-    with contextlib.ExitStack() as stack:  # however a run ends, what it was saving is saved
-        checkpoints, best_checkpoints = (
-            stack.enter_context(contextlib.closing(Checkpoints(workdir / name))) for name in ("checkpoints", "best")
+        state, best = train_steps(
+            experiment, layout, state, catalog, checkpoints, latest, workdir, seconds, interrupts, quiet=not is_first
         )
-        if (latest := checkpoints.latest_step()) is not None:
-            info = checkpoints.info(latest)
-            info.check_continues(workdir, corpus.hash, BATCH_RULE)
-            state = layout.from_global(checkpoints.restore(latest, layout.to_global(state)))
-            iterator.set_state(info.pipeline)
-            best, first = info.best, latest
-        best_checkpoints.drop_after(first)
 
-        spec = experiment.spec
-        step_fn = layout.compile(functools.partial(train_step, spec=spec), state)
-        evaluator = Evaluator(experiment, layout.mesh)
-        metrics_file = None
-        if not quiet:
-            metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
-        progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
-        with _clock(seconds, "train"), Feed(iterator, layout.put_batch) as feed:
-            for step in range(first, num_steps + 1):
-                if step > first:
-                    due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
-                    if due and config.train.eval_every:
-                        write_pending()  # before the scores, it says what is not finite
-                        value = evaluator.validate(layout.to_global(state).params)
-                        progress.note(f"step {step}/{num_steps}  {evaluator.validator} {value:.4f}")
-                        if value > best.get("value", float("-inf")):
-                            best = {"step": step, "value": value}
-                            best_checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
-                    if step == num_steps or step % config.train.checkpoint_every == 0:
-                        write_pending()
-                        if metrics_file:
-                            metrics_file.sync()
-                        best_checkpoints.wait()  # a checkpoint that names a best step must not be there before it
-                        checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
-                if step < num_steps:
-                    batch, placed = next(feed)
-                    state, device_metrics = step_fn(state, placed, catalog)
-                    write_pending()
-                    tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
-                    pending = (step + 1, device_metrics, tokens)
-        state = layout.to_global(state)
-        if best:
-            best_checkpoints.wait()
-            state = best_checkpoints.restore(int(best["step"]), state)
-    return state, best or {"step": num_steps}
-
-
-def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo:
-    return RunInfo(feed.get_state(), as_json(experiment.config), experiment.corpus.hash, best, BATCH_RULE)
-
-
-def _advice(config: Config, workdir: Path) -> str:
-    """For a run whose numbers are not finite."""
-    with contextlib.closing(Checkpoints(workdir / "checkpoints", read_only=True)) as checkpoints:
-        latest = checkpoints.latest_step()
-    there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}"
-    return (
-        f"{workdir} has {there}; going on from there fails again\n"
-        f"  in another --workdir, try a lower --optim.learning_rate (it is {config.optim.learning_rate}), more "
-        f"--optim.warmup_steps ({config.optim.warmup_steps}) or --model.compute_dtype float32"
-    )
+    evaluator = Evaluator(experiment, layout.mesh)
+    trained = Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params))
+    if is_first:
+        export(trained)
+    with timed(seconds, "evaluate"):
+        found = evaluator.evaluate(state.params)
+    if is_first:
+        selection = evaluator.selection | best
+        write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, selection=selection)
+        print_evaluation(found, console)
+    return dataclasses.replace(trained, results=found.results)
 
 
 def _check_divides(config: Config, layout: Layout) -> None:
@@ -182,26 +127,3 @@ def _check_divides(config: Config, layout: Layout) -> None:
     if size % shards:
         arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
         raise UserError(f"train.batch_size={size} does not divide over {shards} devices: {arithmetic}")
-
-
-def _token_counts(catalog: Catalog) -> np.ndarray:
-    """Tokens that the step encodes for each item, int64 [I]."""
-    if catalog.token_mask_IL is None:
-        return np.zeros(len(catalog.domain_I), np.int64)
-    return np.asarray(catalog.token_mask_IL).sum(axis=1)
-
-
-def _summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
-    sizes = [x.size for x in jax.tree.leaves(layout.to_global(state).params)]
-    corpus = experiment.corpus
-    mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
-    counts = ", ".join(f"{d.name} {len(d.user_ids):,} users {len(d.item_ids):,} items" for d in corpus.domains)
-    rows = " + ".join(f"{rows} {d.name}" for rows, d in zip(corpus.plan.rows, corpus.domains, strict=True))
-    return f"{counts}\nbatch {rows}; {sum(sizes):,} parameters; {experiment.config.mesh.mode} on {mesh}"
-
-
-@contextlib.contextmanager
-def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""AdamW with warm-up and cosine decay; the encoder's learning rate can be scaled."""
+"""AdamW with warm-up, then cosine decay or a constant rate; the encoder's learning rate can be scaled."""
 
 from typing import Any
 
@@ -13,15 +13,21 @@ def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransfo
 
     Weight decay applies to kernels, adapters and embedding tables, not to biases, norms and scalars.
     """
-    warmup = min(config.warmup_steps, num_steps // 2)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.scale_by_adam(b2=0.98),
         optax.add_decayed_weights(config.weight_decay, mask=_is_matrix),
         optax.masked(optax.scale(config.encoder_scale), _in_encoder),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(learning_rate(config, num_steps)),
     )
+
+
+def learning_rate(config: OptimConfig, num_steps: int) -> optax.Schedule:
+    """The learning rate of each step, counted from 0; the encoder's is `encoder_scale` times it."""
+    if config.schedule == "constant":  # independent of the number of steps: a run may go on with more
+        return optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
+    warmup = min(config.warmup_steps, num_steps // 2)
+    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
 
 
 def _is_matrix(params: Any) -> Any:

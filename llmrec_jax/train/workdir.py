@@ -1,4 +1,4 @@
-"""Whose a work folder is: `config.json` in it, written once, and the refusal of any other configuration."""
+"""Whose a work folder is: `config.json` in it, and the refusal of a configuration that would be another run."""
 
 import dataclasses
 import json
@@ -12,43 +12,85 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
 
-# Between a run and its continuation: where things lie, not what they are. Batches do not depend on the mesh.
-MAY_DIFFER = ("data.root", "data.cache_dir", "mesh.data", "mesh.fsdp", "mesh.tensor")
+WRITTEN = ("bundle", "checkpoints", "metrics.jsonl", "report.json")  # by a run, beside config.json
+
+# What may differ between a run and its continuation: it changes no number, but for the order of sums.
+MAY_DIFFER = (
+    "data.root",
+    "data.cache_dir",
+    "encoder.remat",
+    "loss.block_size",
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.tensor",
+    "train.checkpoint_every",
+    "train.eval_batch_size",
+)
+MAY_DIFFER_WITHOUT_DROPOUT = ("encoder.chunk_size", "mesh.mode")  # which decide who draws which entries
 
 
-def claim(workdir: Path, config: Config, *, write: bool) -> None:
-    """Make the work folder this configuration's. Raises ValueError with the differences where it is another's."""
+def check(workdir: Path, config: Config) -> None:
+    """Raise ValueError where the work folder is not this configuration's to begin or to go on in."""
     path = workdir / "config.json"
-    ours = as_json(config)
-    if path.exists():
-        theirs = config_lib.flatten(_read(path))
-        differences = [
-            f"{name}: {theirs.get(name)!r} there, {value!r} here"
-            for name, value in config_lib.flatten(ours).items()
-            if theirs.get(name) != value and name not in MAY_DIFFER
-        ]
-        if differences:
-            hint = f"{workdir} holds a run of another configuration; choose another --workdir or remove it"
-            raise UserError("\n  ".join([hint, *differences]))
-    elif write:
-        workdir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(ours, indent=1) + "\n")
-        os.replace(temporary, path)
+    if not path.exists():
+        if found := [name for name in WRITTEN if (workdir / name).exists()]:
+            raise UserError(
+                f"{workdir} holds {', '.join(found)}, but no config.json of a run, and what is not a run's is not "
+                "written over: choose another --workdir"
+            )
+        return
+    theirs, ours = config_lib.flatten(_read(path)), config_lib.flatten(as_json(config))
+    if not theirs.keys() & ours.keys():
+        raise UserError(f"{path} is not the configuration of a run: choose another --workdir")
+    differences = [
+        f"{name}: {theirs.get(name)!r} there, {value!r} here"
+        for name, value in ours.items()
+        if theirs.get(name) != value and not _may_differ(name, theirs, config)
+    ]
+    if differences:
+        hint = f"{workdir} holds a run of another configuration; choose another --workdir, or --fresh for a new folder"
+        raise UserError("\n  ".join([hint, *differences]))
+
+
+def claim(workdir: Path, config: Config) -> None:
+    """Make the work folder this configuration's."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / "config.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(as_json(config), indent=1, allow_nan=False) + "\n")
+    os.replace(temporary, path)
 
 
 def read_config(workdir: Path) -> Config:
     """The configuration of the run in a work folder. Raises ValueError where there is none."""
     path = workdir / "config.json"
     try:
-        return config_lib.from_dict(_read(path))
+        values = _read(path)
+        if "dims" in values:
+            raise UserError(f"it is a bundle: give the work folder of its run, such as {workdir.absolute().parent}")
+        return config_lib.from_dict(values)
     except ValueError as error:
-        raise UserError(f"{workdir} holds no run that this version can read: {error}") from error
+        raise UserError(f"{workdir} holds no run: {error}") from error
 
 
 def as_json(config: Config) -> dict[str, Any]:
     """The configuration as JSON would give it back (lists for tuples)."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _may_differ(name: str, theirs: dict[str, Any], config: Config) -> bool:
+    if name == "train.steps":
+        # Without a decay, and without a loss that changes as the run goes on, a step does not depend on their number.
+        is_constant = config.optim.schedule == "constant" and config.adapt.method != "dann"
+        return is_constant and config.train.steps > theirs.get(name, config.train.steps)
+    return name in MAY_DIFFER or (name in MAY_DIFFER_WITHOUT_DROPOUT and not _drops(config))
+
+
+def _drops(config: Config) -> bool:
+    """Whether anything may be dropped; a pretrained encoder says only when it is loaded."""
+    reads_no_text = config.encoder.mode == "frozen" or config.model.item_features == "id"
+    encoder_drops = not reads_no_text and (config.encoder.pretrained is not None or config.encoder.dropout > 0)
+    return encoder_drops or config.model.dropout > 0
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 
 from llmrec_jax import Recommender
 from llmrec_jax.data.domains.records import item_text
-from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.export import save_bundle
 from tests.inference.untrained import run_and_bundle, untrained_run
 from tests.train.tiny import pretrained_config
 
@@ -109,7 +109,7 @@ def test_what_is_trained_in_bfloat16_answers_in_float32(encoder, tmp_path):
     run = untrained_run(
         dataclasses.replace(config, model=model, encoder=dataclasses.replace(config.encoder, **encoder))
     )
-    bundle_lib.save(run, tmp_path / "bundle")
+    save_bundle(run, tmp_path / "bundle")
     recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
     cosine_I = np.sum(recommender.encode(books.texts) * run.item_vectors_ID, axis=1)
     assert cosine_I.min() > 0.99999
@@ -136,7 +136,7 @@ def test_new_items_are_known_by_their_text(recommender):
     assert {"new", "newer"} <= set(ids(found))
     assert ("new", "The Silent Harbour") in [(item_id, title) for item_id, _, title in found]
     vectors = recommender.encode([item_text("The Silent Harbour", "novel", "Ada", "sea"), "Another"])
-    np.testing.assert_allclose(recommender._vectors_ID[-2:], vectors, atol=1e-6)
+    np.testing.assert_allclose(recommender._catalog.vectors_ID[-2:], vectors, atol=1e-6)
     after = recommender.recommend(["new"], k=5)
     assert "new" not in ids(after)
     assert ids(recommender.recommend([], k=10_000))[-2:] == ["new", "newer"]  # nobody has taken them yet

@@ -6,10 +6,10 @@ import shutil
 import jax
 import numpy as np
 
-from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.export import save_bundle
 from llmrec_jax.train.loop import Trained
 from tests.train.tiny import tiny_config
 
@@ -20,7 +20,7 @@ def run_and_bundle(tmp, item_features, method="coral"):
     model = dataclasses.replace(config.model, item_features=item_features)
     config = dataclasses.replace(config, model=model, adapt=dataclasses.replace(config.adapt, method=method))
     run = untrained_run(config)
-    bundle_lib.save(run, tmp / "bundle")
+    save_bundle(run, tmp / "bundle")
     shutil.rmtree(tmp / "cache")
     return run, tmp / "bundle"
 

@@ -167,8 +167,8 @@ def test_more_frozen_layers_than_the_encoder_has_are_refused(config):
         ({"mode": "lora"}, "encoder.mode=lora needs encoder.pretrained"),
         ({"mode": "lora", "pretrained": "x", "lora_rank": 0}, "encoder.lora_rank=0 must be at least 1"),
         ({"frozen_layers": 2}, "encoder.frozen_layers=2 needs encoder.pretrained"),
-        ({"frozen_layers": 2, "pretrained": "x", "mode": "frozen"}, "says nothing beside encoder.mode=frozen"),
-        ({"chunk_size": -1}, "encoder.chunk_size=-1 must not be negative"),
+        ({"frozen_layers": 2, "pretrained": "x", "mode": "frozen"}, "has no effect with encoder.mode=frozen"),
+        ({"chunk_size": -1}, "encoder.chunk_size=-1 must be at least 0"),
     ],
 )
 def test_what_cannot_be_is_refused(encoder, problem):

@@ -5,6 +5,7 @@ kill themselves, with SIGKILL and in the middle of a line of metrics.
 """
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -28,9 +29,10 @@ from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.metrics import MetricsFile
 from llmrec_jax.train.state import TrainState
 from tests.conftest import REPO
-from tests.train.tiny import tiny_config
+from tests.train.tiny import metrics_of, tiny_config
 
 STEPS, CHECKPOINT_EVERY, KILLED_AT = 40, 6, (13, 17)  # 13: while the checkpoint of step 12 is being written
+STOPPED_AT = 19  # by a signal that saves
 
 CONFIG_FILE = """
 import dataclasses, os, signal
@@ -49,6 +51,8 @@ def write_and_die(self, step, metrics):
         self._file.write('{{"step": 18, "lo')
         self._file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
+    if step == int(os.environ.get("STOP_AT", "0")):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 MetricsFile.write = write_and_die
 """
@@ -66,10 +70,11 @@ def resume_config(root):
     )
 
 
-def run(root, workdir, kill_at=0):
+def run(root, workdir, kill_at=0, stop_at=0):
     command = [sys.executable, "train.py", str(root / "config.py"), "--workdir", str(workdir)]
     environment = os.environ | {
         "KILL_AT": str(kill_at),
+        "STOP_AT": str(stop_at),
         "PYTHONPATH": str(REPO),
         "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),  # the runs after the first need not compile again
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -106,9 +111,21 @@ def resumed(root):
         latest = Checkpoints(workdir / "checkpoints", read_only=True).latest_step()
         assert latest is not None
         assert latest < step  # something is lost, something is kept
+    result = run(root, workdir, stop_at=STOPPED_AT)
+    assert result.returncode == 75, result.stderr
+    assert result.stdout.startswith(f"continues at step {latest} of {STEPS}\n")
+    saved = STOPPED_AT + 1  # the step in flight
+    assert result.stderr == f"stopped: step {saved} of {STEPS} is saved; run the same command again to go on\n"
+    assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == saved
+    assert not (workdir / "lock.json").exists()
     result = run(root, workdir)
     assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"continues at step {saved} of {STEPS}\n")
     return workdir
+
+
+def report_of(workdir):
+    return json.loads((workdir / "report.json").read_text())
 
 
 def arrays(experiment, folder, step):
@@ -122,19 +139,29 @@ def arrays(experiment, folder, step):
 @pytest.mark.slow
 def test_killed_run_equals_the_straight_one(root, straight, resumed):
     experiment = experiment_lib.build(resume_config(root))
-    best = json.loads((straight / "report.json").read_text())["selection"]["step"]
-    for name, step in (("checkpoints", 36), ("checkpoints", STEPS), ("best", best)):
-        expected, found = (arrays(experiment, workdir / name, step) for workdir in (straight, resumed))
+    best = report_of(straight)["selection"]["step"]
+    folders = [workdir / "checkpoints" for workdir in (straight, resumed)]
+    for step in {36, STEPS, best}:
+        expected, found = (arrays(experiment, folder, step) for folder in folders)
         assert expected.step == step
         jax.tree.map(np.testing.assert_array_equal, expected, found)
-        infos = [Checkpoints(workdir / name, read_only=True).info(step) for workdir in (straight, resumed)]
+        infos = [Checkpoints(folder, read_only=True).info(step) for folder in folders]
         assert infos[0] == infos[1]
-    lines = [(workdir / "metrics.jsonl").read_text().splitlines() for workdir in (straight, resumed)]
+    lines = [metrics_of(workdir) for workdir in (straight, resumed)]
     assert lines[0] == lines[1]
-    assert [json.loads(line)["step"] for line in lines[0]] == list(range(1, STEPS + 1))
-    reports = [json.loads((workdir / "report.json").read_text()) for workdir in (straight, resumed)]
-    for name in ("results", "selection", "data_hash"):
-        assert reports[0][name] == reports[1][name]
+    assert [line["step"] for line in lines[0]] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in lines[0] if "valid/ndcg@10" in line] == [15, 30, STEPS]
+    assert max(line.get("valid/ndcg@10", 0) for line in lines[0]) == report_of(straight)["selection"]["value"]
+    rates = [line["learning_rate"] for line in lines[0]]
+    assert rates[0] == 0
+    assert rates[4] == max(rates) == pytest.approx(3e-3)  # after the four steps of warm-up
+    assert rates[-1] < 1e-4
+    for name in ("results", "selection", "hashes", "verdict", "comparison"):
+        assert report_of(straight)[name] == report_of(resumed)[name]
+    with np.load(straight / "ranks.npz") as expected, np.load(resumed / "ranks.npz") as found:
+        assert sorted(expected.files) == ["model", "popularity", "text_knn", "text_knn_decayed", "user_ids"]
+        for name in expected.files:
+            np.testing.assert_array_equal(expected[name], found[name])
 
 
 @pytest.mark.slow
@@ -147,23 +174,47 @@ def test_a_run_goes_on_on_another_mesh(root, straight, tmp_path):
     checkpoints.close()
     config = dataclasses.replace(resume_config(root), mesh=MeshConfig(data=4, fsdp=2))
     train_and_evaluate(config, workdir, Console(quiet=True))
-    expected, found = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (straight, workdir)
-    )
+    expected, found = metrics_of(straight), metrics_of(workdir)
     assert found[:36] == expected[:36]
     assert found[36:] != expected[36:]  # it did run again: sums in another order are not the same to the last bit
     for ours, theirs in zip(found, expected, strict=True):
+        scores = [line.pop("valid/ndcg@10", 0) for line in (ours, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=2 / 1200)  # two users may have moved over the cutoff
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 @pytest.mark.slow
+def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise ValueError("no report")
+
+    workdir = shutil.copytree(straight, tmp_path / "run")
+    before = (workdir / "metrics.jsonl").read_text()
+    monkeypatch.setattr("llmrec_jax.train.loop.write_report", fail)
+    said, exported = Console(file=io.StringIO(), width=1000), []
+    with pytest.raises(ValueError, match="no report"):
+        train_and_evaluate(resume_config(root), workdir, said, export=exported.append)
+    assert said.file.getvalue().startswith(f"already complete ({STEPS} steps): writing bundle and report\n")
+    best = report_of(straight)["selection"]["step"]
+    expected = arrays(exported[0].experiment, straight / "checkpoints", best).params
+    jax.tree.map(np.testing.assert_array_equal, exported[0].params, expected)
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.slow
 def test_evaluate_verb_gives_the_report_again(straight, capsys):
-    rows = json.loads((straight / "report.json").read_text())["results"]
+    rows = report_of(straight)["results"]
     assert {row["method"] for row in rows} == {"popularity", "text_knn", "text_knn_decayed", "model"}
     before = sorted(straight.rglob("*"))
     assert cli.main(["evaluate", str(straight), "--json", "--batch-size", "1000"]) == 0
-    assert json.loads(capsys.readouterr().out)["results"] == rows
+    again = json.loads(capsys.readouterr().out)
+    assert again["results"] == rows
+    for name in ("hashes", "regime", "verdict", "comparison", "left_out"):
+        assert again[name] == report_of(straight)[name]
+    assert cli.main(["evaluate", str(straight)]) == 0
+    out = capsys.readouterr().out
+    assert again["verdict"] in out
+    assert f"split hash {again['hashes']['split']}" in out
     assert sorted(straight.rglob("*")) == before
 
 
@@ -206,7 +257,7 @@ def test_checkpoint_holds_the_state_of_its_step_though_its_buffers_are_donated(t
     for step in range(1, 9):
         state = bump(state)
         if step % 2 == 0:
-            checkpoints.save(state, step, RunInfo({}, {}, "", {}))
+            checkpoints.save(state, step, RunInfo({}, {}, "", {}, {}))
     checkpoints.wait()
     for step in (6, 8):
         for leaf in jax.tree.leaves(checkpoints.restore(step, state)):

@@ -34,7 +34,7 @@ from llmrec_jax.types import Batch, Items, Predictions
 
 # Which events a batch holds, given data, settings, seed and step. Raise it with every change that gives a step other
 # users, windows or unlabelled items, not for padding: else a run that goes on would silently become another.
-BATCH_RULE = 1
+BATCH_RULE = 2
 MULTIPLE = 8  # of padded sizes, so that they can also be cut over up to 8 devices that the plan does not know of
 PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
 # Rooms, as multiples of the largest need among them: of batches a hundredth overflows the first.
@@ -70,26 +70,38 @@ class BatchPlan:
 
 
 def plan_batches(
-    splits: Sequence[Split], starts: np.ndarray, data: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1
+    splits: Sequence[Split],
+    starts: np.ndarray,
+    data: DataConfig,
+    batch_size: int,
+    seed: int,
+    *,
+    num_shards: int = 1,
+    left_out: int | None = None,
 ) -> BatchPlan:
     """Decides shares and sizes.
 
-    Trained on are users with at least two training events, of the target only `data.target_fraction` of them. Without
-    any (zero-shot) all rows come from the sources. Popular items repeat and most histories are short, so a batch is
-    usually padded to little more than what the first batches need; the rare batch beyond takes the next room, at last
-    that which always suffices (each a compilation of the step, once).
+    Trained on are users with at least two training events, of the target only `data.target_fraction` of them, of the
+    source `left_out` nobody. Without any of the target (zero-shot) all rows come from the sources.
+
+    Popular items repeat and most histories are short, so a batch is usually padded to little more than what the first
+    batches need; the rare batch beyond takes the next capacity, at last that which always suffices (each a compilation
+    of the step, once).
 
     Args:
       splits: of the domains, sources first, target last.
       starts: `JointCatalog.starts`.
-      data: `target_share`, `target_fraction`, `max_history` and `unlabelled_items` are read.
+      data: `target_share`, `target_fraction`, `split_seed`, `max_history` and `unlabelled_items` are read.
       batch_size: users of the global batch.
       seed: of the order of users, the windows and the unlabelled items; not negative.
       num_shards: parts that a batch is cut into; padded sizes are multiples of it.
+      left_out: the number of a source that no batch holds, see `Protocol`.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     users = [np.argsort(-lengths_d, kind="stable")[: np.sum(lengths_d >= 2)] for lengths_d in lengths]
-    users[-1] = users[-1][keep_fraction(splits[-1], data.target_fraction, seed)[users[-1]]]
+    users[-1] = users[-1][keep_fraction(splits[-1], data.target_fraction, data.split_seed)[users[-1]]]
+    if left_out is not None:
+        users[left_out] = users[left_out][:0]
     sizes = [len(users_d) for users_d in users]
     rows = rows_per_domain(batch_size, sizes[:-1], data.target_share, has_target_rows=sizes[-1] > 0)
     num_items, target_items = int(starts[-1]), int(starts[-1] - starts[-2])

@@ -1,20 +1,19 @@
 """The joint catalogue: the items of all domains under one numbering, and the cache of their tokens.
 
-Reads no domain files (`domains.py` does) and trains no tokenizer; arrays stay on the host.
+Reads no domain files (`data/domains` does) and trains no tokenizer; arrays stay on the host.
 
 I items of the joint catalogue   L tokens of a text   F width of a text feature
 """
 
 import dataclasses
 import hashlib
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from llmrec_jax.data.cache import DamagedError, cached
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.texts.tokenizer import TokenTable, encode
 from llmrec_jax.errors import UserError
@@ -72,23 +71,22 @@ class JointCatalog:
 def token_table(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int, cache_dir: str | Path) -> TokenTable:
     """`encode(tokenizer, texts, max_tokens)`, made once and then memory-mapped from `cache_dir`.
 
-    The name of the cached folder is a hash of all three, so a stale table is never read; it appears by a rename, so
-    neither is half a table, whoever else fills the same cache.
+    The name of the cached folder is a hash of all three, so a stale table is never read.
     """
     digest = hashlib.sha256(f"{max_tokens} {tokenizer.to_str()}".encode())
     for text in texts:
         data = text.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
-    folder = Path(cache_dir) / "tokens" / digest.hexdigest()[:32]
-    if not folder.is_dir():
-        draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
-        draft.mkdir(parents=True)
-        try:
-            encode(tokenizer, texts, max_tokens).save(draft)
-            draft.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same table
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    return TokenTable.load(folder)
+    return cached(
+        Path(cache_dir) / "tokens" / digest.hexdigest()[:32],
+        lambda draft: encode(tokenizer, texts, max_tokens).save(draft),
+        _read_table,
+        f"tokenizing {len(texts):,} texts",
+    )
+
+
+def _read_table(folder: Path) -> TokenTable:
+    try:
+        return TokenTable.load(folder)
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedError(str(error)) from error

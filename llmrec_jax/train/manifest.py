@@ -1,0 +1,69 @@
+"""`manifest.json` of a checkpoint: what is not an array, and the SHA-256 of every file. It is written last.
+
+Orbax stores no checksum of the arrays: it restores a flipped bit in silence, and a missing file ends in a traceback. A
+folder without a manifest was not finished.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+
+
+def write(folder: Path, info: Mapping[str, Any]) -> None:
+    """Write the manifest of `folder` with `info` (JSON) in it."""
+    content = {"info": dict(info), "files": {name: _file_hash(folder / name) for name in _files(folder)}}
+    draft = folder / f"{NAME}.tmp"
+    draft.write_text(json.dumps({**content, "sha256": _content_hash(content)}, indent=1) + "\n")
+    os.replace(draft, folder / NAME)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The `info` of the manifest. Raises ValueError (what is wrong, without the folder) where it cannot be read."""
+    return _read(folder)["info"]
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with `folder`, None where every file is as it was written."""
+    try:
+        files = _read(folder)["files"]
+        for name, expected in files.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if _file_hash(folder / name) != expected:
+                return f"{name} is not as it was written"
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / NAME).read_bytes())
+        if content.pop("sha256") == _content_hash(content):
+            return content
+    except FileNotFoundError:
+        raise ValueError("it was not finished") from None
+    except (ValueError, KeyError, AttributeError, OSError):
+        pass
+    raise ValueError(f"{NAME} is not as it was written")
+
+
+def _files(folder: Path) -> list[str]:
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in paths if not path.name.startswith(NAME))
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content_hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

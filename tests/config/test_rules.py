@@ -1,0 +1,89 @@
+"""Every number of a configuration has a range, and whatever is wrong is said in one message, a line each."""
+
+import dataclasses
+
+import pytest
+
+from llmrec_jax.config import Config, flatten, from_dict, validate
+from llmrec_jax.config.rules import RANGES
+
+
+def with_values(**values):
+    """The default configuration with fields replaced; `section__field` names one."""
+    config = Config()
+    for name, value in values.items():
+        section, _, field = name.rpartition("__")
+        if section:
+            config = dataclasses.replace(
+                config, **{section: dataclasses.replace(getattr(config, section), **{field: value})}
+            )
+        else:
+            config = dataclasses.replace(config, **{field: value})
+    return config
+
+
+def problems(**values):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 -- the message is what is looked at
+        validate(with_values(**values))
+    return str(raised.value).split("\n  ")
+
+
+def test_every_number_has_a_range():
+    numbers = [name for name, value in flatten(dataclasses.asdict(Config())).items() if type(value) in (int, float)]
+    assert set(numbers) == set(RANGES)
+
+
+def test_the_default_is_sound():
+    validate(Config())
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"seed": -1}, "seed=-1 must be at least 0 and below 2**32"),
+        ({"seed": 2**32}, "seed=4294967296 must be at least 0 and below 2**32"),
+        ({"data__max_history": 0}, "data.max_history=0 must be at least 1"),
+        ({"data__max_tokens": 0}, "data.max_tokens=0 must be at least 1"),
+        ({"data__unlabelled_items": -1}, "data.unlabelled_items=-1 must be at least 0"),
+        ({"data__target_share": 1.1}, "data.target_share=1.1 is not between 0 and 1"),
+        ({"model__width": 0}, "model.width=0 must be at least 1"),
+        ({"model__dropout": 1.0}, "model.dropout=1.0 must be at least 0 and below 1"),
+        ({"encoder__dropout": -0.1}, "encoder.dropout=-0.1 must be at least 0 and below 1"),
+        ({"loss__temperature": 0.0}, "loss.temperature=0.0 must be above 0"),
+        ({"mesh__fsdp": 0}, "mesh.fsdp=0 must be at least 1"),
+        ({"mesh__data": 0}, "mesh.data=0 must be at least 1, or -1 for all devices left"),
+        ({"optim__learning_rate": 0.0}, "optim.learning_rate=0.0 must be above 0"),
+        ({"optim__learning_rate": float("nan")}, "optim.learning_rate=nan is not a finite number"),
+        ({"adapt__weight": float("inf")}, "adapt.weight=inf is not a finite number"),
+        ({"optim__weight_decay": -0.1}, "optim.weight_decay=-0.1 must be at least 0"),
+        ({"optim__warmup_steps": -1}, "optim.warmup_steps=-1 must be at least 0"),
+        ({"optim__clip_norm": 0.0}, "optim.clip_norm=0.0 must be above 0"),
+        ({"train__eval_every": -1}, "train.eval_every=-1 must be at least 0"),
+        ({"model__width": 15}, "model.num_heads=2 does not divide model.width=15"),
+        ({"encoder__num_heads": 3}, "encoder.num_heads=3 does not divide encoder.width=64"),
+        ({"mesh__tensor": 4, "model__num_heads": 4}, "mesh.tensor=4 does not divide encoder.num_heads=2"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_value_out_of_range_is_named(values, problem):
+    assert problems(**values) == [problem]
+
+
+def test_sizes_that_nothing_is_built_with_are_not_compared():
+    validate(with_values(model__width=15, model__user_tower="mean", encoder__num_heads=3, encoder__pretrained="folder"))
+    validate(with_values(encoder__num_heads=3, model__item_features="id"))
+
+
+def test_all_problems_stand_in_one_message():
+    found = problems(seed=-1, model__width=0, data__sources=(), data__target_fraction=0.0, train__steps=0)
+    assert [problem.split("=")[0] for problem in found] == [
+        "seed",
+        "model.width",
+        "train.steps",
+        "data.sources is empty and data.target_fraction",
+    ]
+
+
+def test_values_of_another_type_are_named():
+    with pytest.raises(ValueError, match=r"Expected `int`, got `str` - at `\$\.train\.steps`"):
+        from_dict({"train": {"steps": "many"}})
