@@ -1,4 +1,4 @@
-# The commands of the project; each sets up what it needs. PYTHON chooses the interpreter: make test PYTHON=python3.13
+# Each target installs what it needs. PYTHON chooses the interpreter: make test PYTHON=python3.13
 
 PYTHON ?= python3
 VENV := .venv/$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -7,7 +7,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test test-fast lint bench-peers clean
+.PHONY: setup quickstart test test-fast test-parity lint dist try-wheel bench-peers clean
 
 setup: $(READY)
 
@@ -16,7 +16,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(RUN) -m pip install $(PIP_FLAGS) --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
-quickstart: setup  ## the main job on the built-in two-shop demo; writes runs/quickstart/
+quickstart: setup  ## train, evaluate and export on the two built-in shops; writes runs/quickstart/
 	$(RUN) train.py configs/quickstart.py --workdir runs/quickstart
 
 test: setup
@@ -25,10 +25,27 @@ test: setup
 test-fast: setup  ## without the tests marked slow
 	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
 
+PARITY := $(VENV)-parity
+
+$(PARITY)/.ready: $(READY) constraints/peers.txt
+	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt --upgrade --target $(PARITY) torch
+	touch $@
+
+# On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids the CUDA build of torch.
+test-parity: $(PARITY)/.ready  ## the encoders against torch and transformers; torch stays out of the main environment
+	PYTHONPATH=$(CURDIR)/$(PARITY) $(RUN) -m pytest -m parity
+
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+dist: setup  ## dist/*.whl and dist/*.tar.gz, the wheel built from the sdist
+	rm -rf dist
+	$(RUN) -m build --outdir dist
+
+try-wheel: dist  ## install the wheel into a new environment outside the checkout, train and recommend there
+	.ci/try-wheel $(PYTHON) $(CONSTRAINTS) dist/*.whl
 
 PEERS := .venv/peers
 DATA ?= ../shared/data
@@ -38,8 +55,8 @@ $(PEERS)/.ready: constraints/peers.txt
 	$(PEERS)/bin/python -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt torch transformers numpy
 	touch $@
 
-bench-peers: setup $(PEERS)/.ready  ## the same work here and in PyTorch, in turn; DATA holds the folders beauty and scientific
+bench-peers: setup $(PEERS)/.ready  ## this project beside PyTorch; DATA holds the folders beauty and scientific
 	$(RUN) -m benchmarks.peers --torch-python $(PEERS)/bin/python --data-root $(DATA)
 
 clean:
-	rm -rf .venv runs .cache
+	rm -rf .venv runs .cache dist build

@@ -1,12 +1,11 @@
-"""One speed-up at a time, each on top of those before: `python -m benchmarks.ablation --data-root DATA [--json]`.
+"""Cumulative ablation of the speed-ups: `python -m benchmarks.ablation --data-root DATA [--json]`.
 
-The work is the contrastive training step of the pretrained MiniLM on pairs of titles (see `benchmarks/peers`); a row
-turns one more switch. The last row changes what is trained, the ones before only how it is computed.
+Times the contrastive training step of the pretrained MiniLM on pairs of titles (see `benchmarks/peers`); each row adds
+one change to the row before. All rows compute the same loss; the last one computes it in bfloat16.
 """
 
 import argparse
 import dataclasses
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -16,14 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.peers.__main__ import MINILM
 from benchmarks.peers.ours import contrastive_step, titles
 from benchmarks.peers.works import make_works
+from benchmarks.report import show
 from llmrec_jax.data.batches.buckets import NUM_BUCKETS
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.locate import locate
 
@@ -39,7 +36,7 @@ REPEATS = 3
 
 
 def main() -> None:
-    """Measure every row in turn, round after round; print medians."""
+    """Time all rows in turn, several rounds; print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data-root", required=True, help="the folder of the domain folders beauty and scientific")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -61,19 +58,12 @@ def main() -> None:
             "work": name,
             "value": float(median),
             "unit": "s",
-            "speed_up": float(medians[0] / median),
-            "temporary_bytes": step.memory_analysis().temp_size_in_bytes,
+            "speed-up": float(medians[0] / median),
+            "temporary MB": step.memory_analysis().temp_size_in_bytes / 1e6,
         }
         for (name, _), median, (step, *_) in zip(ROWS, medians, programs, strict=True)
     ]
-    if args.json:
-        print(json.dumps({"rows": rows, "versions": versions()}))
-        return
-    table = Table("switch", "step, s", "speed-up", "temporary MB", title="MiniLM step on titles")
-    for row in rows:
-        numbers = (f"{row['value']:.2f}", f"{row['speed_up']:.2f}", f"{row['temporary_bytes'] / 1e6:,.0f}")
-        table.add_row(row["work"], *numbers)
-    Console().print(table)
+    show(rows, "MiniLM step on titles", as_json=args.json)
 
 
 def _program(encoder: Any, work: dict[str, np.ndarray], *, distinct: bool, buckets: int, **config: Any) -> Any:

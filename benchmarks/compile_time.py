@@ -5,17 +5,19 @@ Compiles the quickstart's training step with an encoder of 2 and of 12 layers, i
 
 import argparse
 import dataclasses
-import json
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
+
 import jax
 
+from benchmarks.report import show
 from llmrec_jax import config as config_lib
 from llmrec_jax.data.batches.pipeline import make_batch
-from llmrec_jax.evaluate.report import versions
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.step import train_step
@@ -48,11 +50,7 @@ def main() -> None:
         for layers, value in zip(LAYERS, (few, many), strict=True)
     ]
     rows.append({"work": "ratio", "value": many / few, "unit": ""})
-    if args.json:
-        print(json.dumps({"rows": rows, "versions": versions()}))
-        return
-    for row in rows:
-        print(f"{row['work']:20}  {row['value']:.2f} {row['unit']}")
+    show(rows, "compile time by depth", as_json=args.json)
 
 
 if __name__ == "__main__":

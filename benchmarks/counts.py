@@ -1,14 +1,14 @@
-"""What the standard steps cost in counts that no clock can blur: `python benchmarks/counts.py [--write]`.
+"""Counts of compilations, FLOPs, collectives and memory of standard steps: `python benchmarks/counts.py [--write]`.
 
-On eight devices that are one CPU:
+Unlike times, counts are exact and repeatable. On eight fake CPU devices:
 
-    compiles               programs that the first batches need, each on the state that the one before leaves
-    matmul_flops           of the traced step's matrix products, on all devices: what the code asks for
-    compiled_matmul_flops  of the compiled step's, on one device: what XLA's program does, repeated work included
+    compiles               programs compiled for the first batches
+    matmul_flops           matrix products of the traced step, on all devices
+    compiled_matmul_flops  matrix products of the compiled step on one device, recomputation included
     collectives, collective_bytes, temporary_bytes   of the compiled step, on one device
 
-The accepted counts stand in `counts.json`, by JAX version; a test fails where one grows. After a change that is meant
-to cost more, or with another JAX, `--write` accepts the new counts.
+The accepted counts are in `counts.json`, by JAX version; a test fails where one grows. After a change that is meant to
+cost more, or with another JAX version, `--write` accepts the new counts.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.aot import program
+from benchmarks.report import host_line
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config, MeshConfig, ModelConfig
 from llmrec_jax.data.batches.pipeline import make_batch
@@ -128,6 +129,7 @@ def main() -> None:
         for name, value in values.items():
             table.add_row(step, name, f"{accepted.get(step, {}).get(name, float('nan')):,.0f}", f"{value:,.0f}")
     Console().print(table)
+    print(host_line())
     if args.write:
         ACCEPTED.write_text(json.dumps(everything | {jax.__version__: counts}, indent=1) + "\n")
 

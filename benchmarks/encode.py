@@ -1,8 +1,8 @@
-"""What encoding a catalogue costs: `python benchmarks/encode.py FOLDER [--pretrained ENCODER] [--dtype T] [--json]`.
+"""Time to encode a catalogue: `python benchmarks/encode.py FOLDER [--pretrained ENCODER] [--dtype T] [--json]`.
 
-FOLDER is a domain folder; its items' texts are read as the k-NN baselines read them, by a pretrained encoder or by a
-fresh BERT of the sizes given with a tokenizer trained on the texts. The whole catalogue is encoded `--repeats` times;
-compilation is off the clock. Tokens are real ones, without padding.
+FOLDER is a domain folder; its items' texts are encoded as for the k-NN baselines, with a pretrained encoder or a
+randomly initialised BERT of the given sizes. The whole catalogue is encoded `--repeats` times; compilation is not
+timed. Tokens are counted without padding.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from llmrec_jax.data.texts.tokenizer import TokenTable, encode, load_tokenizer, 
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import BertConfig
+from llmrec_jax.models.encode import batches, encode_texts
 from llmrec_jax.models.locate import locate
-from llmrec_jax.train.features import batches, encode_texts
 
 
 def measure(encoder: Any, table: TokenTable, repeats: int) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
-"""What ranking a catalogue costs: `python benchmarks/evaluation.py [--items N] [--users N] [--width N] [--json]`.
+"""Time and memory to rank a catalogue: `python benchmarks/evaluation.py [--items N] [--users N] [--width N] [--json]`.
 
-With `--data-root DIR --domain NAME` the users, items and histories are those of a real domain, each user's last item
-being the target; otherwise histories are drawn at random. The vectors are random always: what they say costs nothing.
-Every user's exact rank among all items, history left out, is found `--repeats` times; compilation is off the clock.
-The peak of memory is that of the whole process, the tables of vectors included.
+With `--data-root DIR --domain NAME` users, items and histories are those of a real domain, with each user's last item
+as the target; otherwise histories are random. Vectors are always random. Each user's exact rank among all items,
+history masked, is computed `--repeats` times; compilation is not timed. Peak memory is that of the whole process,
+vectors included.
 """
 
 import argparse
@@ -45,9 +45,10 @@ def random_work(num_users: int, num_items: int, width: int) -> Work:
 
 def domain_work(folder: Path, width: int) -> Work:
     """The users of a domain folder: the last item of each is the target, those before it are the history."""
-    raw, _ = schema.read(folder, "skip")
-    order = np.argsort(raw.users_E, kind="stable")  # the file's order is the order of time
-    histories = np.split(raw.items_E[order], np.cumsum(np.bincount(raw.users_E))[:-1])
+    raw = schema.read(folder, "skip")
+    events = raw.events
+    order = np.argsort(events.users_E, kind="stable")  # the file's order is the order of time
+    histories = np.split(events.items_E[order], np.cumsum(np.bincount(events.users_E))[:-1])
     vectors = _vectors(len(histories), len(raw.items), width)
     return Work(*vectors, np.array([items[-1] for items in histories]), [items[:-1] for items in histories])
 

@@ -1,8 +1,8 @@
-"""What a training step costs: `python benchmarks/step.py [CONFIG.py] [--data-root DIR] [--steps N] [--json]`.
+"""Time of a training step: `python benchmarks/step.py [CONFIG.py] [--data-root DIR] [--steps N] [--json]`.
 
-Runs the real step of a configuration on its real batches, alone: the batches are made beforehand, compilation and
-warm-up are off the clock. Model FLOPs count what the mathematics needs on real tokens, history steps and predictions,
-without padding and recomputation; their rate is set against the fastest float32 matrix product of this machine.
+Runs the step of a configuration on its own batches, made beforehand; compilation and warm-up are not timed. Model FLOPs
+count the operations on real tokens, history steps and predictions, without padding and recomputation; their rate is
+compared with this machine's float32 matrix-product rate.
 """
 
 import argparse
@@ -16,10 +16,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.report import show
+from benchmarks.report import matmul_peak, show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.pipeline import make_batch
@@ -121,19 +120,6 @@ def stack_flops(sizes: Any, lengths_N: np.ndarray, lora_rank: int = 0) -> float:
     weights, adapters = 12 * sizes.width**2, 4 * sizes.width * lora_rank  # of a layer; two matrices on each of two
     a_token = (4 if lora_rank else 6) * weights + 6 * adapters
     return float(sizes.num_layers * (a_token * lengths_N.sum() + 12 * sizes.width * np.square(lengths_N).sum()))
-
-
-def matmul_peak(size: int = 2048, repeats: int = 5) -> float:
-    """FLOP/s of the fastest of a few large float32 matrix products on one device, times the devices."""
-    x = jnp.ones((size, size), jnp.float32)
-    product = jax.jit(lambda x: x @ x)
-    product(x).block_until_ready()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        product(x).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best * jax.device_count()
 
 
 def main() -> None:

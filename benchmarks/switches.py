@@ -1,8 +1,8 @@
-"""What the trainer's switches save: `python benchmarks/switches.py --data-root DATA [--json]`.
+"""Time and memory of single settings of the trainer: `python benchmarks/switches.py --data-root DATA [--json]`.
 
-The real training step on one shop (`scientific`), with MiniLM in it, bfloat16, 8 histories a batch; each row turns one
-switch of the configuration. The last two rows are of a step without an encoder. Steps are timed in turn, round after
-round, on a batch made beforehand. What a switch costs before the first step (states and vectors kept) is not in it.
+The training step on one shop (`scientific`) with MiniLM in bfloat16, 8 histories a batch; each row changes one setting.
+The last two rows have no encoder. Steps are timed in turn, several rounds, on a batch made beforehand. The one-time
+cost of cached states and vectors is not included.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""The training step, compiled for TPU pods by TPU's own compiler, on a CPU.
+"""Compiles the training step for TPU pods with the TPU compiler, on a CPU.
 
     python benchmarks/tpu_aot.py [--config CONFIG.py] [--topology v5e:16x16 ...] [--layout dp fsdp mixed] [--json]
     python benchmarks/tpu_aot.py --attention flash --tokens 512 --texts 1024 --topology v5e:8x8
     python benchmarks/tpu_aot.py --plan --topology v5e:4x4 [--config CONFIG.py] [--doublings N]
 
-Needs the `[aot]` extra, no TPU and no data. Says what a chip must hold and compute and what travels between chips: that
-the step compiles and fits, nothing of its speed. `--plan` picks batch, recomputation and layout by such compilations;
-its times are estimates from the chip's data sheet.
+Needs the `[aot]` extra, but neither a TPU nor data. Gives memory, FLOPs and communication per chip: whether the step
+compiles and fits, not how fast it is. `--plan` searches batch size, rematerialisation and layout by such compilations;
+its times are roofline estimates from the chip's data sheet.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks.aot import plan
 from benchmarks.aot.chips import ASSUMED_MFU, chip_of, estimate
 from benchmarks.aot.compile import LAYOUTS, check, compile_for, with_layout
+from benchmarks.report import host, host_line
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import versions
@@ -53,9 +54,11 @@ def main() -> None:
             rows.append(named(compile_for(laid_out, topology, args.texts, args.items)))
             console.print(f"{path.stem} {topology}: compiled in {rows[-1]['compile_seconds']:.0f} s", style="dim")
     if args.json:
-        print(json.dumps(rows[0] if len(rows) == 1 else {"rows": rows, "versions": versions()}))
+        facts = {"host": host(), "versions": versions()}
+        print(json.dumps({**rows[0], **facts} if len(rows) == 1 else {"rows": rows, **facts}))
     elif not args.plan:
         console.print(table_of(rows, f"{args.texts:,} texts a step, {args.items:,} items"))
+        console.print(host_line())  # compile time is this machine's
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

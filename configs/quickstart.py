@@ -1,39 +1,5 @@
-"""Zero-shot from films to books, on the two built-in shops: a small BERT trained from scratch inside the step.
+"""The recipe `quickstart`, for `python train.py configs/quickstart.py`; see llmrec_jax/recipes/quickstart.py."""
 
-Command:   make quickstart, which is python train.py configs/quickstart.py --workdir runs/quickstart
-Hardware:  2 CPU cores; the batch divides by 8, so it also runs on 8 devices.
-Time:      80 s.
-Result:    test NDCG@10 / Recall@10 on the books .149 / .296 (text_knn .035 / .077, text_knn_decayed .062 / .133).
-"""
+from llmrec_jax.recipes.quickstart import config
 
-from llmrec_jax.config import (
-    AdaptConfig,
-    Config,
-    DataConfig,
-    EncoderConfig,
-    LossConfig,
-    ModelConfig,
-    OptimConfig,
-    TrainConfig,
-)
-
-
-def config() -> Config:
-    """The experiment."""
-    return Config(
-        data=DataConfig(
-            sources=("demo:films",),
-            target="demo:books",
-            target_fraction=0.0,
-            max_history=16,
-            max_tokens=48,
-            vocab_size=2048,
-            unlabelled_items=128,
-        ),
-        encoder=EncoderConfig(kind="bert", num_layers=1, width=64, num_heads=2),
-        model=ModelConfig(width=64, num_layers=1, num_heads=2),
-        loss=LossConfig(ranking="in_batch", temperature=0.07),
-        adapt=AdaptConfig(method="coral", weight=1.0),
-        optim=OptimConfig(learning_rate=2e-3, warmup_steps=20),
-        train=TrainConfig(steps=250, batch_size=64, eval_every=50, checkpoint_every=50),
-    )
+__all__ = ["config"]

@@ -1,13 +1,16 @@
 """Recommenders whose items are text, so that what is learned in one shop carries over to the next."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.version import __version__
 
 if TYPE_CHECKING:
+    from llmrec_jax import losses, models
     from llmrec_jax.inference.recommender import Recommender
 
-__all__ = ["Recommender", "__version__"]
+__all__ = ["Recommender", "UserError", "__version__", "losses", "models"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +19,10 @@ def __getattr__(name: str) -> Any:
         from llmrec_jax.inference.recommender import Recommender
 
         return Recommender
+    if name in __all__:
+        return importlib.import_module(f"llmrec_jax.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,8 +1,8 @@
 """Devices: how arrays lie on the mesh, and how one step runs on all of it.
 
-Two layouts with the same methods run the same step. `Jit` (default) compiles it once over the whole mesh; the compiler
-inserts the communication. `Pmap` runs it under `jax.pmap`, a copy of the state per device; the step itself gathers what
-must be seen as one. The names of the mesh axes stand here and nowhere else.
+Two layouts with the same methods run the same step. `Jit` (default) compiles one program over the whole mesh, and the
+compiler inserts the communication. `Pmap` runs the step under `jax.pmap` with the state replicated, and the step calls
+the collectives itself. The names of the mesh axes occur in this file only.
 """
 
 import dataclasses
@@ -22,14 +22,18 @@ from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Collectives, on_one_shard
 
-AXES = ("data", "fsdp", "tensor")  # tensor is last: `models/splash.py` cuts heads over the last axis, rows over others
-ROWS = P(("data", "fsdp"))  # the batch is cut over both; tensor-parallel devices share their rows
-MIN_SHARDED_SIZE = 2**12  # smaller arrays are cheaper to copy than to cut
+AXES = (
+    "data",
+    "fsdp",
+    "tensor",
+)  # tensor is last: `models/splash.py` shards heads over the last axis, rows over others
+ROWS = P(("data", "fsdp"))  # the batch is sharded over both; tensor-parallel devices hold the same rows
+MIN_SHARDED_SIZE = 2**12  # smaller arrays are replicated
 
-# The first rule whose pattern is found in an array's path names the dimension that tensor parallelism cuts.
+# The first rule whose pattern matches an array's path gives the dimension that tensor parallelism shards.
 TENSOR_RULES = (
-    (r"\['(query|key|value|up)'\]\['(kernel|bias)'\]", -1),  # each device holds some heads, some hidden units
-    (r"\['(out|down)'\]\['kernel'\]", -2),  # and multiplies them by its rows; the partial products are summed
+    (r"\['(query|key|value|up)'\]\['(kernel|bias)'\]", -1),  # each device has some heads and hidden units,
+    (r"\['(out|down)'\]\['kernel'\]", -2),  # and the matching rows of the next kernel; partial products are summed
 )
 
 State = Any
@@ -37,7 +41,7 @@ Step = Callable[..., tuple[State, dict[str, jax.Array]]]
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
-    """Lay all devices out as (data, fsdp, tensor). Raises ValueError where the sizes do not multiply to the devices."""
+    """A mesh of all devices, (data, fsdp, tensor). Raises ValueError where the sizes do not fit their number."""
     num_devices = jax.device_count()
     data = config.data if config.data > 0 else max(1, num_devices // (config.fsdp * config.tensor))
     shape = (data, config.fsdp, config.tensor)
@@ -46,14 +50,14 @@ def make_mesh(config: MeshConfig) -> Mesh:
         raise UserError(f"mesh data x fsdp x tensor = {data} x {config.fsdp} x {config.tensor} = {used} devices, "
                          f"but this job has {num_devices}")  # fmt: skip
     if config.mode == "pmap" and used != data:
-        raise UserError("mesh.mode=pmap copies the state to every device: mesh.fsdp and mesh.tensor must be 1")
+        raise UserError("mesh.mode=pmap replicates the state: mesh.fsdp and mesh.tensor must be 1")
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:used])
 
 
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, *, in_use: bool = False) -> P:
-    """How one array of the state is cut: by its tensor rule, then its largest dimension that divides, over fsdp.
+    """How one array of the state is sharded: by its tensor rule, and its largest divisible dimension over fsdp.
 
-    While a step uses it, it is cut by its tensor rule only.
+    With `in_use` the sharding that a step computes with: by the tensor rule only.
     """
     axes: list[str | None] = [None] * len(shape)
     if np.prod(shape) < MIN_SHARDED_SIZE:
@@ -69,14 +73,14 @@ def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, *, in_use: bool = Fal
 
 
 def state_shardings(state: State, mesh: Mesh) -> State:
-    """The sharding of every array of a state; `state` may be abstract. Moments lie as their parameters do."""
+    """The sharding of every array of a state (maybe abstract). Moments are sharded like their parameters."""
     return jax.tree_util.tree_map_with_path(
         lambda path, x: NamedSharding(mesh, spec_of(jax.tree_util.keystr(path), x.shape, mesh)), state
     )
 
 
 def to_host(tree: Any) -> Any:
-    """Global arrays, whole, in the memory of every process; all processes must call it."""
+    """Copy global arrays to the host memory of every process; all processes must call it."""
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
@@ -96,20 +100,20 @@ _any = jax.jit(jnp.any)
 
 @dataclasses.dataclass(frozen=True)
 class Jit:
-    """One program over the whole mesh; arrays are global, cut by the rules above."""
+    """One program over the whole mesh; arrays are global, sharded by the rules above."""
 
     mesh: Mesh
 
     @property
     def num_row_shards(self) -> int:
-        """Into how many pieces the rows of a batch are cut."""
+        """The number of shards of a batch's rows."""
         return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
 
     def collectives(self) -> Collectives:
-        """Inside the step every array is whole already; gathering only says that each device needs all of it."""
-        whole, rows = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, ROWS)
+        """The step sees global arrays, so sums are complete already and an all_gather is a sharding constraint."""
+        replicated, rows = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, ROWS)
         return Collectives(
-            all_gather=lambda x: jax.lax.with_sharding_constraint(x, whole),
+            all_gather=lambda x: jax.lax.with_sharding_constraint(x, replicated),
             psum=lambda tree: tree,
             pmax=lambda x: x,
             axis_index=lambda: jnp.int32(0),
@@ -120,18 +124,18 @@ class Jit:
         )
 
     def _map_shards(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Run `fn` on every device on a share of its own, those that share their rows included."""
+        """Run `fn` on every device's shard; tensor-parallel devices, which hold the same rows, get different shards."""
         if self.mesh.size == 1:
             return on_one_shard(fn)
         rows = NamedSharding(self.mesh, ROWS)
-        cut = jax.shard_map(
+        run = jax.shard_map(
             on_one_shard(fn), mesh=self.mesh, in_specs=(P(AXES), P()), out_specs=P(AXES), check_vma=False
         )
-        # Where the shares come from they lie by rows: left to choose, the compiler cuts all that made them by AXES.
-        return lambda share, whole: cut(jax.lax.with_sharding_constraint(share, rows), whole)
+        # The computation of the shards is sharded by rows; without the constraint XLA would shard it over AXES too.
+        return lambda sharded, replicated: run(jax.lax.with_sharding_constraint(sharded, rows), replicated)
 
     def _gather_params(self, params: State) -> State:
-        """Gather what fsdp cut: left to choose, the compiler gathers the activations of the batch instead."""
+        """All_gather what fsdp shards; without the constraint XLA gathers the activations of the batch instead."""
         return jax.tree_util.tree_map_with_path(
             lambda path, x: jax.lax.with_sharding_constraint(
                 x, NamedSharding(self.mesh, spec_of(jax.tree_util.keystr(path), x.shape, self.mesh, in_use=True))
@@ -140,16 +144,16 @@ class Jit:
         )
 
     def init(self, fn: Callable[[], State]) -> State:
-        """Make a state on the devices, each building only its part."""
+        """Create a state on the devices, each computing its shards only."""
         return jax.jit(fn, out_shardings=state_shardings(jax.eval_shape(fn), self.mesh))()
 
     def put_batch(self, batch: Any) -> Any:
-        """Place a whole host batch; every process holds all of it and sends its devices their rows."""
+        """Shard a host batch over the devices; every process passes the same global batch."""
         sharding = NamedSharding(self.mesh, ROWS)
         return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__), batch)
 
     def put_whole(self, tree: Any) -> Any:
-        """Place a copy of every array on every device."""
+        """Replicate every array over the devices."""
         return jax.device_put(tree, NamedSharding(self.mesh, P()))
 
     def compile(self, step: Step, state: State) -> Step:
@@ -163,7 +167,7 @@ class Jit:
         )
 
     def to_global(self, state: State) -> State:
-        """The state as global arrays: what checkpoints and evaluation read."""
+        """The state as global arrays, which checkpoints and evaluation read."""
         return state
 
     def from_global(self, state: State) -> State:
@@ -177,13 +181,13 @@ class Jit:
 
 @dataclasses.dataclass(frozen=True)
 class Pmap:
-    """One program per device, a copy of the state on each; arrays carry a leading axis of this process's devices."""
+    """One program per device, the state replicated; arrays have a leading axis over this process's devices."""
 
     mesh: Mesh
 
     @property
     def num_row_shards(self) -> int:
-        """Into how many pieces the rows of a batch are cut."""
+        """The number of shards of a batch's rows."""
         return self.mesh.size
 
     @property
@@ -191,7 +195,7 @@ class Pmap:
         return [device for device in self.mesh.devices.flat if device.process_index == jax.process_index()]
 
     def collectives(self) -> Collectives:
-        """Inside the step each device holds its share; sums and gathers run over all of them."""
+        """The step sees its device's shard; collectives run over all devices."""
         return Collectives(
             all_gather=lambda x: jax.lax.all_gather(x, "data", tiled=True),
             psum=lambda tree: jax.lax.psum(tree, "data"),
@@ -203,16 +207,16 @@ class Pmap:
         )
 
     def init(self, fn: Callable[[], State]) -> State:
-        """Make a state on every device."""
+        """Create a state and replicate it."""
         return self.from_global(jax.jit(fn)())
 
     def put_batch(self, batch: Any) -> Any:
-        """Cut a whole host batch into one share per device of the job; send this process's devices theirs."""
+        """Shard a host batch over all devices of the job; place the shards of this process's devices."""
         local = slice(jax.process_index() * len(self._devices), (jax.process_index() + 1) * len(self._devices))
         return jax.tree.map(lambda x: x.reshape(self.mesh.size, -1, *x.shape[1:])[local], batch)
 
     def put_whole(self, tree: Any) -> Any:
-        """Place a copy of every array on every device."""
+        """Replicate every array over the devices."""
         return self.from_global(tree)
 
     def compile(self, step: Step, state: State) -> Step:
@@ -221,18 +225,18 @@ class Pmap:
         return jax.pmap(step, axis_name="data", devices=list(self.mesh.devices.flat), donate_argnums=0)
 
     def to_global(self, state: State) -> State:
-        """The state as global arrays: what checkpoints and evaluation read."""
-        whole = NamedSharding(self.mesh, P())
+        """The state as global arrays, which checkpoints and evaluation read."""
+        replicated = NamedSharding(self.mesh, P())
         return jax.tree.map(
-            lambda x: jax.make_array_from_callback(x.shape[1:], whole, np.asarray(x[0]).__getitem__), state
+            lambda x: jax.make_array_from_callback(x.shape[1:], replicated, np.asarray(x[0]).__getitem__), state
         )
 
     def from_global(self, state: State) -> State:
         """The inverse of `to_global`."""
-        # As pmap lays out what it returns: the step would be compiled again for arrays cut by any other name.
-        copies = NamedSharding(Mesh(np.array(self._devices), ("data",)), P("data"))
+        # The sharding of pmap's own results; with any other the step would be compiled a second time.
+        sharding = NamedSharding(Mesh(np.array(self._devices), ("data",)), P("data"))
         return jax.tree.map(
-            lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self._devices), *x.shape)), copies), state
+            lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self._devices), *x.shape)), sharding), state
         )
 
     def metrics(self, metrics: dict[str, jax.Array]) -> dict[str, float]:

@@ -1,18 +1,19 @@
-"""What travels between the capacities: the batch, the catalogue on the devices, the outputs of a forward pass.
+"""The types that packages exchange: the batch, the catalogue on the devices, the outputs of a forward pass.
 
-Plain tuples of arrays (JAX pytrees, NumPy or JAX arrays alike); no behaviour, no imports from other capacities.
+Plain tuples of arrays (JAX pytrees of NumPy or JAX arrays), without behaviour; imports no other package.
 
 Shape letters, used as suffixes of array names everywhere (`history_RS` is a batch of histories):
-  B  users of a batch                R  rows of histories           S  steps of a row
-  P  predictions: steps that have a next item
-  I  items of the joint catalogue    U  distinct items of a batch   L  tokens of a text
-  D  width of item and user vectors  F  width of a text feature     V  vocabulary
-  N  heads, or "any number of rows"  H  width of a head             E  events of a domain, users end to end
-  T  tokens of all texts, end to end
-  C  shares of the catalogue that a program sees: this device's, or all  K  items of a share
+  B  the batch: users, or the texts given to an encoder
+  R  rows of histories               S  steps of a row              P  predictions: steps that have a next item
+  I  items of the joint catalogue    U  distinct items of a batch   E  events of a domain, users end to end
+  L  tokens of a text                T  tokens of all texts, end to end
+  D  width of item and user vectors, and within an encoder its width
+  F  width of a text feature         V  vocabulary                  H  attention heads, W width of a head
+  N  any number of rows
+A file that needs further letters defines them at its top; within a package no letter means two things.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -24,12 +25,12 @@ Array: TypeAlias = jax.Array | np.ndarray
 class Items(NamedTuple):
     """Distinct items of a batch whose texts have at most the bucket's number of tokens."""
 
-    ids_U: Array  # int32: numbers of the joint catalogue; padding repeats item 0
+    ids_U: Array  # int32: item numbers of the joint catalogue; 0 on padding
     mask_U: Array  # bool: False on padding
 
 
 class Predictions(NamedTuple):
-    """Steps of one domain's histories that have a next item."""
+    """The steps of one domain's histories that have a next item."""
 
     step_P: Array  # int32: where the prediction is made, as an index into the flattened histories [R * S]
     target_P: Array  # int32: the next item, as an index into the batch's items
@@ -37,91 +38,96 @@ class Predictions(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One training batch: `B` histories of one user each, the distinct items they name, and what is to be predicted.
+    """One training batch: the histories of `B` users, their distinct items, and the predictions to make.
 
-    Items are numbered over the joint catalogue (sources first, target last). They lie in buckets by the length of their
-    texts, so that little padding is encoded; `history_RS` and `target_P` point into the buckets end to end. Most
-    histories are short, so several lie in a row, none of them cut. Every step of a history that has a next item is a
-    prediction; they are listed by domain.
+    Items are numbered over the joint catalogue (sources first, target last) and bucketed by the length of their texts,
+    so that little padding is encoded; `history_RS` and `target_P` are indices into the concatenated buckets. Most
+    histories are short, so several are packed into a row, none is cut. Every step of a history that has a next item is
+    a prediction; predictions are grouped by domain.
     """
 
-    items: tuple[Items, ...]  # one a bucket, in the order of their lengths
+    items: tuple[Items, ...]  # one per bucket, shortest texts first
     history_RS: Array  # int32: index into the items; 0 on padding, which is on the right
-    segment_RS: Array  # int32: whose history: the user's number in the batch plus 1; 0 on padding
-    last_B: Array  # int32: where the user's history ends, as an index into the flattened histories [R * S]
+    segment_RS: Array  # int32: the user's number in the batch plus 1; 0 on padding
+    last_B: Array  # int32: the last step of the user's history, as an index into the flattened histories [R * S]
     domain_B: Array  # int32: index of the user's domain
-    predictions: tuple[Predictions, ...]  # one a domain; empty arrays where a domain has no rows
+    predictions: tuple[Predictions, ...]  # one per domain; empty arrays where a domain has no rows
 
 
 class Catalog(NamedTuple):
-    """The joint catalogue as it lies on the devices: read by every step, changed by none.
+    """The joint catalogue on the devices, constant during a run.
 
-    At most one of `tokens_IL` (the encoder runs inside the step), `hidden_TF` (its upper layers do, the lower ones are
-    frozen) and `features_IF` (all are, these are its vectors) is set.
+    At most one of these is set: `tokens_IL` (the whole encoder runs in the step), `hidden_TF` (only its upper layers
+    do, the lower ones are frozen), `features_IF` (none does: vectors of a frozen encoder). With `data.field_dropout`
+    they hold 2 I texts: those of the items, then their titles alone in the same order.
     """
 
     tokens_IL: Array | None  # int32, padded on the right
-    token_mask_IL: Array | None  # bool; set with `tokens_IL` and with `hidden_TF`
+    token_mask_IL: Array | None  # bool; set with `tokens_IL` and `hidden_TF`
     features_IF: Array | None  # float32
     domain_I: Array  # int32
     log_q_I: Array  # float32: log probability that a batch holds the item (in-batch correction)
-    hidden_TF: Array | None = None  # what the frozen layers make of each token of the catalogue, texts end to end
-    hidden_start_I: Array | None = None  # int32: where an item's text begins in it
+    trained_I: Array  # bool: the item occurs in a training event; with "text+id" the others are known by text alone
+    hidden_TF: Array | None = None  # output of the frozen layers for each token of the catalogue
+    hidden_start_I: Array | None = None  # int32: index of the first token of an item's text
 
 
 class Candidates(NamedTuple):
-    """Items of one domain among which its predictions are ranked: the shares in sight (`local_shards`), end to end."""
+    """The items that one domain's predictions are ranked among: those of the visible shards, end to end."""
 
     vectors_ND: Array
-    mask_N: Array  # bool: False on what is no candidate
+    mask_N: Array  # bool: False on padding and on items of other domains
 
 
 class Outputs(NamedTuple):
-    """What the model says about a batch; what every loss term may look at.
+    """The outputs of a forward pass: all that loss terms read.
 
-    Item and user arrays always cover the global batch. Predictions (`P`) may be one device's share. Where candidates
-    are set, these are the share and the predictions global: then every device has the whole of the mean.
+    Item and user arrays always cover the global batch. Without candidates, predictions (`P`) may be one device's shard.
+    With candidates, predictions cover the global batch and the candidates are sharded instead.
     """
 
-    predictions: tuple[Predictions, ...]  # one a domain
-    user_PD: tuple[Array, ...]  # one a domain: user vectors where the predictions are made
+    predictions: tuple[Predictions, ...]  # one per domain
+    user_PD: tuple[Array, ...]  # one per domain: the user vector at each prediction's step
     items_UD: Array  # vectors of the batch's distinct items
     item_ids_U: Array  # int32
     item_mask_U: Array  # bool
     item_domain_U: Array  # int32
     log_q_U: Array  # float32
-    candidates: tuple[Candidates, ...] | None  # one a domain, where the ranking loss asks for the whole catalogue
-    users_ND: Array  # one vector per user of the global batch: the state after the last event
+    candidates: tuple[Candidates, ...] | None  # one per domain, if the ranking loss needs the whole catalogue
+    users_ND: Array  # one per user of the global batch: the user vector after the last event
     user_domain_N: Array  # int32
-    discriminate: Callable[[jax.Array], jax.Array] | None  # features [N, D] -> domain logits [N]
-    collectives: "Collectives"  # how shares of the candidates meet
+    discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
+    collectives: "Collectives"  # to reduce over shards of the candidates
 
 
 class Mean(NamedTuple):
-    """A mean still to be taken: devices add both parts, then divide once."""
+    """An unfinished mean: both parts are summed over the devices, then divided once."""
 
     total: jax.Array
     size: jax.Array
 
 
 class Collectives(NamedTuple):
-    """Communication between devices inside a step; on a single device each is the identity."""
+    """Communication between the devices of a step. On one device all are the identity.
 
-    all_gather: Callable[[Any], Any]  # leading axis sharded over the devices -> all of it on every device
-    psum: Callable[[Any], Any]  # add a tree of arrays over the devices
-    pmax: Callable[[Any], Any]  # the largest over the devices; has no gradient
-    axis_index: Callable[[], Array]  # the index of this shard
+    A program sees C shards: all of them under `jit` (it is one program over the mesh), its device's under `pmap` (C=1).
+    """
+
+    all_gather: Callable[[Any], Any]  # array sharded over its leading axis -> the whole array, replicated
+    psum: Callable[[Any], Any]  # sum a tree of arrays over the devices
+    pmax: Callable[[Any], Any]  # maximum over the devices; not differentiable
+    axis_index: Callable[[], Array]  # index of this program's shard
     num_shards: int
-    local_shards: Callable[[Any], Any]  # [num_shards, ...] on every device -> [C, ...]: the shards this program sees
-    # fn(shard, replicated) -> its results [C, ...] for C shards, given the shards' arrays end to end and what is the
-    # same on every device; each device computes one
+    local_shards: Callable[[Any], Any]  # replicated [num_shards, ...] -> the visible shards [C, ...]
+    # map_shards(fn)(sharded, replicated) -> [C, ...]: fn(shard, replicated) of every visible shard, each on its device;
+    # `sharded` arrays hold the visible shards end to end
     map_shards: Callable[[Callable[..., Any]], Callable[..., Any]]
-    gather_params: Callable[[Any], Any] = lambda tree: tree  # parameters sharded over fsdp -> whole on every device
+    gather_params: Callable[[Any], Any] = lambda tree: tree  # parameters sharded over fsdp -> replicated
 
 
 def on_one_shard(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`Collectives.map_shards` where the program sees one shard: a leading axis of one, nothing else."""
-    return lambda share, whole: jax.tree.map(lambda x: x[None], fn(share, whole))
+    """`Collectives.map_shards` of a program that sees one shard: adds the leading axis of length one."""
+    return lambda shard, replicated: jax.tree.map(lambda x: x[None], fn(shard, replicated))
 
 
 SINGLE_DEVICE = Collectives(

@@ -1,6 +1,9 @@
 """Commands answer with an exit code and one message: 0 done, 2 wrong usage or input; bugs keep their traceback."""
 
+import ast
 import errno
+import inspect
+import itertools
 import json
 import os
 import re
@@ -10,7 +13,9 @@ import sys
 import numpy as np
 import pytest
 
+import llmrec_jax
 from llmrec_jax import cli
+from llmrec_jax import config as config_lib
 from llmrec_jax.cli.training import _fresh
 from llmrec_jax.config import Config
 from llmrec_jax.data.domains import demo
@@ -78,24 +83,63 @@ def bundle(tmp_path_factory):
 
 
 def test_validate_sound(call, shop):
-    assert call(cli.main, "validate", shop) == (0, f"{shop}: sound: 1 users, 1 items, 1 interactions\n", "")
+    code, out, err = call(cli.main, "validate", shop)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"{shop}: sound: 1 users, 1 items, 1 interactions",
+        "  order: sequence (no row has a time, so the order of the rows is taken for the order of time)",
+    ]
     code, out, _ = call(cli.main, "validate", shop, "--json")
-    assert (code, json.loads(out)["sound"], json.loads(out)["interactions"]) == (0, True, 1)
+    facts = json.loads(out)
+    assert (code, facts["sound"], facts["interactions"], facts["order"]) == (0, True, 1, "sequence")
+    (shop / "interactions.csv").write_bytes(b"user_id;item_id;price\ru ;a;1\ru;a;2\r")
+    assert call(cli.main, "validate", shop)[1].splitlines()[2:] == [
+        "  interactions.csv: carriage returns (CR) end lines: read as line ends",
+        "  interactions.csv: separator ';' recognised",
+        "  interactions.csv: 1 ids had blanks around them: stripped",
+        "  interactions.csv: columns that are not read: price",
+        "  1 repeats of an item by the same user dropped: the first is kept",
+    ]
+    assert len(json.loads(call(cli.main, "validate", shop, "--json")[1])["notes"]) == 5
 
 
-def test_validate_names_every_bad_line(call, bad_shop):
+def test_validate_names_every_cause(call, bad_shop):
+    with (bad_shop / "interactions.csv").open("a") as file:
+        file.write("u,nothing\n" * 400)
     code, out, _ = call(cli.main, "validate", bad_shop)
     assert code == 2
     assert out.splitlines() == [
-        "items.jsonl:2: Object missing required field `title`",
-        "interactions.csv:3: item_id is not among the items",
+        "items.jsonl:2: no title",
+        "interactions.csv:3: item_id is not among the items (401 times; also interactions.csv:4, interactions.csv:5, "
+        "...); add the items, or leave these rows out with data.on_bad_record=skip",
     ]
     code, out, _ = call(cli.main, "validate", bad_shop, "--json")
     assert code == 2
     assert [(bad["file"], bad["line"]) for bad in json.loads(out)["bad"]] == [
         ("items.jsonl", 2),
-        ("interactions.csv", 3),
+        *[("interactions.csv", line) for line in range(3, 404)],
     ]
+
+
+def test_validate_says_what_is_no_domain(call, shop, tmp_path):
+    assert "is a file, not a folder" in call(cli.main, "validate", shop / "items.jsonl")[2]
+    assert "holds domain folders: shop" in call(cli.main, "validate", tmp_path)[2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_from_the_data_cannot_disturb_the_terminal(shop, encoding):
+    (shop / "items.jsonl").write_text('{"item_id": "a", "title": "One", "[b]\\u001b[31m\\t\\n红\\u202e": 1}\n')
+    result = python("-m", "llmrec_jax", "validate", shop, PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\n  items.jsonl: fields that are not read: [b] [31m  " in result.stdout
+    assert not {"\x1b", "\t", "\u202e"} & set(result.stdout)
+
+
+def test_a_closed_pipe_ends_a_verb_quietly(shop):
+    (shop / "interactions.csv").write_text("user_id,item_id\nu,a\n" + "u,nothing\n" * 2000)  # more than a pipe holds
+    command = f"{sys.executable} -m llmrec_jax validate {shop} --json | head -c 10"
+    result = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], cwd=REPO, capture_output=True)
+    assert (result.returncode, result.stderr, len(result.stdout)) == (141, b"", 10)
 
 
 def test_prepare(call, tmp_path, bad_shop):
@@ -109,7 +153,14 @@ def test_prepare(call, tmp_path, bad_shop):
     code, out, _ = call(cli.main, "prepare", "shop", *cache, "--data.on_bad_record", "skip")
     assert code == 0
     assert "1 users, 1 items, 1 interactions" in out
+    assert "  order: sequence (" in out
     assert "skipped 1 x interactions.csv: item_id is not among the items" in out
+    code, out, _ = call(
+        cli.main, "export-tfds", "shop", "--to", tmp_path / "out", *cache, "--data.on_bad_record", "skip"
+    )
+    assert (code, out.split(":")[0]) == (0, str(tmp_path / "out" / "domain_records" / "1.0.0"))
+    code, out, _ = call(cli.main, "prepare", "demo:books", *cache, "--data.min_rating", 3)
+    assert "276 interactions rated below data.min_rating=3 left out" in out
     code, _, err = call(cli.main, "prepare", "nowhere", *cache)
     assert code == 2
     assert err.startswith("error: no domain 'nowhere'")
@@ -149,11 +200,46 @@ def test_wrong_input_of_the_verbs(call, bundle, tmp_path):
     assert call(cli.main, "recommend", bundle, "--k", "many")[0] == 2
 
 
-@pytest.mark.parametrize("verb", ["validate", "prepare", "evaluate", "recommend"])
+@pytest.mark.parametrize("verb", ["validate", "prepare", "export-tfds", "evaluate", "recommend"])
 def test_help(call, verb):
     code, out, _ = call(cli.main, verb, "--help")
     assert code == 0
     assert "--json" in out
+    assert f"Example: llmrec {verb} " in out
+
+
+def test_help_lists_every_verb_with_train_first(call):
+    code, out, _ = call(cli.main, "--help")
+    assert code == 0
+    verbs = re.search(r"\{(.*?)\}", out)[1].split(",")
+    assert verbs[0] == "train"
+    assert {"validate", "prepare", "evaluate", "recommend"} <= set(verbs)
+
+
+def test_version(call):
+    assert call(cli.main, "--version") == (0, f"llmrec_jax {llmrec_jax.__version__}\n", "")
+
+
+def test_dir_of_the_package_shows_what_there_is():
+    assert {"Recommender", "UserError", "models", "__version__"} <= set(dir(llmrec_jax))
+    assert all(hasattr(llmrec_jax, name) for name in dir(llmrec_jax))
+
+
+def test_shell_completion_knows_the_fields(call):
+    code, out, _ = call(cli.main, "--tyro-print-completion", "bash")  # exits with None
+    assert not code
+    assert "--data.target" in out
+
+
+def test_help_of_every_field_ends_in_whole_sentences():
+    """A line of a field's documentation is a line of `--help`: where one breaks inside a sentence, so does the help."""
+    for section in ast.parse((REPO / "llmrec_jax" / "config" / "fields.py").read_text()).body:
+        for field, after in itertools.pairwise(getattr(section, "body", [])):
+            if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) not in vars(config_lib):
+                where = f"line {field.lineno}: {ast.unparse(field.target)}"
+                assert isinstance(after, ast.Expr), f"{where} has no documentation"
+                lines = inspect.cleandoc(ast.literal_eval(after.value)).splitlines()
+                assert all(line.endswith((".", ":")) for line in lines), where
 
 
 @pytest.mark.parametrize(
@@ -164,6 +250,9 @@ def test_help(call, verb):
         (["--data.split", "halves"], "leave_one_out"),
         (["--train.steps", "0"], "error: train.steps=0 must be at least 1"),
         (["--train.checkpoint_every", "0"], "error: train.checkpoint_every=0 must be at least 1"),
+        (["--data.text_fields", "brand"], "error: data.text_fields=('brand',) must hold the title"),
+        (["--data.min_rating", "nan"], "error: data.min_rating=nan is not a finite number"),
+        (["--data.description_chars", "0"], "error: data.description_chars=0 must be at least 1"),
         (["--data.target_fraction", "1.5"], "error: data.target_fraction=1.5 is not between 0 and 1"),
         (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),
         (["--mesh.fsdp", "3"], "data x fsdp x tensor = 2 x 3 x 1 = 6 devices, but this job has 8"),
@@ -199,7 +288,7 @@ def test_a_refused_run_leaves_nothing_in_the_folder(call, config, tmp_path):
 def test_train_on_bad_records(call, config, bad_shop, tmp_path):
     code, _, err = call(cli.train, config, "--workdir", tmp_path / "run")
     assert code == 2
-    assert "items.jsonl:2: Object missing required field `title`" in err
+    assert "items.jsonl:2: no title" in err
     assert "interactions.csv:3: item_id is not among the items" in err
 
 
@@ -232,10 +321,30 @@ def test_train_with_a_wrong_configuration_file(call, config, content, message):
 def test_train_without_arguments(call):
     code, _, err = call(cli.train)
     assert code == 2
-    assert "usage: train.py CONFIG.py" in err
+    assert "usage: train.py NAME|CONFIG.py" in err
+    assert "my_shop, quickstart" in err
+    assert call(cli.train, "--seed", 3, "quickstart")[0] == 2  # a recipe after an option would not give the defaults
     code, out, _ = call(cli.train, "--help")
     assert code == 0
-    assert "usage: train.py CONFIG.py" in out
+    assert "usage: train.py" in out
+    assert "default: runs/NAME" in out
+
+
+def test_train_finds_recipes_by_name(call, tmp_path):
+    code, out, _ = call(cli.main, "train", "quickstart", "--help")
+    assert code == 0
+    assert "default: demo:films" in out
+    assert "default: runs/quickstart" in out
+    code, _, err = call(cli.train, "quikstart")
+    assert code == 2
+    assert err.startswith("error: no recipe 'quikstart'. Did you mean quickstart? Recipes: my_shop, quickstart")
+    assert call(cli.train, tmp_path / "none.py")[2] == f"error: {tmp_path / 'none.py'}: no such configuration file\n"
+
+
+def test_my_shop_asks_for_the_folder(call):
+    code, _, err = call(cli.main, "train", "my_shop")
+    assert code == 2
+    assert "--data.target FOLDER" in err
 
 
 def test_bugs_keep_their_traceback(capsys):
@@ -269,9 +378,9 @@ def test_what_the_machine_or_a_signal_is_to_blame_for_is_one_line(capsys, tmp_pa
     assert (status.code, capsys.readouterr().err) == (75, "stopped\n")
 
 
-def python(*arguments):
+def python(*arguments, **variables):
     command = [sys.executable, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    environment = os.environ | {"PYTHONPATH": str(REPO)} | variables
     return subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=60)
 
 

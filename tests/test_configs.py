@@ -1,4 +1,4 @@
-"""Every file in `configs/` loads, is valid and, on the built-in shops, builds a run whose step can be traced."""
+"""Every recipe and every file in `configs/` loads, is valid and, on the built-in shops, builds a traceable step."""
 
 import dataclasses
 import functools
@@ -8,12 +8,14 @@ import jax
 import pytest
 
 from llmrec_jax import config as config_lib
+from llmrec_jax import recipes
 from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.parallel import make_layout, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
+from tests.conftest import REPO
 
-FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+FILES = [*sorted((REPO / "configs").glob("*.py")), *map(recipes.find, recipes.names())]
 
 
 def on_built_in_shops(config: config_lib.Config, cache_dir: Path) -> config_lib.Config:
@@ -23,13 +25,21 @@ def on_built_in_shops(config: config_lib.Config, cache_dir: Path) -> config_lib.
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **shops), encoder=encoder)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_config_says_how_to_run_it_and_its_step_can_be_traced(path, tmp_path):
-    config = config_lib.load(path)
-    config_lib.validate(config)
-    assert f"train.py configs/{path.name}" in path.read_text() or path.stem == "quickstart"
-    experiment = experiment_lib.build(on_built_in_shops(config, tmp_path))
-    layout = make_layout(config.mesh)  # of the eight fake devices
+def test_quickstart_in_configs_is_the_recipe():
+    assert config_lib.load(REPO / "configs" / "quickstart.py") == config_lib.load(recipes.find("quickstart"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_config_says_how_to_run_it(path):
+    command = f"llmrec train {path.stem}" if path.parent.name == "recipes" else f"train.py configs/{path.name}"
+    assert command in path.read_text()
+
+
+@pytest.mark.parametrize("path", {path.stem: path for path in FILES}.values(), ids=lambda path: path.stem)
+def test_step_of_a_config_can_be_traced(path, tmp_path):
+    experiment = experiment_lib.build(on_built_in_shops(config_lib.load(path), tmp_path))
+    config_lib.validate(experiment.config)
+    layout = make_layout(experiment.config.mesh)  # of the eight fake devices
     state = jax.eval_shape(experiment.init_state)
     step = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
     after, metrics = jax.eval_shape(step, state, make_batch(experiment.corpus.plan, 0), experiment.catalog)

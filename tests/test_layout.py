@@ -21,6 +21,7 @@ TOP = BELOW_TRAINING | {"evaluate", "train", "inference"}
 MAY_IMPORT = {
     "types": set(),
     "config": {"errors"},
+    "recipes": {"config", "errors"},
     "errors": set(),
     "cluster": {"errors"},
     "version": set(),
@@ -29,9 +30,9 @@ MAY_IMPORT = {
     "data": FOUNDATION,
     "parallel": FOUNDATION,
     "evaluate": BELOW_TRAINING,
-    "train": BELOW_TRAINING | {"evaluate", "cluster"},
-    "inference": BELOW_TRAINING | {"evaluate", "train", "version"},
-    "cli": TOP | {"cluster", "errors"},
+    "inference": FOUNDATION | {"models", "data", "version"},
+    "train": BELOW_TRAINING | {"evaluate", "inference", "cluster"},
+    "cli": TOP | {"cluster", "errors", "recipes", "version"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},
 }

@@ -1,4 +1,4 @@
-"""What a TPU chip is made for, and the time that a step would take at those rates: an estimate, nothing measured.
+"""Data-sheet rates of TPU chips, and a roofline estimate of a step's time from them. Nothing here is measured.
 
 Memory, peak and memory bandwidth: cloud.google.com/tpu/docs, pages v5e, v5p, v6e (per chip; read in November 2026).
 Interconnect: "How to Scale Your Model" (jax-ml.github.io/scaling-book/tpus), both directions of one axis of the torus;
@@ -38,7 +38,7 @@ def chip_of(topology: str) -> Chip:
 
 
 class Seconds(NamedTuple):
-    """What a step would take of each resource."""
+    """Estimated seconds of a step on each resource."""
 
     compute: float
     memory: float

@@ -20,7 +20,8 @@ from jax.sharding import AxisType, Mesh
 from benchmarks.aot import program
 from llmrec_jax.config import Config
 from llmrec_jax.models.architectures import ENCODERS
-from llmrec_jax.models.rec_model import Dimensions, ForwardSpec
+from llmrec_jax.models.forward import ForwardSpec
+from llmrec_jax.models.rec_model import Dimensions
 from llmrec_jax.parallel import AXES, Jit
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
@@ -168,6 +169,7 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         features_IF=None,
         domain_I=_abstract((num_items,), jnp.int32),
         log_q_I=_abstract((num_items,), jnp.float32),
+        trained_I=_abstract((num_items,), jnp.bool_),
     )
     graphdef = nnx.graphdef(
         nnx.eval_shape(lambda: experiment_lib.make_model(config, dims, encoder_config, nnx.Rngs(0)))
@@ -179,6 +181,7 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         tokenizer=nothing,
         pretrained=None,
         catalog=catalog,
+        hidden_TF=None,
         whitening=None,
         dims=dims,
         encoder_config=encoder_config,

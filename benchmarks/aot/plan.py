@@ -1,6 +1,6 @@
-"""The planner: which layout, recomputation and batch fit a chip, and which should be fastest; by compiling them.
+"""Searches layout, rematerialisation and batch size that fit a chip, by compiling the step for each.
 
-The order is an estimate from the roofline (`chips`), not a measurement; that a choice fits is the compiler's word.
+Whether a choice fits is the compiler's answer; the order among those that fit is a roofline estimate (`chips`).
 """
 
 import dataclasses

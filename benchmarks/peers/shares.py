@@ -1,7 +1,7 @@
-"""Where the time goes in the rows that PyTorch wins: `python -m benchmarks.peers.shares [--json]`.
+"""Profile of the works in which PyTorch is faster: `python -m benchmarks.peers.shares [--json]`.
 
-GPT-2's training step and one batch of the frozen MiniLM, once under JAX's profiler on this machine. Shares, not times:
-the profiler itself costs time. An operation is told by where it comes from in the traced program.
+GPT-2's training step and one batch of the frozen MiniLM, once under JAX's profiler. Shares rather than times, since
+profiling slows the program. Operations are classified by their name in the traced program.
 
 Shape letters: B texts, L tokens.
 """
@@ -21,11 +21,10 @@ from jax.profiler import ProfileData
 from benchmarks.peers.__main__ import MINILM
 from benchmarks.peers.ours import contrastive_step
 from benchmarks.report import show
-from llmrec_jax.models import from_pretrained
+from llmrec_jax.models import encode, from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.gpt2 import Gpt2Config
 from llmrec_jax.models.locate import locate
-from llmrec_jax.train import features
 
 # The first pattern that an operation's place in the traced program holds says what it is.
 KINDS = (
@@ -69,9 +68,9 @@ def encoding(dtype: str) -> dict[str, float]:
     """One batch of the frozen MiniLM: 64 texts of 48 tokens."""
     encoder = from_pretrained(locate(MINILM), dtype=jax.numpy.dtype(dtype))
     graphdef, params = nnx.split(encoder)
-    tokens_BL = np.random.default_rng(0).integers(1000, 30000, (features.BATCH, 48)).astype(np.int32)
+    tokens_BL = np.random.default_rng(0).integers(1000, 30000, (encode.BATCH, 48)).astype(np.int32)
     args = (params, tokens_BL, np.ones(tokens_BL.shape, bool))
-    compiled = features._encode.lower(*args, graphdef=graphdef, pooling="mean").compile()
+    compiled = encode._encode.lower(*args, graphdef=graphdef, pooling="mean").compile()
     jax.block_until_ready(compiled(*args))
     return shares(compiled, *args)
 

@@ -1,9 +1,10 @@
-"""The works in PyTorch, in its best settings on a CPU: `python torch_side.py WORK FILE.npz [--minilm DIR] [...]`.
+"""The same works in PyTorch, at its fastest on a CPU: `python torch_side.py WORK FILE.npz [--minilm DIR]
+[...]`.
 
-Runs in an environment of its own (torch, transformers, numpy) and imports nothing of ours. Best settings: the same
+Runs in a separate environment (torch, transformers, numpy) and imports nothing of llmrec_jax. Settings: the same
 threads, SDPA attention, fused AdamW, `inference_mode`, bfloat16 by autocast where that is faster, no dropout on
 attention weights (which would take SDPA off its fast path), texts in the order and padding that its users choose,
-logits only where there is a target.
+logits only where there is a target, and with `--compile` the model under `torch.compile`.
 """
 
 import argparse
@@ -49,9 +50,15 @@ def adamw(model: nn.Module) -> Any:
     return torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
 
+def compiled(model: nn.Module, args: argparse.Namespace, dynamic: bool = False) -> Any:
+    """The model under `torch.compile` where asked for; `dynamic` where batches differ in length."""
+    return torch.compile(model, dynamic=dynamic) if args.compile else model
+
+
 def minilm_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """In-batch softmax over the batch's distinct items, of which each is encoded once."""
     model = AutoModel.from_pretrained(args.minilm, attn_implementation="sdpa", attention_probs_dropout_prob=0.0).train()
+    model = compiled(model, args, dynamic=args.length is None)
     optimizer, turn, losses = adamw(model), iter(range(10**9)), []
     batches = [np.unique(pairs, return_inverse=True) for pairs in work["pairs_BP2"]]
 
@@ -75,7 +82,7 @@ def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """The first half of the texts must find its partner in the second."""
     torch.manual_seed(0)
     config = GPT2Config(n_layer=6, attn_pdrop=0.0, attn_implementation="sdpa")
-    model, ids = GPT2Model(config).train(), torch.from_numpy(work["ids_BL"].astype(np.int64))
+    model, ids = compiled(GPT2Model(config).train(), args), torch.from_numpy(work["ids_BL"].astype(np.int64))
     optimizer, half = adamw(model), len(ids) // 2
 
     def run() -> None:
@@ -94,6 +101,7 @@ def encode(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """Sorted by length, batches of 32: what sentence-transformers does. In bfloat16, weights too, 128 are faster."""
     dtype, batch = (torch.bfloat16, 128) if args.bfloat16 else (torch.float32, 32)
     model = AutoModel.from_pretrained(args.minilm, attn_implementation="sdpa").eval().to(dtype)
+    model = compiled(model, args, dynamic=True)
     order = np.argsort(-np.diff(work["offsets_I"]), kind="stable")
     vectors = np.zeros((len(order), model.config.hidden_size), np.float32)
 
@@ -152,7 +160,7 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """A part of an epoch over the histories; every position a target, or (`--prefixes`) one row per prefix."""
     torch.manual_seed(0)
     items_E, offsets = work["items_E"].astype(np.int64), work["offsets_N"]
-    model = SasRec(int(work["num_items"])).train()
+    model = compiled(SasRec(int(work["num_items"])).train(), args, dynamic=True)
     optimizer, rng = adamw(model), np.random.default_rng(0)
     if args.prefixes:  # a row: the events before position `end` of a user
         ends = np.concatenate([np.arange(a + 1, b) for a, b in itertools.pairwise(offsets)])
@@ -223,6 +231,7 @@ def main() -> None:
     parser.add_argument("--minilm")
     parser.add_argument("--length", type=int, help="pad every text to this many tokens")
     parser.add_argument("--bfloat16", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="run the model under torch.compile")
     parser.add_argument("--prefixes", action="store_true")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)

@@ -1,7 +1,6 @@
-"""One side of the comparison as a process of its own: it sets a work up, then runs it once for every line it is sent.
+"""One side of the comparison, in its own process: set up the work, then run it once for each line on standard input.
 
-So two sides measure in turn inside one run, and neither loads the other's libraries. Both read this file and nothing
-else of each other.
+Both sides can so be timed in turn in one run, and neither imports the other's libraries. This file is all they share.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The inputs of the comparison, made once and read by both sides: token ids, histories, vectors; no model, no clock.
+"""Inputs of the comparison, made once and read by both sides: token ids, histories, vectors.
 
-Every work is a dict of NumPy arrays, saved as `WORK.npz`. Text comes from real domain folders, as word pieces of the
+Each work is a dict of NumPy arrays, saved as `WORK.npz`. Texts are those of real domain folders, tokenized for the
 pretrained BERT that both sides run.
 
 Shape letters: T tokens of all texts end to end, I items, P pairs of a batch, E events, N users, D width.

@@ -1,27 +1,48 @@
-"""The commands: `train` serves train.py, the verbs are `python -m llmrec_jax VERB`. Only arguments in, only text out.
+"""The commands: `llmrec VERB` and `python -m llmrec_jax VERB`; `train.py` is `llmrec train`. Arguments in, text out.
 
 A command imports what it needs when it runs, so that help and wrong arguments are answered at once.
 
 Exit codes: 0 done; 2 wrong usage, configuration or input, said in one message without a traceback.
 """
 
+import sys
 from collections.abc import Sequence
 
 import tyro
 
 from llmrec_jax.cli.bundles import evaluate, recommend
-from llmrec_jax.cli.domains import prepare, validate
-from llmrec_jax.cli.training import train
+from llmrec_jax.cli.domains import export_tfds, prepare, validate
+from llmrec_jax.cli.encoders import fetch_encoder
+from llmrec_jax.cli.printing import safe_output
+from llmrec_jax.cli.training import parser, train
+from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
+from llmrec_jax.version import __version__
 
-__all__ = ["evaluate", "main", "prepare", "recommend", "train", "validate"]
+__all__ = ["evaluate", "export_tfds", "fetch_encoder", "main", "prepare", "recommend", "train", "validate"]
+
+DESCRIPTION = """Recommenders whose items are text: train on your shop's folder, evaluate, recommend.
+
+Each command has its own --help. Shell completion: llmrec --tyro-print-completion bash (or zsh, tcsh)."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one verb; return the exit code."""
-    verbs = {verb.__name__: verb for verb in (validate, prepare, evaluate, recommend)}
-    with one_line_errors() as status:
+def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
+    """Run one command, by default that of the command line; return the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        print(f"llmrec_jax {__version__}")
+        return 0
+    if arguments[:1] == ["train"]:  # its defaults come from the experiment, so it is parsed on its own
+        with safe_output():
+            return train(arguments[1:], prog=f"{prog} train")
+    functions = (validate, prepare, export_tfds, evaluate, recommend, fetch_encoder)
+    verbs = {function.__name__.replace("_", "-"): function for function in functions}
+    with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
-            verbs, args=list(arguments), prog="python -m llmrec_jax", config=(tyro.conf.FlagCreatePairsOff,)
+            {"train": parser(Config(), "NAME"), **verbs},
+            args=arguments,
+            prog=prog,
+            description=DESCRIPTION,
+            config=(tyro.conf.FlagCreatePairsOff,),
         )
     return status.code

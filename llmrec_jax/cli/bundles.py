@@ -1,42 +1,53 @@
 """Verbs about what a run left: `evaluate` and `recommend`."""
 
 import json as json_lib
+import re
 import sys
+import unicodedata
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from llmrec_jax.cli.printing import Folder
 
 
 def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | None = None, json: bool = False) -> int:
-    """Evaluate a run again: every predictor on the target's validation and test events, the model as selected.
+    """Evaluate a finished run again: the selected model and the baselines on validation and test events.
+
+    Example: llmrec evaluate runs/my_shop
 
     Args:
       workdir: The work folder of the run.
-      batch_size: Users on the devices at a time; changes speed and memory, no number.
-      data_root: Where the domain folders lie now, if not where they lay.
+      batch_size: Users evaluated at a time; changes speed and memory, not the metrics.
+      data_root: Folder of the domain folders, if they have moved since the run.
       json: Print one JSON object.
     """
-    from llmrec_jax.evaluate.report import print_table
-    from llmrec_jax.train.evaluation import evaluate_run
+    from llmrec_jax.evaluate.report import as_json, print_evaluation
+    from llmrec_jax.train.evaluation import evaluate_run, hashes
 
-    rows = evaluate_run(workdir, data_root=data_root, batch_size=batch_size)
+    experiment, found = evaluate_run(_run_of(workdir), data_root=data_root, batch_size=batch_size)
     if json:
-        print(json_lib.dumps({"results": rows}))
-    else:
-        print_table(rows, Console())
+        print(json_lib.dumps(as_json(experiment.corpus, found, hashes(experiment)), allow_nan=False))
+        return 0
+    console = Console(soft_wrap=True)
+    print_evaluation(found, console)
+    console.print("\n".join(f"{n} hash {value}" for n, value in hashes(experiment).items()), highlight=False)
     return 0
 
 
 def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: bool = False) -> int:
-    """Recommend items for a history: a table, or lines of id, score and title between tabs where no terminal reads.
+    """Recommend items for a history: a table, or tab-separated id, score and title when piped.
+
+    Example: llmrec recommend runs/my_shop/bundle --history ITEM_ID ITEM_ID --k 5
 
     Args:
-      bundle: The folder that a run left.
+      bundle: The bundle that a run left, or the run's work folder.
       history: Ids of items, oldest first; none: the most popular items.
       k: How many items.
-      json: Print one JSON object.
+      json: Print one JSON object. Its "fallback" is true where nothing in the history is known and the answer is the
+        most popular items.
     """
     from llmrec_jax.inference.recommender import Recommender
 
@@ -44,17 +55,38 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
     unknown = recommender.unknown(history)
     found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k)
     if json:
-        rows = [{"item_id": item_id, "score": score, "title": title} for item_id, score, title in found]
-        print(json_lib.dumps({"unknown": unknown, "recommendations": rows}))
+        answer = {"unknown": unknown, "fallback": found.fallback, "recommendations": [row._asdict() for row in found]}
+        print(json_lib.dumps(answer, allow_nan=False))
         return 0
     if unknown:
-        print(f"unknown and left out: {', '.join(unknown)}", file=sys.stderr)
+        print(_printable(f"unknown and left out: {', '.join(unknown)}", sys.stderr.encoding), file=sys.stderr)
+    if found.fallback:
+        given = "nothing in the history is known" if history else "no history is given"
+        print(f"{given}: these are the most popular items", file=sys.stderr)
+    rows = [
+        (_printable(item_id, sys.stdout.encoding), f"{score:.4f}", _printable(title, sys.stdout.encoding))
+        for item_id, score, title in found
+    ]
     if not sys.stdout.isatty():
-        for item_id, score, title in found:
-            print(item_id, f"{score:.4f}", title, sep="\t")
+        for row in rows:
+            print(*row, sep="\t")
         return 0
     table = Table("item", "score", "title", box=None)
-    for item_id, score, title in found:
-        table.add_row(item_id, f"{score:.4f}", title)
-    Console(markup=False).print(table)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
     return 0
+
+
+def _printable(text: str, encoding: str | None) -> str:
+    """`text` as one line that changes nothing else on a terminal, with ? for what its encoding lacks."""
+    text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)  # colours and the like
+    text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)  # these turn the direction of what follows
+    text = "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
+    return text.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
+
+
+def _run_of(folder: Path) -> Path:
+    """The run that is meant: of the bundle in its work folder, the work folder."""
+    is_bundle = (folder / "items.jsonl").is_file() and (folder / "tokenizer.json").is_file()
+    return folder.resolve().parent if is_bundle else folder

@@ -1,56 +1,113 @@
-"""Verbs about domain folders: `validate` and `prepare`."""
+"""Verbs about domain folders: `validate`, `prepare` and `export-tfds`."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from llmrec_jax.cli.printing import Folder, listed, print_facts
 from llmrec_jax.config import DataConfig
 
+COUNTS = ("users", "items", "interactions", "repeats_dropped", "items_without_interactions")
+Root = Annotated[str, tyro.conf.arg(name="data.root")]
+CacheDir = Annotated[str, tyro.conf.arg(name="data.cache-dir")]
+OnBadRecord = Annotated[Literal["fail", "skip"], tyro.conf.arg(name="data.on-bad-record")]
+MinRating = Annotated[float | None, tyro.conf.arg(name="data.min-rating")]
+
 
 def validate(folder: Folder, json: bool = False) -> int:
-    """Check the records of a domain folder: a line `file:line: reason` for each that is bad.
+    """Check a domain folder: prints how it was read, or each cause of bad records as `file:line: reason`.
+
+    Example: llmrec validate data/my_shop
 
     Args:
-      folder: Holds items.jsonl and interactions.csv, plain or gzipped.
-      json: Print one JSON object.
+      folder: Folder with items.jsonl and interactions.csv, plain or gzipped, and optionally domain.json, which declares
+        what cannot be recognised: {"order": "timestamp|sequence|none", "encoding": "cp1252", "separator": ";",
+        "time_unit": "s|ms|us|ns", "columns": {"user_id": "customer"}, "fields": {"brand": "author"}}.
+      json: Print one JSON object with every bad record.
     """
-    from llmrec_jax.data.domains import schema
+    from llmrec_jax.data.domains import folders, prepare, problems
 
+    folder = folders.check_domain(folder)
     try:
-        raw, _ = schema.read(folder, "fail")
-    except schema.DataError as error:
+        report = prepare.build(folder, "fail", min_rating=None).report
+    except problems.DataError as error:
         bad = [{"file": record.file, "line": record.line, "reason": record.reason} for record in error.records]
-        print_facts(json, {"sound": False, "bad": bad}, "\n".join(map(str, error.records)))
+        facts = {"sound": False, "bad": bad, "notes": error.findings.notes, "remedies": error.findings.remedies}
+        print_facts(json, facts, *problems.causes(error.findings), *_notes(error.findings.notes))
         return 2
-    counts = {"users": len(raw.user_ids), "items": len(raw.items), "interactions": len(raw.items_E)}
-    print_facts(json, {"sound": True, "bad": [], **counts}, f"{folder}: sound: {listed(counts)}")
+    counts = {name: report[name] for name in COUNTS[:3]}
+    print_facts(json, {"sound": True, "bad": [], **report}, f"{folder}: sound: {listed(counts)}", *_lines(report))
     return 0
 
 
 def prepare(
     domain: tyro.conf.Positional[str],
-    root: Annotated[str, tyro.conf.arg(name="data.root")] = DataConfig.root,
-    cache_dir: Annotated[str, tyro.conf.arg(name="data.cache-dir")] = DataConfig.cache_dir,
-    on_bad_record: Annotated[
-        Literal["fail", "skip"], tyro.conf.arg(name="data.on-bad-record")
-    ] = DataConfig.on_bad_record,
+    root: Root = DataConfig.root,
+    cache_dir: CacheDir = DataConfig.cache_dir,
+    on_bad_record: OnBadRecord = DataConfig.on_bad_record,
+    min_rating: MinRating = DataConfig.min_rating,
     json: bool = False,
 ) -> int:
-    """Prepare a domain into the cache, as the first run on it would, and print its counts.
+    """Prepare a domain ahead of the first run on it, and print its counts.
+
+    Example: llmrec prepare data/my_shop
 
     Args:
       domain: A name under the data root, a path, or demo:NAME.
-      root: The folder that holds the domain folders.
-      cache_dir: Where prepared domains lie.
-      on_bad_record: Stop at bad records, or leave them out and count them.
+      root: Folder that holds the domain folders.
+      cache_dir: Folder for prepared domains.
+      on_bad_record: Stop at bad records, or skip and count them.
+      min_rating: Leave out interactions with a lower rating.
       json: Print one JSON object.
     """
     from llmrec_jax.data.domains.domain import load_domain
 
-    loaded = load_domain(domain, DataConfig(root=root, cache_dir=cache_dir, on_bad_record=on_bad_record))
-    facts = {"name": loaded.name, "folder": str(loaded.folder), "hash": loaded.hash, **loaded.report}
-    skipped = "".join(f"\n  skipped {count} x {reason}" for reason, count in loaded.report["skipped"].items())
-    counts = {name: count for name, count in loaded.report.items() if name != "skipped"}
-    print_facts(json, facts, f"{loaded.name} in {loaded.folder}: {listed(counts)}{skipped}")
+    config = DataConfig(root=root, cache_dir=cache_dir, on_bad_record=on_bad_record, min_rating=min_rating)
+    loaded = load_domain(domain, config)
+    report = loaded.report
+    facts = {"name": loaded.name, "folder": str(loaded.folder), "hash": loaded.hash, **report}
+    counts = listed({name: report[name] for name in COUNTS})
+    print_facts(json, facts, f"{loaded.name} in {loaded.folder}: {counts}", *_lines(report))
     return 0
+
+
+def export_tfds(
+    domain: tyro.conf.Positional[str],
+    to: Path,
+    root: Root = DataConfig.root,
+    cache_dir: CacheDir = DataConfig.cache_dir,
+    on_bad_record: OnBadRecord = DataConfig.on_bad_record,
+    min_rating: MinRating = DataConfig.min_rating,
+    json: bool = False,
+) -> int:
+    """Write a domain as a TFDS data set (array_record files) for other programs.
+
+    Example: llmrec export-tfds data/my_shop --to my_shop_tfds
+
+    Args:
+      domain: A name under the data root, a path, or demo:NAME.
+      to: The folder to write; must be new or empty.
+      root: Folder that holds the domain folders.
+      cache_dir: Folder for prepared domains.
+      on_bad_record: Stop at bad records, or skip and count them.
+      min_rating: Leave out interactions with a lower rating.
+      json: Print one JSON object.
+    """
+    from llmrec_jax.data.domains import tfds_export
+    from llmrec_jax.data.domains.domain import load_domain
+
+    config = DataConfig(root=root, cache_dir=cache_dir, on_bad_record=on_bad_record, min_rating=min_rating)
+    written = tfds_export.export(load_domain(domain, config), to)
+    print_facts(json, {"folder": str(written)}, f"{written}: open it with tfds.builder_from_directory")
+    return 0
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    """The order of the events and the notes of a domain's report, a line each."""
+    skipped = [f"skipped {count:,} x {reason}" for reason, count in report["skipped"].items()]
+    return _notes([f"order: {report['order']} ({report['order_reason']})", *report["notes"], *skipped])
+
+
+def _notes(notes: list[str]) -> list[str]:
+    return [f"  {note}" for note in notes]

@@ -1,19 +1,46 @@
-"""How verbs take folders and print facts: for people, or as one JSON object."""
+"""How verbs take folders and print: for people or as one JSON object, safely whatever the data holds."""
 
+import contextlib
 import json as json_lib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 Folder = tyro.conf.Positional[Path]
+CLOSED_PIPE = 141  # the exit code that a shell gives to a program ended by a closed pipe
+# Characters that move the cursor, change colours or turn the direction of a whole line.
+CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+DIRECTION = dict.fromkeys((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
 
-def print_facts(json: bool, facts: dict[str, Any], text: str) -> None:
-    """Print the facts as one JSON object, or the text."""
-    print(json_lib.dumps(facts) if json else text)
+def clean(text: str) -> str:
+    """Text of the data as one line that a terminal shows and does not obey: no tabs, line breaks, escape codes."""
+    return text.translate(CONTROL | DIRECTION)
+
+
+def print_facts(json: bool, facts: dict[str, Any], *lines: str) -> None:
+    """Print the facts as one JSON object, or the lines."""
+    print(json_lib.dumps(facts, allow_nan=False) if json else "\n".join(map(clean, lines)))
 
 
 def listed(counts: dict[str, int]) -> str:
     """`{"users": 3}` as "3 users"."""
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+@contextlib.contextmanager
+def safe_output() -> Iterator[None]:
+    """Replace what the terminal's encoding lacks; end quietly where the reader of a pipe has gone (`| head`)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush complains
+        raise SystemExit(CLOSED_PIPE) from None

@@ -1,7 +1,7 @@
-"""The verb `train`: one run from a configuration file, with overrides from the command line."""
+"""The verb `train`: one run from a recipe or a configuration file, with overrides from the command line."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,42 +9,50 @@ import tyro
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
+from llmrec_jax import recipes
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError, one_line_errors
 from llmrec_jax.train.interrupts import Interrupts, Saved, leave
 
-USAGE = "usage: train.py CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]  (train.py CONFIG.py --help: all fields)"
 
-
-def train(arguments: Sequence[str]) -> int:
-    """`train.py CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]`; return the exit code."""
+def train(arguments: Sequence[str], prog: str = "train.py") -> int:
+    """`train.py NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]`; return the exit code."""
     with one_line_errors() as status:
-        if arguments and arguments[0] in ("-h", "--help"):
-            print(USAGE)
-            return 0
-        if not arguments or arguments[0].startswith("-"):
-            raise UserError(USAGE)
-        config_path = Path(arguments[0])
-        defaults = config_lib.load(config_path)
-
-        def parse(
-            config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
-            workdir: Path = Path("runs") / config_path.stem,
-            fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-        ) -> tuple[Config, Path, bool]:
-            """Train, or go on with the run in the work folder.
-
-            Args:
-              config: The fields of the configuration.
-              workdir: Where the run keeps its metrics, checkpoints, report and bundle.
-              fresh: Start anew, in a folder named after the work folder and the time.
-            """
-            return config, workdir, fresh
-
-        config, workdir, fresh = tyro.cli(parse, args=list(arguments[1:]), prog=f"train.py {config_path}")
+        experiment = arguments[0] if arguments else ""
+        if experiment in ("-h", "--help"):
+            tyro.cli(parser(Config(), "NAME"), args=["--help"], prog=prog)
+        if not experiment or experiment.startswith("-"):  # the defaults of the other arguments come from it
+            usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]"
+            raise UserError(f"{usage}\n  recipes: {', '.join(recipes.names())}; all fields: {prog} --help")
+        path = recipes.find(experiment)
+        config, workdir, fresh = tyro.cli(parser(config_lib.load(path), path.stem), args=list(arguments), prog=prog)
         with Interrupts() as interrupts:
             _train(config, workdir, fresh, interrupts)
     return status.code
+
+
+def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, bool]]:
+    """The arguments of `train` for tyro: the values of the experiment `name` are the defaults."""
+
+    def parse(
+        experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|CONFIG.py")],
+        workdir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs") / name,
+        fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
+    ) -> tuple[Config, Path, bool]:
+        """Train a model, evaluate it and export it. The same command again resumes the run.
+
+        Example: llmrec train my_shop --data.target FOLDER
+
+        Args:
+          experiment: A recipe (my_shop, quickstart) or a configuration file, *.py.
+          workdir: Folder for config.json, metrics.jsonl, report.json, checkpoints/ and bundle/.
+          fresh: Start a new run, in a folder named after the work folder and the time.
+          config: The fields of the configuration.
+        """
+        return config, workdir, fresh
+
+    return parse
 
 
 def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -> None:
@@ -54,19 +62,21 @@ def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -
     cluster.join()
     import jax
 
-    from llmrec_jax.inference import bundle
+    from llmrec_jax.inference.writing import check_replaceable
+    from llmrec_jax.train.export import save_bundle
     from llmrec_jax.train.loop import train_and_evaluate
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
     if fresh:
         workdir = Path(cluster.from_first(lambda: str(_fresh(workdir))))
         console.print(f"a new run in {workdir}", markup=False, highlight=False)
+    check_replaceable(workdir / "bundle")
     try:
         train_and_evaluate(
             config,
             workdir,
             console,
-            export=lambda trained: bundle.save(trained, workdir / "bundle"),
+            export=lambda trained: save_bundle(trained, workdir / "bundle"),
             interrupts=interrupts,
         )
     except Saved:

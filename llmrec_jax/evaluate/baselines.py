@@ -1,25 +1,18 @@
-"""The baselines of every report: popularity and text k-NN. Nothing here is trained.
+"""The baselines of every report: popularity and text k-NN (on sparse vectors it is that of `sparse_knn`).
 
-A predictor is a table of item vectors and a function from histories to user vectors; a score is their dot product, so
-the same exact ranking serves the baselines and the model.
+Nothing here is trained. Each is a `Predictor`, so the same exact ranking serves the baselines and the model.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from llmrec_jax.data.texts.whitening import half_whitening, l2_normalize
-
-DECAY, DECAYED_ITEMS = 0.65, 5
-
-
-class Predictor(NamedTuple):
-    """A named ranking rule over the items of one domain (numbered within the domain)."""
-
-    name: str
-    items_ID: np.ndarray
-    users: Callable[[Sequence[np.ndarray]], np.ndarray]  # histories (item numbers, oldest first) -> float32 [N, D]
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate import sparse_knn
+from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
 
 
 def popularity(counts_I: np.ndarray) -> Predictor:
@@ -31,18 +24,33 @@ def popularity(counts_I: np.ndarray) -> Predictor:
     )
 
 
-def text_knn(features_IF: np.ndarray) -> Predictor:
-    """Cosine between the text vectors of an item and of the last item of the history."""
+def text_knn(features_IF: Any) -> Predictor:
+    """Cosine between the text vectors of an item and of the last item of the history.
+
+    The vectors are an array or, with rows of length one, a sparse matrix of SciPy. Raises ValueError where all are
+    equal.
+    """
+    if scipy.sparse.issparse(features_IF):
+        return sparse_knn.text_knn(features_IF)
+    _check_distinct(features_IF)
     vectors_IF = l2_normalize(features_IF)
     return Predictor("text_knn", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, num_items=1))
 
 
-def text_knn_decayed(features_IF: np.ndarray) -> Predictor:
+def text_knn_decayed(features_IF: Any) -> Predictor:
     """The same on half-whitened vectors, the user being the mean of the last 5 items weighted by 0.65^age."""
+    if scipy.sparse.issparse(features_IF):
+        return sparse_knn.text_knn_decayed(features_IF)
+    _check_distinct(features_IF)
     vectors_IF = half_whitening(features_IF)(features_IF)
     return Predictor(
         "text_knn_decayed", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, DECAYED_ITEMS)
     )
+
+
+def _check_distinct(features_IF: np.ndarray) -> None:
+    if not np.ptp(features_IF, axis=0).any():
+        raise UserError("nothing tells one item from another: all have the same text vector")
 
 
 def _decayed_mean(vectors_IF: np.ndarray, histories: Sequence[np.ndarray], num_items: int) -> np.ndarray:

@@ -1,11 +1,10 @@
-"""Every score of users and items, a block at a time: the items cut over the devices, the users in tiles.
+"""The scores of all users for all items, a block at a time: items sharded over the devices, users in tiles.
 
-Every tile of users meets every block of items. A score is always an entry of a product of one shape, `J x D` by
-`D x R`, so it is the same number for any batch of users and any number of devices. What is made of the scores, counts
-or best items, is the business of `ranking` and `topk`.
+All scores come from matrix products of one shape, `J x D` by `D x R`, so they are the same for any batch size and any
+number of devices. `ranking` counts them.
 
-Shape letters beside those of `types.py`: R users of a tile, J items of a block, T tiles on the devices at a time,
-C blocks of all devices, W user-item pairs of a tile and a block (padded), K pairs in all.
+Shape letters of this package beside those of `types`: R rows of a tile (here users), J items of a block, Z tiles on the
+devices at a time, C blocks of all devices, Y user-item pairs of a tile and a block (padded), Q pairs in all.
 """
 
 import dataclasses
@@ -23,18 +22,18 @@ from llmrec_jax.errors import UserError
 
 
 class Block(NamedTuple):
-    """The scores of one tile for one block."""
+    """The scores of a tile of users for a block of items."""
 
     scores_JR: jax.Array
     number_J: jax.Array  # int32: item numbers
-    real_J: jax.Array  # bool: False on padding and on items that an earlier block holds
-    pair_W: jax.Array  # int32: where the pairs stand in the flattened scores; J * R on padding
+    real_J: jax.Array  # bool: False on padding and on items of an earlier block
+    pair_Y: jax.Array  # int32: index of each pair in the flattened scores; J * R on padding
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a catalogue is cut: `share` items a device, and these into blocks, of which the last begins early enough to
-    be whole. So nothing is padded, and nothing copied, where the items divide by the devices.
+    """How a catalogue is sharded: `shard` items per device, in blocks. The last block of a shard begins early enough to
+    be whole, so where the items divide by the devices nothing is padded or copied.
     """
 
     num_items: int
@@ -43,18 +42,18 @@ class Layout:
     mesh: Mesh
 
     @property
-    def share(self) -> int:
-        """Items of a device."""
+    def shard(self) -> int:
+        """Items per device."""
         return max(self.block, -(-self.num_items // self.mesh.size))
 
     @property
     def blocks_per_device(self) -> int:
-        """Blocks that cover a share."""
-        return -(-self.share // self.block)
+        """Blocks of a shard."""
+        return -(-self.shard // self.block)
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The mesh axes that the items are cut over: all of them."""
+        """The mesh axes that the items are sharded over: all."""
         return self.mesh.axis_names
 
     def put(self, array: np.ndarray, spec: P) -> jax.Array:
@@ -62,83 +61,84 @@ class Layout:
         return jax.make_array_from_callback(array.shape, NamedSharding(self.mesh, spec), array.__getitem__)
 
     def put_items(self, items_ID: np.ndarray) -> jax.Array:
-        """Place every device's share of the item vectors, float32; the last shares are padded by zeros."""
-        shape = (self.share * self.mesh.size, items_ID.shape[1])
+        """Shard the item vectors over the devices, float32; the last shards are padded with zeros."""
+        shape = (self.shard * self.mesh.size, items_ID.shape[1])
 
-        def share_of(index: tuple[slice, ...]) -> np.ndarray:
+        def shard_at(index: tuple[slice, ...]) -> np.ndarray:
             rows = np.asarray(items_ID[index[0]], np.float32)
-            return rows if len(rows) == self.share else _padded(rows, self.share)
+            return rows if len(rows) == self.shard else _padded(rows, self.shard)
 
-        return jax.make_array_from_callback(shape, NamedSharding(self.mesh, P(self.axes)), share_of)
+        return jax.make_array_from_callback(shape, NamedSharding(self.mesh, P(self.axes)), shard_at)
 
     def scan(self, fn: Callable[[Any, Block], Any], carry: Any, items_ID: jax.Array, users_RD: jax.Array,
-             pairs_CW: jax.Array) -> Any:  # fmt: skip
-        """On a device, carry `fn(carry, block)` through the blocks of its share."""
-        first = jax.lax.axis_index(self.axes) * self.share
+             pairs_CY: jax.Array) -> Any:  # fmt: skip
+        """On one device: scan `fn(carry, block)` over the blocks of its shard."""
+        first = jax.lax.axis_index(self.axes) * self.shard
 
         def step(carry: Any, x: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-            begin, pair_W = x
-            start = jnp.minimum(begin, self.share - self.block)
+            begin, pair_Y = x
+            start = jnp.minimum(begin, self.shard - self.block)
             vectors_JD = jax.lax.dynamic_slice_in_dim(items_ID, start, self.block)
             scores_JR = jnp.matmul(vectors_JD, users_RD.T, precision="highest")
             local_J = start + jnp.arange(self.block)
             number_J = first + local_J
-            block = Block(scores_JR, number_J, (local_J >= begin) & (number_J < self.num_items), pair_W)
+            block = Block(scores_JR, number_J, (local_J >= begin) & (number_J < self.num_items), pair_Y)
             return fn(carry, block), None
 
         begins = self.block * jnp.arange(self.blocks_per_device)
-        return jax.lax.scan(step, carry, (begins, pairs_CW))[0]
+        return jax.lax.scan(step, carry, (begins, pairs_CY))[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Distinct user-item pairs that are treated apart, by tile and block."""
+    """Distinct user-item pairs to leave out, by tile and block."""
 
     layout: Layout
-    cell_K: np.ndarray  # int64, ascending: tile * C + block
-    flat_K: np.ndarray  # int32: where the pair stands in the flattened scores of its cell
+    cell_Q: np.ndarray  # int64, ascending: tile * C + block
+    flat_Q: np.ndarray  # int32: index of the pair in the flattened scores of its cell
 
     @classmethod
-    def of(cls, user_K: np.ndarray, item_K: np.ndarray, layout: Layout) -> "Pairs":
-        """Pairs in any order, repeated or not. Raises ValueError for an item that is none."""
-        if len(item_K) and not 0 <= item_K.min() <= item_K.max() < layout.num_items:
-            raise UserError(f"items {item_K.min()} to {item_K.max()}: there are only 0 to {layout.num_items - 1}")
-        device_K, local_K = np.divmod(item_K.astype(np.int64), layout.share)
-        block_K = local_K // layout.block
-        start_K = np.minimum(block_K * layout.block, layout.share - layout.block)
-        tile_K, row_K = np.divmod(user_K, layout.tile)
-        cell_K = (tile_K * layout.mesh.size + device_K) * layout.blocks_per_device + block_K
+    def of(cls, user_Q: np.ndarray, item_Q: np.ndarray, layout: Layout) -> "Pairs":
+        """From pairs in any order, with or without repeats. Raises ValueError for item numbers out of range."""
+        if len(item_Q) and not 0 <= item_Q.min() <= item_Q.max() < layout.num_items:
+            raise UserError(f"items {item_Q.min()} to {item_Q.max()}: there are only 0 to {layout.num_items - 1}")
+        device_Q, local_Q = np.divmod(item_Q.astype(np.int64), layout.shard)
+        block_Q = local_Q // layout.block
+        start_Q = np.minimum(block_Q * layout.block, layout.shard - layout.block)
+        tile_Q, row_Q = np.divmod(user_Q, layout.tile)
+        cell_Q = (tile_Q * layout.mesh.size + device_Q) * layout.blocks_per_device + block_Q
         size = layout.block * layout.tile
-        key_K = np.sort(cell_K * size + (local_K - start_K) * layout.tile + row_K)
-        key_K = key_K[np.diff(key_K, prepend=-1) > 0]
-        return cls(layout, key_K // size, (key_K % size).astype(np.int32))
+        key_Q = np.sort(cell_Q * size + (local_Q - start_Q) * layout.tile + row_Q)
+        key_Q = key_Q[np.diff(key_Q, prepend=-1) > 0]
+        return cls(layout, key_Q // size, (key_Q % size).astype(np.int32))
 
     @functools.cached_property
     def width(self) -> int:
-        """W: a power of two, so that few programs serve all data."""
-        most = int(np.unique(self.cell_K, return_counts=True)[1].max()) if len(self.cell_K) else 0
+        """Y: a power of two, so that few programs are compiled."""
+        most = int(np.unique(self.cell_Q, return_counts=True)[1].max()) if len(self.cell_Q) else 0
         return 2 ** int(np.ceil(np.log2(max(most, 16))))
 
     def of_tiles(self, first: int, num_tiles: int) -> np.ndarray:
-        """int32 [T, C, W] for a range of tiles."""
+        """int32 [Z, C, Y] for a range of tiles."""
         num_blocks = self.layout.mesh.size * self.layout.blocks_per_device
-        low, high = np.searchsorted(self.cell_K, (first * num_blocks, (first + num_tiles) * num_blocks))
-        cell_K = self.cell_K[low:high] - first * num_blocks
-        slot_K = np.arange(high - low) - np.searchsorted(cell_K, cell_K)
+        low, high = np.searchsorted(self.cell_Q, (first * num_blocks, (first + num_tiles) * num_blocks))
+        cell_Q = self.cell_Q[low:high] - first * num_blocks
+        slot_Q = np.arange(high - low) - np.searchsorted(cell_Q, cell_Q)
         pairs = np.full((num_tiles * num_blocks, self.width), self.layout.block * self.layout.tile, np.int32)
-        pairs[cell_K, slot_K] = self.flat_K[low:high]
+        pairs[cell_Q, slot_Q] = self.flat_Q[low:high]
         return pairs.reshape(num_tiles, num_blocks, self.width)
 
 
 def stream(fn: Callable[..., Any], rows: tuple[np.ndarray, ...], items_ID: np.ndarray, pairs: Pairs,
            batch_size: int) -> Any:  # fmt: skip
-    """`fn(layout, items_ID, pairs_CW, *rows_R)` of every tile of rows on every device: host arrays over all rows.
+    """Run `fn(layout, items_ID, pairs_CY, *rows_R)` on every tile of rows; return host arrays over all rows.
 
-    `fn` sees its device's share of items and pairs, and must return the same on all devices: arrays with leading axis
-    R. `rows` share their leading axis, maybe 0. `batch_size` rows, rounded up to a tile, are on the devices at a time.
+    `fn` runs on every device with its shard of items and pairs, and must return the same arrays, with leading axis R,
+    on all of them. `rows` have a common leading axis, maybe 0. `batch_size` rows, rounded up to tiles, are on the
+    devices at a time.
     """
     layout = pairs.layout
-    num_rows, num_tiles = len(rows[0]), max(1, -(-len(rows[0]) // layout.tile))  # no rows: a tile gives the shapes
+    num_rows, num_tiles = len(rows[0]), max(1, -(-len(rows[0]) // layout.tile))  # without rows one tile, for the shapes
     num_batches = -(-num_tiles * layout.tile // max(batch_size, layout.tile))
     size = -(-num_tiles // num_batches)
     items, results = layout.put_items(items_ID), []
@@ -157,10 +157,10 @@ def _padded(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _run(fn: Callable[..., Any], layout: Layout, items_ID: jax.Array, pairs_TCW: jax.Array, *rows: jax.Array) -> Any:
-    def on_device(items_ID: jax.Array, pairs_TCW: jax.Array, *rows: jax.Array) -> Any:
-        return jax.lax.map(lambda tile: fn(layout, items_ID, *tile), (pairs_TCW, *rows))
+def _run(fn: Callable[..., Any], layout: Layout, items_ID: jax.Array, pairs_ZCY: jax.Array, *rows: jax.Array) -> Any:
+    def on_device(items_ID: jax.Array, pairs_ZCY: jax.Array, *rows: jax.Array) -> Any:
+        return jax.lax.map(lambda tile: fn(layout, items_ID, *tile), (pairs_ZCY, *rows))
 
     specs = (P(layout.axes), P(None, layout.axes), *(P() for _ in rows))
     run = jax.shard_map(on_device, mesh=layout.mesh, in_specs=specs, out_specs=P(), check_vma=False)
-    return run(items_ID, pairs_TCW, *rows)
+    return run(items_ID, pairs_ZCY, *rows)

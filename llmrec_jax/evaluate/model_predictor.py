@@ -1,4 +1,6 @@
-"""The trained model as an predictor: its item vectors and its user vectors, computed in fixed tiles on all devices.
+"""The trained model as a predictor: its item vectors and its user vectors, computed in fixed tiles on all devices.
+
+Matrix products run in full float32: on a TPU the default would round them, and a bundle would not be what was measured.
 
 Shape letters beside those of `types.py`: R rows of a tile.
 """
@@ -12,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llmrec_jax.evaluate.baselines import Predictor
+from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.types import Catalog
 
@@ -23,7 +25,8 @@ class _ItemVectors:
 
     def __call__(self, constants: tuple[Any, Catalog], items_R: jax.Array) -> jax.Array:
         params, catalog = constants
-        return nnx.merge(self.graphdef, params).encode_items(items_R, catalog)
+        with jax.default_matmul_precision("highest"):
+            return nnx.merge(self.graphdef, params).encode_items(items_R, catalog)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,8 @@ class _UserVectors:
 
     def __call__(self, constants: tuple[Any, jax.Array], history_RS: jax.Array, mask_RS: jax.Array) -> jax.Array:
         params, items_ID = constants
-        users_RSD = nnx.merge(self.graphdef, params).user_tower(items_ID[history_RS], mask_RS)
+        with jax.default_matmul_precision("highest"):
+            users_RSD = nnx.merge(self.graphdef, params).user_tower(items_ID[history_RS], mask_RS)
         return users_RSD[np.arange(len(mask_RS)), jax.numpy.maximum(mask_RS.sum(axis=1) - 1, 0)]
 
 

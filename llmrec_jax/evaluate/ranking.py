@@ -1,10 +1,9 @@
-"""Full-catalogue ranking: every item scored, the history left out, exact ranks, streamed over users and items.
+"""Full-catalogue ranking: exact ranks among all items except the history, streamed over users and items.
 
-A user's rank is 1 + items scored strictly higher + half of the ties. The items are cut over the devices and only whole
-counts are added up, so nothing depends on how users are batched or on the number of devices (see `blocks`).
+A user's rank is 1 + items scored strictly higher + half of the ties. Items are sharded over the devices and integer
+counts are summed, so ranks are the same for any batch size and number of devices (see `blocks`).
 
-Shape letters beside those of `types.py`: R users of a tile, J items of a block, W left-out pairs of a tile and a block,
-C parts of a block.
+Shape letters: those of `blocks`, and G groups of a block whose scores are counted in one word.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,12 @@ from jax.sharding import Mesh
 from llmrec_jax.evaluate.blocks import Block, Layout, Pairs, stream
 
 USERS, ITEMS = 512, 1024  # scored at a time; the target's product needs no fewer items than users
-COUNTED = 512  # scores counted in one word, see `_word`; divides ITEMS
+COUNTED = 512  # scores counted in one word (see `_word`); divides ITEMS
 CUTOFFS = (10, 50)
 
 
 class Ranks(NamedTuple):
-    """What a ranking counts, per user."""
+    """Counts per user."""
 
     higher_N: np.ndarray  # int64: items scored strictly higher than the target
     ties_N: np.ndarray  # int64: other items with the target's score
@@ -35,7 +34,7 @@ class Ranks(NamedTuple):
 
 
 def metrics(rank_N: np.ndarray) -> dict[str, float]:
-    """Recall@k (hit rate, with one target a user), NDCG@k and MRR from exact ranks; NaN where there are no users."""
+    """Recall@k (the hit rate, with one target per user), NDCG@k and MRR from exact ranks; NaN without users."""
     if not len(rank_N):
         return {name: float("nan") for k in CUTOFFS for name in (f"recall@{k}", f"ndcg@{k}")} | {"mrr": float("nan")}
     gain_N = 1.0 / np.log2(1.0 + rank_N)
@@ -55,15 +54,15 @@ def rank(
     mesh: Mesh,
     batch_size: int = 256,
 ) -> Ranks:
-    """Rank each user's target among all items but those the user has seen.
+    """Rank each user's target among all items except those the user has seen.
 
     Args:
       users_ND: float32 user vectors.
       items_ID: float32 item vectors; a score is their dot product with the user vector.
-      target_N: int32 item numbers, one a user; a target is ranked even where it is among the seen.
+      target_N: int32 item numbers, one per user; a target is ranked even if it is among the seen items.
       seen: per user the item numbers to leave out, any length.
-      mesh: the devices to use; each holds its share of the items.
-      batch_size: users on the devices at a time; changes nothing but memory and speed.
+      mesh: the devices to use; the items are sharded over them.
+      batch_size: users on the devices at a time; changes memory and speed only.
 
     Raises:
       FloatingPointError: a score is NaN.
@@ -72,8 +71,10 @@ def rank(
     items_ID = np.asarray(items_ID)
     layout = Layout(len(items_ID), ITEMS, USERS, mesh)
     user_N = np.arange(len(target_N))
-    user_K = np.concatenate([np.repeat(user_N, [len(items) for items in seen]), user_N])  # a target is no rival either
-    left_out = Pairs.of(user_K, np.concatenate([*seen, target_N]), layout)
+    user_Q = np.concatenate(
+        [np.repeat(user_N, [len(items) for items in seen]), user_N]
+    )  # a target does not compete with itself
+    left_out = Pairs.of(user_Q, np.concatenate([*seen, target_N]), layout)
     rows = (users_ND, items_ID[target_N])
     higher_N, ties_N, nans_N = stream(_rank_tile, rows, items_ID, left_out, batch_size)
     if nans_N.any():
@@ -82,33 +83,36 @@ def rank(
 
 
 def _rank_tile(
-    layout: Layout, items_ID: jax.Array, pairs_CW: jax.Array, users_RD: jax.Array, targets_RD: jax.Array
+    layout: Layout, items_ID: jax.Array, pairs_CY: jax.Array, users_RD: jax.Array, targets_RD: jax.Array
 ) -> tuple[jax.Array, ...]:
     """Counts of one tile: (higher_R, ties_R, nans_R)."""
-    # From a product of the same shape as all others, so that a copy of the target ties exactly.
+    # From a product of the same shape as the block's, so that a copy of the target ties exactly.
     padded_JD = jnp.pad(targets_RD, ((0, layout.block - layout.tile), (0, 0)))
     target_R = jnp.diagonal(jnp.matmul(padded_JD, users_RD.T, precision="highest"))
 
     def count(counts: tuple[jax.Array, ...], block: Block) -> tuple[jax.Array, ...]:
         word_JR = jnp.where(block.real_J[:, None], _word(block.scores_JR, target_R[None]), 0)
-        words_CR = jnp.sum(word_JR.reshape(-1, min(COUNTED, layout.block), layout.tile), axis=1)
-        higher_R, ties_R, nans_R = (jnp.sum(part, axis=0) for part in _unpacked(words_CR))
-        # It is faster to count all items and take back those left out than to mask them.
-        row_W = jnp.where(block.pair_W < word_JR.size, block.pair_W % layout.tile, layout.tile)
-        score_W = block.scores_JR.reshape(-1).at[block.pair_W].get(mode="clip")
-        word_W = _word(score_W, target_R.at[row_W].get(mode="clip"))
-        out_higher_R, out_ties_R, _ = _unpacked(jnp.zeros(layout.tile, jnp.int32).at[row_W].add(word_W, mode="drop"))
+        words_GR = jnp.sum(word_JR.reshape(-1, min(COUNTED, layout.block), layout.tile), axis=1)
+        higher_R, ties_R, nans_R = (jnp.sum(part, axis=0) for part in _unpacked(words_GR))
+        # Counting all items and taking back those left out is faster than masking them. A user has at most ITEMS of
+        # them in a block; their NaN may overflow and are not read.
+        row_Y = jnp.where(block.pair_Y < word_JR.size, block.pair_Y % layout.tile, layout.tile)
+        score_Y = block.scores_JR.reshape(-1).at[block.pair_Y].get(mode="clip")
+        word_Y = _word(score_Y, target_R.at[row_Y].get(mode="clip"))
+        out_higher_R, out_ties_R, _ = _unpacked(jnp.zeros(layout.tile, jnp.int32).at[row_Y].add(word_Y, mode="drop"))
         return counts[0] + higher_R - out_higher_R, counts[1] + ties_R - out_ties_R, counts[2] + nans_R
 
     zero_R = jnp.zeros(len(users_RD), jnp.int32)
-    counts = layout.scan(count, (zero_R, zero_R, zero_R), items_ID, users_RD, pairs_CW)
+    counts = layout.scan(count, (zero_R, zero_R, zero_R), items_ID, users_RD, pairs_CY)
     return jax.lax.psum(counts, layout.axes)
 
 
 def _word(score: jax.Array, target: jax.Array) -> jax.Array:
-    """Whether a score is higher, a tie or NaN, as three ten-bit numbers in one: a single sum counts all three."""
-    return jnp.where(score > target, 1, jnp.where(score == target, 1 << 10, jnp.where(jnp.isnan(score), 1 << 20, 0)))
+    """Whether a score is higher, a tie or NaN, as three numbers in one word (11, 11 and 10 bits): one sum counts all
+    three. It holds the higher and the ties of up to 2047 scores, the NaN of up to 1023.
+    """
+    return jnp.where(score > target, 1, jnp.where(score == target, 1 << 11, jnp.where(jnp.isnan(score), 1 << 22, 0)))
 
 
 def _unpacked(word: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return word & 1023, (word >> 10) & 1023, word >> 20
+    return word & 2047, (word >> 11) & 2047, jax.lax.shift_right_logical(word, 22)

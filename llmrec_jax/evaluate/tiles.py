@@ -1,6 +1,6 @@
-"""A function of rows on all devices: rows cut into tiles of one size, tiles over the devices, results whole again.
+"""Map a function over rows on all devices: rows in tiles of one size, tiles sharded over the devices.
 
-Knows nothing of users and items; what crosses the two, block by block, is `blocks`.
+For functions of one set of rows; scores, which need users and items, are computed in `blocks`.
 """
 
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-TILE = 64  # rows a device maps at a time
+TILE = 64  # rows that a device processes at a time
 
 
 def map_tiles(
@@ -20,14 +20,14 @@ def map_tiles(
 ) -> Any:
     """Apply `fn(constants, *tile_arrays)` to tiles of rows on all devices of `mesh`; return host arrays over all rows.
 
-    `arrays` share their leading axis (rows, maybe none); it is padded with zeros to whole batches. `batch_size` rows,
-    rounded up to a tile per device, are on the devices at a time.
+    `arrays` have a common leading axis (rows, maybe none), which is padded with zeros. `batch_size` rows, rounded up to
+    one tile per device, are on the devices at a time.
     """
     num_rows = len(arrays[0])
     step = -(-batch_size // (TILE * mesh.size)) * TILE * mesh.size
     run = _compiled(fn, mesh)
     results = []
-    for start in range(0, max(num_rows, 1), step):  # without rows one batch of padding: it gives the results' shapes
+    for start in range(0, max(num_rows, 1), step):  # without rows one batch of padding, for the shapes
         tiles = [_tiled(_padded(array[start : start + step], step), mesh) for array in arrays]
         results.append(jax.tree.map(np.asarray, run(constants, *tiles)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:num_rows], *results)
@@ -40,14 +40,14 @@ def _padded(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def _tiled(rows: np.ndarray, mesh: Mesh) -> jax.Array:
-    """Cut rows into tiles and the tiles over the devices."""
+    """Reshape rows into tiles, sharded over the devices."""
     tiles = rows.reshape(-1, TILE, *rows.shape[1:])
     return jax.make_array_from_callback(tiles.shape, NamedSharding(mesh, P(mesh.axis_names)), tiles.__getitem__)
 
 
 @functools.cache
 def _compiled(fn: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """`fn` tile by tile on every device, the results gathered on all of them. Compiled once per function and mesh."""
+    """`fn` on every tile, then an all_gather of the results. Compiled once per function and mesh."""
     axes = mesh.axis_names
 
     def on_device(constants: Any, *tiles: jax.Array) -> Any:

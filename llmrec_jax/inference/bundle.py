@@ -1,33 +1,32 @@
 """What a finished run leaves for inference, as a folder: arrays, items, tokenizer, configuration, encoder.
 
-    config.json         configuration of the run, dimensions of the model, names of the domains
+    config.json         configuration of the run, dimensions of the model, name of the target
     model.safetensors   parameters beside the encoder's, item vectors, popularity, whitening
     items.jsonl         one line an item, in the order of the item vectors
     tokenizer.json      of the encoder
     encoder/            a Hugging Face folder; absent where the model reads no text
 
-Plain data throughout: nothing in a bundle is code. Appears by one rename; a bundle that is there is replaced whole.
+Plain data throughout: nothing in a bundle is code. Read here; `writing` writes one, in place of another. Of the run's
+configuration only what inference needs is read, so bundles of other versions load where that is the same.
 """
 
 import dataclasses
-import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import safetensors.numpy
-from flax import traverse_util
 
-from llmrec_jax import config as config_lib
-from llmrec_jax.config import Config
+from llmrec_jax.config import DataConfig, ModelConfig
 from llmrec_jax.errors import UserError
-from llmrec_jax.models import hf
-from llmrec_jax.models.rec_model import Dimensions
-from llmrec_jax.train.loop import Trained
 from llmrec_jax.version import __version__
 
+NAME = "bundle"  # the folder's name in a run's work folder
 EXTRAS = ("item_vectors", "popularity", "whitening_mean", "whitening_transform")  # arrays that are no parameters
+ATTEMPTS = 10  # to read a bundle that is replaced meanwhile
+WAIT = 0.1  # seconds between them
 
 
 class BundleItem(msgspec.Struct, frozen=True):
@@ -38,74 +37,97 @@ class BundleItem(msgspec.Struct, frozen=True):
     domain: str
 
 
-class _Facts(msgspec.Struct, frozen=True):
+class TextConfig(msgspec.Struct, frozen=True):
+    """How an item's text is made, of a run's `data` section."""
+
+    max_tokens: int
+    text_fields: tuple[str, ...] = DataConfig.text_fields
+    description_chars: int = DataConfig.description_chars
+
+
+class _RunConfig(msgspec.Struct, frozen=True):
+    """The part of a run's configuration that inference needs."""
+
+    model: dict[str, Any]
+    data: TextConfig
+
+
+class Facts(msgspec.Struct, frozen=True):
     """`config.json`."""
 
     version: str
     target: str
-    config: dict[str, Any]
-    dims: Dimensions
-    data_hash: str
+    config: _RunConfig
+    dims: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle in memory; the encoder stays on disk until it is needed."""
+    """A bundle in memory; the encoder and the tokenizer stay on disk until they are needed."""
 
     folder: Path
-    config: Config
-    dims: Dimensions
+    model: ModelConfig
+    dims: dict[str, Any]  # of the model: the fields of `models.rec_model.Dimensions`
+    text: TextConfig
     target: str  # the domain that is recommended from
     items: list[BundleItem]
-    params: dict[str, Any]
+    arrays: dict[str, np.ndarray]  # parameters by their path, such as "user_tower.decay"
     extras: dict[str, np.ndarray]
+    files: tuple[Any, ...]  # which files these were, see `check_unchanged`
 
-
-def save(trained: Trained, folder: Path) -> None:
-    """Write the bundle of a finished run."""
-    experiment = trained.experiment
-    draft = folder.with_name(folder.name + ".draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-
-    params = {name: value for name, value in trained.params.items() if name != "encoder"}
-    arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}
-    arrays |= {"item_vectors": trained.item_vectors_ID, "popularity": experiment.corpus.popularity()}
-    if experiment.whitening is not None:
-        arrays |= {
-            "whitening_mean": experiment.whitening.mean_F,
-            "whitening_transform": experiment.whitening.transform_FF,
-        }
-    safetensors.numpy.save_file(
-        {name: np.asarray(a, order="C") for name, a in arrays.items()}, draft / "model.safetensors"
-    )
-
-    joint = experiment.corpus.joint
-    domains = [joint.domains[domain] for domain in joint.domain_I]
-    items = [BundleItem(*facts) for facts in zip(joint.item_ids, joint.titles, domains, strict=True)]
-    (draft / "items.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(items))
-    experiment.tokenizer.save(str(draft / "tokenizer.json"))
-    if experiment.config.model.item_features != "id":
-        encoder = experiment.whole_encoder(trained.params)
-        assert encoder is not None
-        hf.save_pretrained(encoder, draft / "encoder")
-        experiment.tokenizer.save(str(draft / "encoder" / "tokenizer.json"))
-    facts = _Facts(
-        version=__version__,
-        target=joint.domains[-1],
-        config=dataclasses.asdict(experiment.config),
-        dims=experiment.dims,
-        data_hash=experiment.corpus.hash,
-    )
-    (draft / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    def check_unchanged(self) -> None:
+        """Raise ValueError where the folder now holds another bundle than the one that was loaded."""
+        if _identity(self.folder) != self.files:
+            raise UserError(f"{self.folder}: replaced by another bundle since it was loaded; load it again")
 
 
 def load(folder: Path) -> Bundle:
-    """Open a bundle. Raises ValueError naming the file where something is missing or does not fit."""
-    facts = _read(folder / "config.json", msgspec.json.Decoder(_Facts).decode)
-    config = _read(folder / "config.json", lambda _: config_lib.from_dict(facts.config))
+    """Open a bundle, or that of a run's work folder. Raises ValueError naming the file where something does not fit.
+
+    A bundle that is replaced while it is read is read again.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        place = find(folder)
+        before = _identity(place)
+        try:
+            bundle = _load(place, before)
+            bundle.check_unchanged()
+        except UserError:
+            is_changing = _identity(place) != before or (before is None and _is_replaced(place))
+            if attempt == ATTEMPTS or not is_changing:
+                raise
+            time.sleep(WAIT)
+        else:
+            return bundle
+    raise AssertionError("the last attempt returns or raises")
+
+
+def find(folder: Path) -> Path:
+    """The bundle that is meant by `folder`: itself, or `bundle` in a run's work folder."""
+    folder = folder.expanduser()
+    if folder.is_file():
+        raise UserError(f"{folder}: a file; a bundle is a folder, which a run leaves as {NAME}/ in its work folder")
+    inside = folder / NAME
+    return inside if inside.is_dir() or _is_replaced(inside) else folder
+
+
+def read_facts(folder: Path) -> Facts:
+    """What `config.json` says. Raises ValueError where the folder is not a bundle, naming what it is if known."""
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    content = _read(path, msgspec.json.Decoder(dict[str, Any]).decode)
+    if "dims" not in content:
+        if "model_type" in content:
+            raise UserError(f"{path}: of an encoder, not of a bundle; name the folder that holds model.safetensors, "
+                            "items.jsonl and encoder/")  # fmt: skip
+        if "data" in content and "train" in content:
+            raise UserError(f"{path}: of a run that has left no {NAME}/ yet; run its training to the end")
+    return _read(path, msgspec.json.Decoder(Facts).decode)
+
+
+def _load(folder: Path, files: Any) -> Bundle:
+    facts = read_facts(folder)
     arrays = _read(folder / "model.safetensors", safetensors.numpy.load)
     items = _read(folder / "items.jsonl", msgspec.json.Decoder(BundleItem).decode_lines)
     extras = {name: arrays.pop(name) for name in EXTRAS if name in arrays}
@@ -115,13 +137,41 @@ def load(folder: Path) -> Bundle:
                              f"{name} in model.safetensors")  # fmt: skip
     return Bundle(
         folder=folder,
-        config=config,
+        model=_model_config(folder / "config.json", facts),
         dims=facts.dims,
+        text=facts.config.data,
         target=facts.target,
         items=items,
-        params=traverse_util.unflatten_dict(arrays, sep="."),
+        arrays=arrays,
         extras=extras,
+        files=files,
     )
+
+
+def _model_config(path: Path, facts: Facts) -> ModelConfig:
+    """Unlike the rest of the run's configuration, the model's must be known whole: a field changes what it computes."""
+    versions = f"the bundle was made by llmrec_jax {facts.version}, this is {__version__}"
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    if unknown := facts.config.model.keys() - known:
+        raise UserError(f"{path}: model.{', model.'.join(sorted(unknown))}: not known to this version; {versions}")
+    try:
+        return msgspec.convert(facts.config.model, ModelConfig)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: model: {error}; {versions}") from error
+
+
+def _identity(folder: Path) -> tuple[Any, ...] | None:
+    """Tells a bundle from the one that replaces it, without reading it; None where files are missing."""
+    try:
+        stats = [(folder / name).stat() for name in ("config.json", "model.safetensors", "items.jsonl")]
+    except OSError:
+        return None
+    return tuple((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)
+
+
+def _is_replaced(folder: Path) -> bool:
+    """Whether `writing.write` is at work: where a file system cannot swap two folders, there is none for a moment."""
+    return any(folder.parent.glob(f".{folder.name}.*"))
 
 
 def _read(path: Path, decode: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The losses: `ranking` and `adaptation` are pure functions of arrays, `objective` weighs them into one number."""
+"""The losses: `ranking` and `adaptation` are pure functions of arrays, `objective` computes their weighted sum."""

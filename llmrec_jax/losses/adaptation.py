@@ -1,12 +1,12 @@
-"""Domain-adaptation losses: how far apart the features of two domains lie, and gradient reversal.
+"""Domain-adaptation losses: distances between the feature distributions of two domains, and gradient reversal.
 
-Pure functions, scalar float32 out, all of them to be minimised: a distance (`coral`, `mk_mmd`) as it is; `dann` as the
-discriminator's loss, which the features maximise because their gradient comes back through `gradient_reversal`.
-Statistics run over the rows given, so the caller passes the global batch, not one device's share.
+Pure functions that return a float32 scalar to minimize: a distance (`coral`, `mk_mmd`), or the discriminator's loss
+(`dann`), which the features maximize because `gradient_reversal` flips their gradient. Statistics run over the rows
+given, so pass the global batch, not one device's shard.
 
-Both sides take an optional mask (True: the row counts). A masked row may hold anything and changes neither value nor
-gradient, so one array may be passed twice with complementary masks. A side with too few rows for the statistic (two for
-a distance, one for the classifier) makes the loss 0 with gradient 0.
+Both sides take an optional mask (True: the row counts). Masked rows may hold any values and change neither loss nor
+gradient, so one array can be passed twice with complementary masks. If a side has too few rows (two for a distance, one
+for the classifier), the loss and its gradient are 0.
 
 Shape letters: B rows of a side (the two may differ), M rows of both sides, D width.
 """
@@ -40,18 +40,17 @@ def mk_mmd(
 ) -> jax.Array:
     """Squared maximum mean discrepancy with several Gaussian kernels (DAN, arXiv:1502.02791), unbiased.
 
-    `mean_{i != j} k(s_i, s_j) + mean_{i != j} k(t_i, t_j) - 2 mean_{i, j} k(s_i, t_j)`, the U-statistic: where the
-    domains are alike its expectation is 0, so it may be negative. `k(x, y)` is the mean over `scales` of
-    `exp(-|x - y|^2 / (scale * m))`, and `m` the (lower) median of `|x - y|^2` over all pairs of two different rows,
-    those of both sides taken together; no gradient passes `m`.
+    `mean_{i != j} k(s_i, s_j) + mean_{i != j} k(t_i, t_j) - 2 mean_{i, j} k(s_i, t_j)`, the U-statistic, whose
+    expectation is 0 for equal distributions, so it may be negative. `k(x, y)` is the mean over `scales` of
+    `exp(-|x - y|^2 / (scale * m))`, where `m` is the lower median of `|x - y|^2` over all pairs of different rows of
+    both sides together, with its gradient stopped.
     """
     source_BD, source_mask_B = _rows(source_BD, source_mask_B)
     target_BD, target_mask_B = _rows(target_BD, target_mask_B)
-    nobody_B, nobody_T = jnp.zeros(len(source_BD), bool), jnp.zeros(len(target_BD), bool)
     return mk_mmd_within(
         jnp.concatenate([source_BD, target_BD]),
-        jnp.concatenate([source_mask_B, nobody_T]),
-        jnp.concatenate([nobody_B, target_mask_B]),
+        jnp.concatenate([source_mask_B, jnp.zeros(len(target_BD), bool)]),
+        jnp.concatenate([jnp.zeros(len(source_BD), bool), target_mask_B]),
         scales=scales,
     )
 
@@ -59,9 +58,9 @@ def mk_mmd(
 def mk_mmd_within(
     rows_MD: Array, is_source_M: Array, is_target_M: Array, *, scales: tuple[float, ...] = _SCALES
 ) -> jax.Array:
-    """`mk_mmd` of the source rows and the target rows of one array; a row that is neither changes nothing.
+    """`mk_mmd` between the source rows and the target rows of one array; rows that are neither are ignored.
 
-    The same number as `mk_mmd` with the array passed twice, from a quarter of the pairs.
+    Equals `mk_mmd` with the array passed twice, at a quarter of the pairs.
     """
     mask_M = is_source_M | is_target_M
     rows_MD, _ = _rows(rows_MD, mask_M)
@@ -69,11 +68,11 @@ def mk_mmd_within(
     is_pair_MM = mask_M[:, None] & mask_M[None] & ~jnp.eye(len(rows_MD), dtype=bool)
 
     squared_MM = _squared_distances(rows_MD, mask_M)
-    # Rows that all coincide have no scale of their own: the floor keeps rounding errors from becoming one.
+    # The floor: if all rows coincide, the median is a rounding error.
     floor = 1e-6 * jnp.sum(rows_MD**2) / jnp.maximum(num_source + num_target, 1) + 1e-30
     bandwidth = jax.lax.stop_gradient(jnp.maximum(_median(squared_MM, is_pair_MM), floor))
 
-    @jax.checkpoint  # keeps the distances for the backward pass, not one more array for every scale
+    @jax.checkpoint  # saves the distances for the backward pass instead of one array per scale
     def discrepancy(squared_MM: jax.Array) -> jax.Array:
         kernel_MM = sum(jnp.exp(-squared_MM / (scale * bandwidth)) for scale in scales) / len(scales)
         num_same_M = jnp.where(is_source_M, num_source * (num_source - 1), num_target * (num_target - 1))
@@ -86,7 +85,7 @@ def mk_mmd_within(
 
 @jax.custom_vjp
 def gradient_reversal(x: Array, scale: Array | float) -> Array:
-    """`x` itself; the gradient that arrives goes on times `-scale` (arXiv:1505.07818). `scale` gets none."""
+    """The identity; its gradient is multiplied by `-scale` (arXiv:1505.07818). `scale` gets no gradient."""
     return x
 
 
@@ -114,7 +113,7 @@ def dann(
 ) -> jax.Array:
     """Domain classification loss (arXiv:1505.07818): binary cross entropy of logits, source = 0, target = 1.
 
-    `(mean_s softplus(l_s) + mean_t softplus(-l_t)) / 2`: each side has its own mean, so their sizes do not matter.
+    `(mean_s softplus(l_s) + mean_t softplus(-l_t)) / 2`: both sides weigh the same whatever their sizes.
     """
     source_B, source_mask_B = _rows(source_logits_B, source_mask_B)
     target_B, target_mask_B = _rows(target_logits_B, target_mask_B)
@@ -127,21 +126,21 @@ def domain_accuracy(
     source_mask_B: Array | None = None,
     target_mask_B: Array | None = None,
 ) -> jax.Array:
-    """Share of rows the discriminator places right, mean of the two sides; a logit of 0 is half right."""
+    """Accuracy of the discriminator, averaged over the two sides; a logit of 0 counts half."""
     source_B, source_mask_B = _rows(source_logits_B, source_mask_B)
     target_B, target_mask_B = _rows(target_logits_B, target_mask_B)
     return _balanced((1 - jnp.sign(source_B)) / 2, (1 + jnp.sign(target_B)) / 2, source_mask_B, target_mask_B)
 
 
 def _rows(rows: Array, mask_B: Array | None) -> tuple[jax.Array, jax.Array]:
-    """The rows as float32 with masked ones set to 0 (so that not even NaN gets through a gradient), and the mask."""
+    """The rows as float32 with masked ones set to 0, so that NaN in them reaches no gradient; and the mask."""
     if mask_B is None:
         mask_B = jnp.ones(len(rows), bool)
     return jnp.where(jnp.expand_dims(mask_B, tuple(range(1, rows.ndim))), rows, 0).astype(jnp.float32), mask_B
 
 
 def _balanced(source_B: Array, target_B: Array, source_mask_B: Array, target_mask_B: Array) -> jax.Array:
-    """Mean of the two sides' means; 0 where a side has no rows."""
+    """Mean of the two sides' means; 0 if a side has no rows."""
     num_source, num_target = source_mask_B.sum(), target_mask_B.sum()
     source = jnp.sum(source_B * source_mask_B) / jnp.maximum(num_source, 1)
     target = jnp.sum(target_B * target_mask_B) / jnp.maximum(num_target, 1)
@@ -154,13 +153,13 @@ def _covariance(rows_BD: jax.Array, mask_B: jax.Array) -> jax.Array:
 
 
 def _centred(rows_BD: jax.Array, mask_B: jax.Array) -> jax.Array:
-    """The rows less their mean; masked rows, which are 0, stay 0."""
+    """The rows minus their mean; masked rows are 0 and stay 0."""
     mean_D = rows_BD.sum(axis=0) / jnp.maximum(mask_B.sum(), 1)
     return jnp.where(mask_B[:, None], rows_BD - mean_D[None], 0.0)
 
 
 def _squared_distances(rows_MD: jax.Array, mask_M: jax.Array) -> jax.Array:
-    """`[M, M]` by `|x|^2 + |y|^2 - 2 x y`, centred first: a common offset would cost digits."""
+    """`|x|^2 + |y|^2 - 2 x y`, `[M, M]`, of centred rows: a common offset would cost precision."""
     centred_MD = _centred(rows_MD, mask_M)
     norm_M = jnp.sum(centred_MD**2, axis=1)
     product_MM = jnp.matmul(centred_MD, centred_MD.T, precision="highest")
@@ -168,10 +167,10 @@ def _squared_distances(rows_MD: jax.Array, mask_M: jax.Array) -> jax.Array:
 
 
 def _median(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Lower median of the non-negative float32 values where `mask`, exact.
+    """Exact lower median of the non-negative float32 values where `mask`.
 
-    By bisection on their bits, which order as the numbers do. 31 counting passes take a fraction of a sort's time, and
-    where the values lie on several devices they add counts instead of gathering values.
+    Bisects on the bits, whose order is that of the numbers. 31 counting passes take a fraction of a sort's time, and
+    with sharded values they sum counts instead of gathering values.
     """
     largest = jnp.iinfo(jnp.int32).max
     bits = jnp.where(mask, jax.lax.bitcast_convert_type(values, jnp.int32), largest)

@@ -1,14 +1,13 @@
 """The objective of a training step: named, weighted terms over the outputs of a forward pass.
 
-A term may have several parts that share one computation (the ranking loss of source rows and of target rows). The step
-takes the parts' unfinished means, adds them over devices, finishes them and weighs them:
+A term may have several parts (the ranking loss of source rows and of target rows). The step sums the parts' unfinished
+means over the devices, divides, and takes the weighted sum:
 
     means = evaluate(terms, outputs, progress)     # {"ranking/source": Mean, "ranking/target": Mean, "adapt/item": ...}
-    values = finish(means added over the devices)
+    values = finish(means summed over the devices)
     loss = total(terms, values, progress)
 
-Which losses exist stands in the two dict literals below and nowhere else. Shape letters: those of `types`, N being any
-number of rows.
+All losses are listed in the two dict literals below. Shape letters: those of `types`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,18 +25,19 @@ Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
 
 
 class Term(NamedTuple):
-    """One summand of the objective. A weight of 0.0 means: logged, not trained on."""
+    """One term of the objective. With a weight of 0.0 it is logged only."""
 
-    fn: Callable[[Outputs, jax.Array], dict[str, Mean]]  # (outputs, progress) -> the parts, unweighted
-    weight: float | Schedule  # of every part
+    fn: Callable[[Outputs, jax.Array], dict[str, Mean]]  # (outputs, progress) -> unweighted parts
+    weight: float | Schedule  # of each part
 
 
 class Sides(NamedTuple):
-    """Features of all domains in one array, and who is on which side of the adaptation."""
+    """Features of all domains in one array, and which rows are the source's and the target's."""
 
     features_ND: Array
     is_source_N: Array
     is_target_N: Array
+    level: str  # "item" or "user"
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
@@ -76,20 +76,22 @@ def _mmd(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
 
 def _dann(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
     features_ND = adaptation.gradient_reversal(sides.features_ND, adaptation.dann_schedule(progress))
-    logits_N = _discriminate(outputs, features_ND)
+    logits_N = _discriminate(outputs, sides.level, features_ND)
     return adaptation.dann(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
 def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    logits_N = _discriminate(outputs, sides.features_ND)
+    logits_N = _discriminate(outputs, sides.level, sides.features_ND)
     return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
-Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # loss of each prediction of a domain [P]
+Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # (outputs, domain, config) -> loss of each prediction [P]
 Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
 
 RANKING: dict[str, Ranking] = {"in_batch": _in_batch, "softmax": _softmax}
-# Terms of a method and their weight as a multiple of `adapt.weight`.
+# The vectors that `adapt.level` aligns. Each has a discriminator of its own.
+LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
+# The terms of a method, and their weights as multiples of `adapt.weight`.
 ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
     "none": {},
     "coral": {"adapt": (_coral, 1.0)},
@@ -99,7 +101,7 @@ ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
 
 
 def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
-    """The terms of a run whose last domain, `num_domains - 1`, is the target and whose other domains are sources.
+    """The terms of a run whose last domain is the target and whose other domains are sources.
 
     Parts: `ranking/source`, `ranking/target`; by `adapt.level` `adapt/item`, `adapt/user`; for `dann` also
     `domain_accuracy/...`, logged only.
@@ -122,25 +124,30 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
     return terms
 
 
+def discriminators(adapt: AdaptConfig) -> tuple[str, ...]:
+    """The levels that need a discriminator."""
+    return LEVELS[adapt.level] if adapt.method == "dann" else ()
+
+
 def evaluate(terms: Mapping[str, Term], outputs: Outputs, progress: Array | float) -> dict[str, Mean]:
-    """Every part of every term as `TERM/PART`, unweighted and not yet divided: add over devices, then `finish`."""
+    """Every part of every term as `TERM/PART`, unweighted, before division: sum over devices, then `finish`."""
     progress = jnp.asarray(progress, jnp.float32)
     parts = {name: term.fn(outputs, progress) for name, term in terms.items()}
     return {f"{name}/{part}": mean for name, means in parts.items() for part, mean in means.items()}
 
 
 def finish(means: Mapping[str, Mean]) -> dict[str, jax.Array]:
-    """`total / size` of each. A part without rows (0 / 0) is 0, not NaN; a NaN among the rows stays one."""
+    """`total / size` of each; 0 for a part without rows. A NaN in the total stays NaN."""
     return {name: mean.total / jnp.where(mean.size > 0, mean.size, 1.0) for name, mean in means.items()}
 
 
 def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: Array | float) -> jax.Array:
-    """Weighted sum of the finished values, float32 scalar: what is minimised. `values` are named as by `evaluate`."""
+    """The loss: the weighted sum of the finished values, a float32 scalar. `values` are named as in `evaluate`."""
     progress = jnp.asarray(progress, jnp.float32)
     loss = jnp.zeros((), jnp.float32)
     for name, value in values.items():
         weight = terms[name.split("/")[0]].weight
-        if weight != 0.0:  # 0 * NaN is NaN: what is only logged cannot spoil the training
+        if weight != 0.0:  # 0 * NaN is NaN, and a term that is only logged must not reach the loss
             loss += (weight(progress) if callable(weight) else weight) * value
     return loss
 
@@ -162,26 +169,24 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
 
 def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
-        sides = {}
-        if level in ("item", "both"):
-            is_target_U = outputs.item_domain_U == target
-            mask_U = outputs.item_mask_U
-            sides["item"] = Sides(outputs.items_UD, mask_U & ~is_target_U, mask_U & is_target_U)
-        if level in ("user", "both"):
-            is_target_N = outputs.user_domain_N == target
-            sides["user"] = Sides(outputs.users_ND, ~is_target_N, is_target_N)
-        # Vectors of length one have entries of size D^-1/2; the statistics are meant for entries of size one.
-        sides = {
-            name: side._replace(features_ND=side.features_ND * side.features_ND.shape[1] ** 0.5)
-            for name, side in sides.items()
+        # The arrays are global, so all devices compute the same value; with a size of 1 each, their mean is that value.
+        return {
+            name: Mean(fn(_sides(outputs, name, target), outputs, progress), jnp.ones(())) for name in LEVELS[level]
         }
-        # The arrays are global, so every device has the whole value: with a size of 1 each, so has their mean.
-        return {name: Mean(fn(side, outputs, progress), jnp.ones(())) for name, side in sides.items()}
 
     return term
 
 
-def _discriminate(outputs: Outputs, features_ND: Array) -> jax.Array:
-    if outputs.discriminate is None:
-        raise UserError("adapt.method 'dann' needs a discriminator; the outputs hold none")
-    return outputs.discriminate(features_ND)
+def _sides(outputs: Outputs, level: str, target: int) -> Sides:
+    if level == "item":
+        features_ND, is_target_N, mask_N = outputs.items_UD, outputs.item_domain_U == target, outputs.item_mask_U
+    else:
+        features_ND, is_target_N = outputs.users_ND, outputs.user_domain_N == target
+        mask_N = jnp.ones(len(features_ND), bool)
+    # Vectors of length one have entries of size D^-1/2; the statistics are meant for entries of size one.
+    return Sides(features_ND * features_ND.shape[1] ** 0.5, mask_N & ~is_target_N, mask_N & is_target_N, level)
+
+
+def _discriminate(outputs: Outputs, level: str, features_ND: Array) -> jax.Array:
+    assert level in outputs.discriminate, f"the model has no discriminator of {level} vectors"
+    return outputs.discriminate[level](features_ND)

@@ -1,11 +1,11 @@
-"""Ranking losses: how badly a user vector scores the next item against the other candidates.
+"""Ranking losses: softmax cross entropy of the next item among candidates.
 
-Every function returns one loss per row, float32 `[N]`, neither masked nor reduced: which rows count, and over how many
-devices a mean runs, is the caller's business; so is who the candidates are. A score is the dot product over the
-temperature; whether vectors are normalised is the model's business. Every loss is finite, also on padding rows whose
-target means nothing.
+Every function returns one loss per row, float32 `[N]`, neither masked nor reduced; the caller masks padding rows and
+takes the mean. A score is a dot product divided by the temperature; the model normalizes the vectors. Losses are finite
+on padding rows too.
 
-Shape letters: N rows, I candidates, C shares of them, U distinct items of a batch, K items of a block, D width.
+Shape letters: those of `types`, I being the candidates; C visible shards of them (see `Collectives`), K items of a
+block.
 """
 
 import functools
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import SINGLE_DEVICE, Array, Collectives
 
-# The score of what is no candidate. Finite, because -inf - (-inf) is NaN in a log-sum-exp and in its gradient.
+# Score of items that are no candidates. Finite, because -inf - (-inf) is NaN in a logsumexp and its gradient.
 _EXCLUDED = -1e30
 
 
@@ -32,36 +32,36 @@ def softmax(
 ) -> jax.Array:
     """Exact softmax cross entropy over all items: `logsumexp_i s(u, i) - s(u, target)`.
 
-    Items may lie in shares on several devices. Each scores all users against its own; of a user's scores only their sum
-    travels. Scores exist for one block of items at a time, in the backward pass too (where they are computed again):
-    `N * block_size` floats over all devices, whatever the number of items.
+    Items may be sharded. Each device scores all users against its shard, and only the sums over its scores are reduced.
+    Scores are computed one block of items at a time, and again in the backward pass: `N * block_size` floats over all
+    devices, whatever the number of items.
 
     Args:
-      user_ND: user vectors, the same on every device.
-      items_ID: item vectors, as many to a share; the shares in sight, end to end.
-      target_ND: vector of each row's right item, one of the candidates; the same on every device.
-      is_candidate_I: bool, False on items that are not ranked among.
+      user_ND: user vectors, replicated.
+      items_ID: item vectors of the visible shards, end to end; all shards have the same size.
+      target_ND: vector of each row's target, which is one of the candidates; replicated.
+      is_candidate_I: bool, False on items to leave out.
       temperature: divides the dot products.
       block_size: items scored at a time, over all devices.
-      collectives: how the shares meet.
+      collectives: to reduce over the shards.
 
     Returns:
-      float32 `[N]`, the same on every device.
+      float32 `[N]`, replicated.
 
     Raises:
       ValueError: `block_size` is below 1.
     """
     if block_size < 1:
         raise UserError(f"block_size must be at least 1, got {block_size}")
-    # A gradient that is the sum of several is rounded once, however narrow the vectors.
+    # In float32, so that a gradient summed over blocks is rounded once to the dtype of the vectors.
     user_ND, items_ID, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, items_ID, target_ND))
 
-    def of_share(share: tuple[Array, Array], user_ND: Array) -> jax.Array:
-        items_ID, is_candidate_I = share
+    def of_shard(shard: tuple[Array, Array], user_ND: Array) -> jax.Array:
+        items_ID, is_candidate_I = shard
         num_blocks = min(-(-len(items_ID) * collectives.num_shards // block_size), len(items_ID))
         return _log_sum(user_ND, items_ID, is_candidate_I, temperature, num_blocks)
 
-    total_CN = collectives.map_shards(of_share)((items_ID, is_candidate_I), user_ND)
+    total_CN = collectives.map_shards(of_shard)((items_ID, is_candidate_I), user_ND)
     highest_N = collectives.pmax(jax.lax.stop_gradient(total_CN.max(axis=0)))
     sum_N = collectives.psum(jnp.exp(total_CN - highest_N[None]).sum(axis=0))
     right_N = jnp.sum(user_ND * target_ND, axis=1) / temperature
@@ -70,7 +70,7 @@ def softmax(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _log_sum(user_ND: Array, items_ID: Array, is_candidate_I: Array, temperature: float, num_blocks: int) -> jax.Array:
-    """Of one share: the log of the sum of the exponentials of the scores."""
+    """Logsumexp of each row's scores over the items of one shard."""
     return _log_sum_forward(user_ND, items_ID, is_candidate_I, temperature, num_blocks)[0]
 
 
@@ -89,7 +89,7 @@ def _log_sum_forward(
 def _log_sum_backward(
     temperature: float, num_blocks: int, saved: tuple[Array, ...], gradient_N: jax.Array
 ) -> tuple[jax.Array, jax.Array, None]:
-    """`d total / d score = probability`, in fewer passes over the scores than autodiff needs."""
+    """By `d total / d score = probability`, in fewer passes over the scores than autodiff takes."""
     user_ND, items_ID, is_candidate_I, total_N = saved
 
     def add_block(number: jax.Array, gradients: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -98,12 +98,12 @@ def _log_sum_backward(
         probability_NK = jnp.exp(_candidate_scores(user_ND, items_KD, is_new_K, temperature) - total_N[:, None])
         error_NK = probability_NK * (gradient_N / temperature)[:, None]
         before_KD = jax.lax.dynamic_slice_in_dim(item_gradient_ID, start, len(items_KD))
-        after_KD = before_KD + error_NK.T @ user_ND
+        after_KD = before_KD + _product(error_NK.T, user_ND)
         item_gradient_ID = jax.lax.dynamic_update_slice_in_dim(item_gradient_ID, after_KD, start, 0)
-        return user_gradient_ND + error_NK @ items_KD, item_gradient_ID
+        return user_gradient_ND + _product(error_NK, items_KD), item_gradient_ID
 
-    nothing = (jnp.zeros_like(user_ND), jnp.zeros_like(items_ID))
-    return *jax.lax.fori_loop(0, num_blocks, add_block, nothing), None
+    zeros = (jnp.zeros_like(user_ND), jnp.zeros_like(items_ID))
+    return *jax.lax.fori_loop(0, num_blocks, add_block, zeros), None
 
 
 _log_sum.defvjp(_log_sum_forward, _log_sum_backward)
@@ -112,9 +112,9 @@ _log_sum.defvjp(_log_sum_forward, _log_sum_backward)
 def _block(
     number: jax.Array, num_blocks: int, items_ID: Array, is_candidate_I: Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Where a block starts, its items [K, D], and which of them are candidates that the blocks before do not hold.
+    """The start of a block, its items [K, D], and which of them are candidates not in an earlier block.
 
-    The last block ends with the items and may begin in the one before: to pad them to whole blocks would copy all.
+    The last block ends at the last item and may overlap the one before, because padding would copy all items.
     """
     size = -(-len(items_ID) // num_blocks)
     begin = number * size
@@ -124,7 +124,7 @@ def _block(
 
 
 def _candidate_scores(user_ND: Array, items_KD: Array, is_candidate_K: Array, temperature: float) -> jax.Array:
-    """float32 `[N, K]`; of what is no candidate so low that its exponential is 0."""
+    """Scores, float32 `[N, K]`; of items that are no candidates so low that their exponential is 0."""
     return _scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, _EXCLUDED)[None]
 
 
@@ -138,25 +138,25 @@ def in_batch(
     item_mask_U: Array,
     log_q_U: Array,
 ) -> jax.Array:
-    """Softmax cross entropy over the batch's items, corrected for how often a batch holds them.
+    """Softmax cross entropy over the batch's items, with the logQ correction.
 
-    A batch holds popular items more often, so each score, the target's included, is `s(u, i) - log q_i` (Yi et al.,
-    "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019). Items that repeat the
-    target under another index are no candidates.
+    Popular items are in more batches, so each score, the target's included, is `s(u, i) - log q_i` (Yi et al.,
+    "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019). Other copies of the
+    target are no candidates.
 
     Args:
       user_ND: user vectors.
       items_UD: item vectors of the batch.
-      target_N: int, index into `items_UD` of the right item.
+      target_N: int, index of the target in `items_UD`.
       temperature: divides the dot products.
       item_ids_U: int, identity of each item.
-      item_mask_U: bool, False on what is no candidate, which may hold anything; a row's target always is one.
+      item_mask_U: bool, False on items to leave out, which may hold any values; True on every row's target.
       log_q_U: log probability that a batch holds the item; finite where `item_mask_U`.
 
     Returns:
       float32 `[N]`.
     """
-    # Zeroed before they are scored: a NaN in the padding would come back through the gradient of the mask below.
+    # Zeroed before scoring: a NaN in the padding would reach the gradients in spite of the mask below.
     items_UD = jnp.where(item_mask_U[:, None], items_UD, 0)
     score_NU = _scores(user_ND, items_UD, temperature) - jnp.where(item_mask_U, log_q_U, 0)[None]
     is_target_NU = jnp.arange(len(items_UD))[None] == target_N[:, None]
@@ -167,6 +167,11 @@ def in_batch(
     return jax.nn.logsumexp(score_NU, axis=1) - right_N
 
 
-def _scores(user_ND: Array, items_MD: Array, temperature: float) -> jax.Array:
-    """float32 `[N, M]`, whatever the dtype of the vectors and the platform: TPUs would round them to bfloat16."""
-    return jnp.matmul(user_ND, items_MD.T, precision="highest", preferred_element_type=jnp.float32) / temperature
+def _scores(user_ND: Array, items_KD: Array, temperature: float) -> jax.Array:
+    """Scores of users and items, float32 `[N, K]`."""
+    return _product(user_ND, items_KD.T) / temperature
+
+
+def _product(a: Array, b: Array) -> jax.Array:
+    """Matrix product in full float32 on any platform: TPUs round float32 operands to bfloat16 unless asked not to."""
+    return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float32)

@@ -31,7 +31,19 @@ class Architecture(NamedTuple):
     tensors: dict[str, Source]  # ours -> theirs
     ignored: tuple[str, ...]  # patterns of theirs that are heads or buffers
     fields: dict[str, str]  # our config field -> their key
+    repeated: dict[str, str]  # further keys of theirs -> the field of ours that they are written from, never read
+    special_ids: dict[str, int]  # ids of special tokens in the vocabulary of the original model
     supported: dict[str, tuple[Any, ...]]  # their key -> the values we implement, the default first
+
+
+# transformers' other names of the activations in `ACTIVATIONS`.
+ACTIVATION_ALIASES = {
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_accurate": "gelu_new",
+}
 
 
 def _norm(ours: str, theirs: str) -> dict[str, Source]:
@@ -47,6 +59,10 @@ def _conv1d(ours: str, theirs: str, third: int | None = None) -> dict[str, Sourc
         f"{ours}.kernel": Source(f"{theirs}.weight", third=third),
         f"{ours}.bias": Source(f"{theirs}.bias", third=third),
     }
+
+
+def _default_first(activation: str) -> tuple[str, ...]:
+    return (activation, *(other for other in ACTIVATIONS if other != activation))
 
 
 _BERT_LAYER, _GPT2_LAYER = "encoder.layer.{layer}", "h.{layer}"
@@ -85,8 +101,10 @@ ENCODERS: dict[str, Architecture] = {
             "norm_eps": "layer_norm_eps",
             "dropout": "hidden_dropout_prob",
         },
+        repeated={},
+        special_ids={"pad_token_id": 0},
         supported={
-            "hidden_act": ("gelu", *ACTIVATIONS),
+            "hidden_act": _default_first("gelu"),
             "position_embedding_type": ("absolute",),
             "is_decoder": (False,),
             "add_cross_attention": (False,),
@@ -122,8 +140,10 @@ ENCODERS: dict[str, Architecture] = {
             "norm_eps": "layer_norm_epsilon",
             "dropout": "resid_pdrop",
         },
+        repeated={"embd_pdrop": "dropout"},
+        special_ids={"bos_token_id": 50256, "eos_token_id": 50256},
         supported={
-            "activation_function": ("gelu_new", *ACTIVATIONS),
+            "activation_function": _default_first("gelu_new"),
             "scale_attn_weights": (True,),
             "scale_attn_by_inverse_layer_idx": (False,),
             "add_cross_attention": (False,),

@@ -1,9 +1,9 @@
 """BERT (Devlin et al. 2019, arXiv:1810.04805): an encoder that reads a text in both directions.
 
-The body only: no language-model head, one segment (token type 0). The pooler is carried along where a checkpoint has
-one, so that nothing is lost on the way in and out, but no vector of ours goes through it.
+The body only: no language-model head, one segment (token type 0). A checkpoint's pooler is loaded and saved unchanged,
+but not used.
 
-Shape letters: B rows, L tokens, D width.
+Shape letters: those of `types`.
 """
 
 import dataclasses
@@ -40,11 +40,11 @@ class BertConfig(StackConfig):
     activation: str = "gelu"
     norm_eps: float = 1e-12
     pooler: bool = False
-    embeds: bool = True  # False: the upper layers alone, over hidden states that were made elsewhere
+    embeds: bool = True  # False: upper layers only, applied to precomputed hidden states
 
 
 class BertBlock(nnx.Module):
-    """Post-LN block: each half adds its result to its input and then normalises the sum."""
+    """Post-LN block: attention and MLP, each with a residual connection followed by a layer norm."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
         self.dropout = config.dropout
@@ -54,7 +54,7 @@ class BertBlock(nnx.Module):
         self.mlp_norm = layer_norm(config)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Attention, then the MLP; with a key, dropout on the result of each."""
+        """Attention, then the MLP; with a key, with dropout on both outputs."""
         attention_key, mlp_key = split_key(key, 2)
         dtype = x_BLD.dtype
         attended_BLD = dropout(self.attention(x_BLD, mask_BL), self.dropout, attention_key)
@@ -63,7 +63,7 @@ class BertBlock(nnx.Module):
 
 
 class Bert(nnx.Module):
-    """Token ids and their mask -> one vector a token."""
+    """Token ids and their mask -> one vector per token."""
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -86,12 +86,12 @@ class Bert(nnx.Module):
         return self.upper(self.embed(token_ids_BL, mask_BL, embed_key), mask_BL, stack_key)
 
     def embed(self, token_ids_BL: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """What the first layer reads [B, L, D]; with a key, with dropout."""
+        """The input of the first layer [B, L, D]; with a key, with dropout."""
         positions_BL = token_positions(mask_BL, self.config.max_positions)
         type_11D = self.token_types.embedding[0][None, None, :]
         x_BLD = self.norm(self.tokens(token_ids_BL) + self.positions(positions_BL) + type_11D)
         return dropout(x_BLD.astype(self.config.dtype), self.config.dropout, key)
 
     def upper(self, hidden_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """What the layers make of hidden states [B, L, D] below them; with a key, with dropout."""
+        """Apply the layers to hidden states [B, L, D]; with a key, with dropout."""
         return self.stack(hidden_BLD, mask_BL, key)

@@ -1,6 +1,6 @@
-"""An encoder cut between two layers: below, what does not learn; above, what does. And put together again.
+"""Splits an encoder into frozen lower layers and trained upper layers, and joins them again.
 
-Below are the embeddings and the first layers; an encoder of the upper layers has no embeddings (`config.embeds`).
+The lower part has the embeddings and the first layers; the upper part has no embeddings (`config.embeds`).
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from llmrec_jax.models.gpt2 import Gpt2, Gpt2Config
 
 
 def upper_config(config: BertConfig | Gpt2Config, frozen: int) -> BertConfig | Gpt2Config:
-    """The config of the layers above the first `frozen`. Raises ValueError where none is left."""
+    """The config of the layers above the first `frozen`. Raises ValueError if none is left."""
     if frozen >= config.num_layers:
         raise UserError(f"encoder.frozen_layers={frozen}, but the encoder has {config.num_layers} layers; "
                          "encoder.mode=frozen freezes them all")  # fmt: skip
@@ -24,19 +24,19 @@ def upper_config(config: BertConfig | Gpt2Config, frozen: int) -> BertConfig | G
 
 
 def lower_encoder(encoder: Bert | Gpt2, frozen: int) -> Bert | Gpt2:
-    """The embeddings and the first `frozen` layers (`lower.stack(lower.embed(...))`; a final norm is not theirs)."""
+    """The embeddings and the first `frozen` layers. Call `lower.stack(lower.embed(...))`, which skips a final norm."""
     config = dataclasses.replace(encoder.config, num_layers=frozen)
     graphdef = nnx.graphdef(nnx.eval_shape(lambda: new_encoder(config, nnx.Rngs(0))))
     return nnx.merge(graphdef, _layers(_params(encoder), slice(None, frozen)))
 
 
 def upper_params(encoder: Bert | Gpt2, frozen: int) -> dict[str, Any]:
-    """The parameters of `encoder` without its first layers; the embeddings' are there, for who has use for them."""
+    """The parameters of `encoder` without those of its first `frozen` layers; those of the embeddings are included."""
     return _layers(_params(encoder), slice(frozen, None))
 
 
 def rejoin(encoder: Bert | Gpt2, upper: dict[str, Any], frozen: int) -> Bert | Gpt2:
-    """`encoder` with the parameters `upper` in place of its own above the first `frozen` layers; host arrays."""
+    """`encoder` with its parameters above the first `frozen` layers replaced by `upper`; host arrays."""
     below = traverse_util.flatten_dict(_layers(_params(encoder), slice(None, frozen)))
     whole = dict(below)
     for path, array in traverse_util.flatten_dict(upper).items():
@@ -55,4 +55,4 @@ def _layers(params: dict[str, Any], which: slice) -> dict[str, Any]:
 
 
 def _is_stacked(path: tuple[str, ...]) -> bool:
-    return path[0] == "stack"  # over the layers, along the first axis
+    return path[0] == "stack"  # over the layers, on the first axis

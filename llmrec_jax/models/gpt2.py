@@ -1,8 +1,8 @@
-"""GPT-2 (Radford et al. 2019): an encoder whose tokens see only what stands before them.
+"""GPT-2 (Radford et al. 2019) as an encoder with causal attention.
 
-The body only, final layer norm included; no language-model head. Its block is also the user tower's.
+The body only, with the final layer norm and without a language-model head. The user tower uses its block too.
 
-Shape letters: B rows, L tokens, D width.
+Shape letters: those of `types`.
 """
 
 import dataclasses
@@ -34,11 +34,11 @@ class Gpt2Config(StackConfig):
     width: int = 768
     num_layers: int = 12
     num_heads: int = 12
-    embeds: bool = True  # False: the upper layers alone, over hidden states that were made elsewhere
+    embeds: bool = True  # False: upper layers only, applied to precomputed hidden states
 
 
 class Gpt2Block(nnx.Module):
-    """Causal pre-LN block: each half reads its normalised input and adds its result to the stream."""
+    """Causal pre-LN block: attention and MLP, each after a layer norm and with a residual connection."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs):
         self.dropout = config.dropout
@@ -48,7 +48,7 @@ class Gpt2Block(nnx.Module):
         self.mlp = Mlp(config, rngs=rngs)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Attention, then the MLP; with a key, dropout on the result of each."""
+        """Attention, then the MLP; with a key, with dropout on both outputs."""
         attention_key, mlp_key = split_key(key, 2)
         attended_BLD = self.attention(self.attention_norm(x_BLD), mask_BL)
         x_BLD = x_BLD + dropout(attended_BLD, self.dropout, attention_key)
@@ -56,7 +56,7 @@ class Gpt2Block(nnx.Module):
 
 
 class Gpt2(nnx.Module):
-    """Token ids and their mask -> one vector a token."""
+    """Token ids and their mask -> one vector per token."""
 
     def __init__(self, config: Gpt2Config, *, rngs: nnx.Rngs):
         self.config = config
@@ -77,11 +77,11 @@ class Gpt2(nnx.Module):
         return self.upper(self.embed(token_ids_BL, mask_BL, embed_key), mask_BL, stack_key)
 
     def embed(self, token_ids_BL: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """What the first layer reads [B, L, D]; with a key, with dropout."""
+        """The input of the first layer [B, L, D]; with a key, with dropout."""
         positions_BL = token_positions(mask_BL, self.config.max_positions)
         x_BLD = (self.tokens(token_ids_BL) + self.positions(positions_BL)).astype(self.config.dtype)
         return dropout(x_BLD, self.config.dropout, key)
 
     def upper(self, hidden_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """What the layers make of hidden states [B, L, D] below them; with a key, with dropout."""
+        """Apply the layers to hidden states [B, L, D]; with a key, with dropout."""
         return self.norm(self.stack(hidden_BLD, mask_BL, key)).astype(self.config.dtype)

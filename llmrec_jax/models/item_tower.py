@@ -1,4 +1,4 @@
-"""Item tower: what is known of an item -> its vector. Text, an id of its own, or both added up."""
+"""Item tower: item vectors from text features, id embeddings, or their sum."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ class ItemTower(nnx.Module):
     """Text feature [U, F] and item number [U] -> unit vectors [U, D].
 
     The text goes through a linear map plus a small MLP that starts at zero, so training starts from the geometry of
-    the text. Beside text, ids start at zero as well: an item that no training history names is known by its text alone.
+    the text. Beside text, id vectors start at zero, and only items that occur in training events use theirs: the others
+    would learn one from being negatives alone.
     """
 
     def __init__(self, config: ModelConfig, *, num_items: int, feature_width: int, rngs: nnx.Rngs):
@@ -28,17 +29,29 @@ class ItemTower(nnx.Module):
             init = nnx.initializers.zeros_init() if self.has_text else INIT
             self.ids = nnx.Embed(num_items, width, embedding_init=init, rngs=rngs)
 
-    def __call__(self, features_UF: jax.Array | None, items_U: jax.Array | None) -> jax.Array:
-        """Unit vectors [U, D], float32. `items_U=None`: items without an id (they came after the training)."""
+    def __call__(
+        self, features_UF: jax.Array | None, items_U: jax.Array | None = None, trained_U: jax.Array | None = None
+    ) -> jax.Array:
+        """Unit vectors [U, D], float32.
+
+        Args:
+          features_UF: text features; None where items are known by id alone.
+          items_U: numbers in the joint catalogue; None for items added after the training, which have no id vector.
+          trained_U: bool, whether a training event names the item; needed where there are text and ids.
+        """
         vectors_UD = jnp.zeros(())
         if self.has_text:
             features_UF = self.norm(features_UF)
             vectors_UD = self.project(features_UF) + self.down(jax.nn.gelu(self.up(features_UF)))
         if self.has_id and items_U is not None:
-            vectors_UD = vectors_UD + self.ids(items_U)
+            ids_UD = self.ids(items_U)
+            if self.has_text:
+                assert trained_U is not None
+                ids_UD = jnp.where(trained_U[:, None], ids_UD, 0)
+            vectors_UD = vectors_UD + ids_UD
         return l2_normalize(vectors_UD)
 
 
 def l2_normalize(x: jax.Array) -> jax.Array:
-    """Scale the last axis to length one; a zero vector stays zero, with a finite gradient."""
+    """Scale the last axis to length one. A zero vector stays zero, with a finite gradient."""
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-12))

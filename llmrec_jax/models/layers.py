@@ -1,9 +1,9 @@
-"""What every transformer here is made of: projections, attention, MLP, dropout, a scanned stack of blocks, pooling.
+"""Layers of the transformers: projections, attention, MLP, dropout, a scanned stack of blocks, pooling.
 
-No architecture: what a block is (post-LN, pre-LN) stands in `bert` and `gpt2`. Parameters are float32; `dtype` is the
-compute dtype; layer norms and softmax are float32 always.
+The blocks (post-LN, pre-LN) are in `bert` and `gpt2`. Parameters are float32; `dtype` is the compute dtype; layer norms
+and softmax are always float32.
 
-Shape letters: B rows, L tokens, D width, N heads, H width of a head, M width of the MLP.
+Shape letters: those of `types`, D being the width of the encoder, and E the outputs of a projection.
 """
 
 import dataclasses
@@ -24,14 +24,14 @@ from llmrec_jax.types import Array
 
 @jax.custom_jvp
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU, in float32 and by erf: on a CPU half the time of `jax.nn.gelu` where no gradient is asked for."""
+    """The exact GELU in float32, by erf: on a CPU half the time of `jax.nn.gelu` if no gradient is taken."""
     wide = x.astype(jnp.float32)
     return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
 @gelu.defjvp
 def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    # In a backward pass the float32 form is fused into a transposed copy, which is slow.
+    # In a backward pass XLA fuses the float32 form into a transposed copy, which is slow.
     return jax.jvp(lambda x: jax.nn.gelu(x, approximate=False), primals, tangents)
 
 
@@ -44,8 +44,8 @@ INIT = nnx.initializers.normal(0.02)  # of BERT and GPT-2 alike
 DROPPED = "dropped"
 
 Remat = Literal["none", "dots", "full"]
-# What of a block's activations outlives the forward pass; the rest is computed again. "dots" keeps the products and the
-# dropout masks: no product runs twice, and what lies between them is cheaper to compute again than to store.
+# The activations of a block that are saved for the backward pass; the others are recomputed. "dots" saves matrix
+# products and dropout masks; everything between them is cheaper to recompute than to store.
 POLICIES: dict[Remat, Any] = {
     "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT, DROPPED),
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -64,8 +64,8 @@ class StackConfig:
     norm_eps: float = 1e-5
     dropout: float = 0.1
     dtype: Any = jnp.float32  # compute dtype
-    remat: Remat = "dots"  # what the backward pass computes again: nothing, all but the products, or all
-    attention: Kernel = "xla"  # "flash": the platform's, where it takes the dtype; padding on the right only
+    remat: Remat = "dots"  # what the backward pass recomputes: nothing, all but matrix products, or all
+    attention: Kernel = "xla"  # "flash": the platform's, if it supports the dtype; padding must be on the right
 
     def __post_init__(self) -> None:
         sizes = {"width": self.width, "num_layers": self.num_layers, "num_heads": self.num_heads}
@@ -81,9 +81,9 @@ class StackConfig:
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Zero a share `rate` of the entries (to the nearest 1/256) and scale up the rest; without a key, the identity.
+    """Dropout with `rate` rounded to the nearest 1/256; the identity without a key.
 
-    One random byte decides an entry, so a 32-bit draw serves four: on a CPU the draws are what dropout costs.
+    One random byte per entry, four from each 32-bit draw: on a CPU, drawing is the cost of dropout.
     """
     dropped = round(256 * rate)
     if key is None or dropped == 0:
@@ -96,19 +96,19 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 
 def split_key(key: jax.Array | None, num: int) -> Any:
-    """`num` keys from one; from none, as many times None."""
+    """Split a key into `num`; without a key, `num` times None."""
     return (None,) * num if key is None else jax.random.split(key, num)
 
 
 class Linear(nnx.Module):
-    """A projection with bias, [..., D] -> [..., M], computed in `dtype`."""
+    """A projection with bias, [..., D] -> [..., E], computed in `dtype`."""
 
     def __init__(self, in_width: int, out_width: int, dtype: Any, *, rngs: nnx.Rngs):
         self.kernel = nnx.Param(INIT(rngs.params(), (in_width, out_width)))
         self.bias, self.dtype = nnx.Param(jnp.zeros(out_width)), dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Each vector by itself."""
+        """Project each vector."""
         return project(x.astype(self.dtype), self.kernel[...], self.bias[...])
 
 
@@ -118,13 +118,13 @@ def linear(in_width: int, out_width: int, config: StackConfig, rngs: nnx.Rngs) -
 
 
 class LayerNorm(nnx.Module):
-    """Layer norm over the last dim, to float32; in two passes: the fast variance loses digits at large means."""
+    """Layer norm over the last dim, in float32 and two passes: the one-pass variance is inexact at large means."""
 
     def __init__(self, width: int, eps: float):
         self.scale, self.bias, self.eps = nnx.Param(jnp.ones(width)), nnx.Param(jnp.zeros(width)), eps
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Each vector with mean 0 and variance 1, then scaled and shifted."""
+        """Normalize each vector, then scale and shift."""
         centred = x.astype(jnp.float32)
         centred -= centred.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
@@ -133,12 +133,12 @@ class LayerNorm(nnx.Module):
 
 
 def layer_norm(config: StackConfig) -> LayerNorm:
-    """The layer norm of a block. Our own: flax's took longer through a step on a CPU."""
+    """The layer norm of a block. Not flax's, which made a step slower on a CPU."""
     return LayerNorm(config.width, config.norm_eps)
 
 
 def embedding(num: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
-    """A table of vectors, looked up in float32 (casting first would cast the whole table)."""
+    """An embedding table, looked up in float32 (a compute dtype would cast the whole table)."""
     return nnx.Embed(num, width, embedding_init=INIT, rngs=rngs)
 
 
@@ -153,12 +153,12 @@ class SelfAttention(nnx.Module):
         self.out = linear(config.width, config.width, config, rngs)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array) -> jax.Array:
-        """Every token's mix of the unmasked tokens that it may see."""
+        """Attention over the unmasked tokens."""
         B, L, D = x_BLD.shape
         heads = (B, L, self.num_heads, D // self.num_heads)
-        query_BLNH, key_BLNH, value_BLNH = (p(x_BLD).reshape(heads) for p in (self.query, self.key, self.value))
-        mixed_BLNH = attention(query_BLNH, key_BLNH, value_BLNH, mask_BL, self.causal, self.kernel)
-        return self.out(mixed_BLNH.reshape(B, L, D))
+        query_BLHW, key_BLHW, value_BLHW = (p(x_BLD).reshape(heads) for p in (self.query, self.key, self.value))
+        mixed_BLHW = attention(query_BLHW, key_BLHW, value_BLHW, mask_BL, self.causal, self.kernel)
+        return self.out(mixed_BLHW.reshape(B, L, D))
 
 
 class Mlp(nnx.Module):
@@ -171,15 +171,15 @@ class Mlp(nnx.Module):
         self.down = linear(mlp_width, config.width, config, rngs)
 
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        """Each token by itself."""
+        """Applied to each token."""
         return self.down(ACTIVATIONS[self.activation](self.up(x_BLD)))
 
 
 class Stack(nnx.Module):
-    """`num_layers` blocks of one kind, run by one `jax.lax.scan`: compile time does not grow with depth.
+    """`num_layers` equal blocks in one `jax.lax.scan`, so that compile time does not grow with depth.
 
-    `layers` is a single block whose every array has a leading axis, the layer. A block is made by `block(config,
-    rngs=rngs)` and called as `block(x_BLD, mask_BL, key) -> x_BLD`, keeping the dtype of `x_BLD`.
+    `layers` is one block whose arrays have a leading layer axis. Blocks are made by `block(config, rngs=rngs)` and
+    called as `block(x_BLD, mask_BL, key) -> x_BLD`; they keep the dtype of `x_BLD`.
     """
 
     def __init__(self, block: Callable[..., nnx.Module], config: StackConfig, *, rngs: nnx.Rngs):
@@ -194,8 +194,8 @@ class Stack(nnx.Module):
         return _scan(graphdef, self.remat, x_BLD, mask_BL, params, keys)
 
 
-# Compiled here, and found again by the graph definition: a scan over a fresh closure, called outside of jit, would be
-# compiled anew at every call.
+# Jitted here and cached by the graph definition: outside of jit, a scan over a new closure would be compiled at every
+# call.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _scan(
     graphdef: Any, remat: Remat, x_BLD: jax.Array, mask_BL: jax.Array, params: Any, keys: jax.Array | None
@@ -205,20 +205,20 @@ def _scan(
         return nnx.merge(graphdef, params)(x_BLD, mask_BL, key), None
 
     if remat != "none":
-        # Inside a scan nothing can be merged across iterations, so the barriers against it only cost.
+        # CSE cannot merge operations across the iterations of a scan, so the barriers that prevent it are not needed.
         layer = jax.checkpoint(layer, prevent_cse=False, policy=POLICIES[remat])
     return jax.lax.scan(layer, x_BLD, (params, keys))[0]
 
 
 def token_positions(mask_BL: jax.Array, max_positions: int) -> jax.Array:
-    """The position of every token among the unmasked ones of its row, so that padding on either side shifts nothing."""
+    """Position of each token among the unmasked tokens of its row, so that padding on either side changes nothing."""
     if mask_BL.shape[1] > max_positions:
         raise UserError(f"{mask_BL.shape[1]} tokens in a row, but the encoder has {max_positions} positions")
     return jnp.maximum(jnp.cumsum(mask_BL, axis=1) - 1, 0)
 
 
 def pool(hidden_BLD: Array, mask_BL: Array, how: Literal["mean", "cls", "last"]) -> jax.Array:
-    """One float32 vector a row [B, D]: the mean, the first ("cls") or the last unmasked token; zeros if none."""
+    """One float32 vector per row [B, D]: the mean, first ("cls") or last of the unmasked tokens; zeros without any."""
     hidden_BLD, mask_BL = jnp.asarray(hidden_BLD, jnp.float32), jnp.asarray(mask_BL, bool)
     if how == "mean":
         count_B = jnp.maximum(mask_BL.sum(axis=1), 1)

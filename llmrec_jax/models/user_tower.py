@@ -1,7 +1,7 @@
-"""User tower: a history of item vectors -> a user vector after every step. Several histories may lie in a row.
+"""User tower: a history of item vectors -> a user vector after every step. Rows may be packed with several histories.
 
-The base is what a k-NN would do, the mean of the items weighted by recency; a causal transformer adds to it. The added
-part starts at zero, so training starts from the k-NN and moves away only as far as the data pulls it.
+The base is the mean of the item vectors weighted by recency, as in a k-NN; a causal transformer adds to it. Its output
+projection starts at zero, so training starts from the k-NN.
 """
 
 import jax
@@ -41,8 +41,8 @@ class UserTower(nnx.Module):
 
         Args:
           items_RSD: item vectors.
-          segment_RS: whose history, any number but 0, which is padding, on the right, and gets zeros. A history lies in
-            one row, without gaps; where it is alone there, a mask says as much.
+          segment_RS: the history that a step belongs to, as an id other than 0, which is padding on the right and gets
+            zeros. A history is contiguous within one row; with one history per row this may be a boolean mask.
           key: for dropout.
         """
         segment_RS, step_S = segment_RS.astype(jnp.int32), jnp.arange(segment_RS.shape[1])
@@ -51,7 +51,7 @@ class UserTower(nnx.Module):
         users_RSD = l2_normalize(recency_mean(items_RSD, first_RS, self.decay[...]))
         if self.stack is not None:
             embed_key, stack_key = split_key(key, 2)
-            scale = items_RSD.shape[-1] ** 0.5  # unit vectors -> entries of size one
+            scale = items_RSD.shape[-1] ** 0.5  # vectors of length one -> entries of size one
             x_RSD = scale * items_RSD + self.positions(step_S[None] - first_RS)
             x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
             users_RSD = l2_normalize(users_RSD + self.out(self.norm(self.stack(x_RSD, segment_RS, stack_key))))
@@ -59,7 +59,7 @@ class UserTower(nnx.Module):
 
 
 def recency_mean(items_RSD: jax.Array, first_RS: jax.Array, decay: jax.Array) -> jax.Array:
-    """Sum of the items from `first_RS` up to each step, weighted by `decay` to the power of their age in steps."""
+    """Sum of the items from `first_RS` to each step, weighted by `decay ** age` with the age in steps."""
     step_S = jnp.arange(items_RSD.shape[1])
     age_SS = step_S[:, None] - step_S[None, :]
     weight_SS = jnp.where(age_SS >= 0, jnp.clip(decay, 0.01, 1.0) ** jnp.maximum(age_SS, 0), 0.0)

@@ -1,6 +1,8 @@
 """A run's model and baselines on held-out events: to select a step, for the report, and again from the work folder."""
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,19 @@ from jax.sharding import Mesh, NamedSharding
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.baselines import Predictor
 from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
-from llmrec_jax.evaluate.report import evaluate_predictor, evaluate_predictors
+from llmrec_jax.evaluate.predictor import Predictor
+from llmrec_jax.evaluate.report import Evaluation, evaluate_predictor, evaluate_target
 from llmrec_jax.parallel import make_mesh, state_shardings
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
-from llmrec_jax.train.workdir import read_config
+from llmrec_jax.train.workdir import as_json, read_config
+
+# Fields that change no number, and those of the data, which `Corpus.hash` knows by what they lead to.
+NO_NUMBER = ("data.", "mesh.", "train.eval_batch_size", "train.checkpoint_every", "encoder.remat", "encoder.chunk_size", "loss.block_size")  # fmt: skip # noqa: E501
 
 
 class Evaluator:
@@ -28,19 +33,40 @@ class Evaluator:
 
     def __init__(self, experiment: Experiment, mesh: Mesh):
         self._experiment, self._mesh = experiment, mesh
-        self._catalog = jax.device_put(experiment.catalog, NamedSharding(mesh, jax.P()))
-        corpus = experiment.corpus
-        sources = range(len(corpus.domains) - 1)
-        # Without users of the target to train on, its validation events are labels that a zero-shot run must not see.
-        domains = list(sources) if corpus.zero_shot else [corpus.target]
-        self.validator = "source_valid_ndcg@10" if corpus.zero_shot else "target_valid_ndcg@10"
-        self._cases = [corpus.case(domain, "valid") for domain in domains]
+        self._graphdef, catalog = experiment.for_inference()
+        self._catalog = jax.device_put(catalog, NamedSharding(mesh, jax.P()))
+        corpus, selection = experiment.corpus, experiment.corpus.protocol.selection
+        self._case = None
+        if selection.domain is not None:
+            self._case = corpus.case(selection.domain, "valid", selection.users)
+
+    @property
+    def validates(self) -> bool:
+        """There are events to select a step by; else the last step is taken."""
+        return self._case is not None
+
+    @property
+    def validator(self) -> str:
+        """The name of what selects the step."""
+        return self._experiment.corpus.protocol.selection.validator
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """For the report: the name of the validator, and whose events it ranks."""
+        corpus, chosen = self._experiment.corpus, self._experiment.corpus.protocol.selection
+        if self._case is None:
+            return {"validator": chosen.validator}
+        return {
+            "validator": chosen.validator,
+            "domain": corpus.domains[self._case.domain].name,
+            "users": len(self._case.users_N),
+        }
 
     def predictor(self, params: Params, domain: int) -> Predictor:
-        """The model as an predictor on one domain; `params` are global arrays on the mesh."""
+        """The model as a predictor on one domain; `params` are global arrays on the mesh."""
         config = self._experiment.config
         return model_predictor(
-            self._experiment.graphdef,
+            self._graphdef,
             params,
             self._catalog,
             self._experiment.corpus.items(domain),
@@ -53,26 +79,35 @@ class Evaluator:
         """Vectors of the joint catalogue."""
         everything = slice(0, len(self._experiment.corpus.joint))
         size = self._experiment.config.train.eval_batch_size
-        return item_vectors(self._experiment.graphdef, params, self._catalog, everything, self._mesh, size)
+        return item_vectors(self._graphdef, params, self._catalog, everything, self._mesh, size)
 
     def validate(self, params: Params) -> float:
-        """NDCG@10 on the validation events that may be used, averaged over domains."""
+        """NDCG@10 over the users whose validation events may select the step (`Protocol.selection`)."""
+        assert self._case is not None
         size = self._experiment.config.train.eval_batch_size
-        rows = [
-            evaluate_predictor(self.predictor(params, case.domain), case, "", mesh=self._mesh, batch_size=size)
-            for case in self._cases
-        ]
-        return float(np.mean([row["ndcg@10"] for row in rows]))
+        predictor = self.predictor(params, self._case.domain)
+        row, _ = evaluate_predictor(predictor, self._case, "", mesh=self._mesh, batch_size=size)
+        return row["ndcg@10"]
 
-    def report_rows(self, params: Params) -> list[dict[str, Any]]:
-        """Rows of every predictor on the target's validation and test events."""
+    def evaluate(self, params: Params) -> Evaluation:
+        """The model and the baselines on the target's held-out events."""
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
-        predictors = [*self._experiment.baselines(corpus.target), self.predictor(params, corpus.target)]
-        return evaluate_predictors(predictors, corpus, corpus.target, mesh=self._mesh, batch_size=size)
+        model, baselines = self.predictor(params, corpus.target), self._experiment.baselines(corpus.target)
+        return evaluate_target(corpus, baselines, model, mesh=self._mesh, batch_size=size)
 
 
-def evaluate_run(workdir: Path, *, data_root: str | None = None, batch_size: int | None = None) -> list[dict[str, Any]]:
-    """The rows of the report again, from the selected checkpoint of the run in `workdir`, on all devices at hand.
+def hashes(experiment: Experiment) -> dict[str, str]:
+    """`Corpus.hashes`, the run's with the rest of the configuration: two runs of one hash have the same numbers."""
+    config = config_lib.flatten(as_json(experiment.config))
+    decides = {name: value for name, value in config.items() if not name.startswith(NO_NUMBER)}
+    run = json.dumps([experiment.corpus.hash, sorted(decides.items())], allow_nan=False)
+    return experiment.corpus.hashes | {"run": hashlib.sha256(run.encode()).hexdigest()}
+
+
+def evaluate_run(
+    workdir: Path, *, data_root: str | None = None, batch_size: int | None = None
+) -> tuple[Experiment, Evaluation]:
+    """The run in `workdir` and its evaluation again, from the selected checkpoint on all devices at hand.
 
     Args:
       workdir: nothing in it is changed, so a run may still be writing there.
@@ -90,7 +125,7 @@ def evaluate_run(workdir: Path, *, data_root: str | None = None, batch_size: int
     info = _selected(workdir)[1]
     experiment = experiment_lib.build(encoder_identity.pinned(config, info.encoder))
     mesh = make_mesh(config.mesh)
-    return Evaluator(experiment, mesh).report_rows(_selected_params(workdir, experiment, mesh))
+    return experiment, Evaluator(experiment, mesh).evaluate(_selected_params(workdir, experiment, mesh))
 
 
 def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:

@@ -11,6 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+TIMING = ("seconds", "examples_per_second", "tokens_per_second")  # fields of a line that differ from run to run
+
 
 class MetricsFile:
     """`metrics.jsonl` of a run: opened after a restore, it drops torn lines and those of steps that will run again."""
@@ -32,7 +34,7 @@ class MetricsFile:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line; what is not finite is null in it."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
 
     def sync(self) -> None:
         """Let what was written outlive the machine: a checkpoint must not be newer than the lines before it."""
@@ -41,6 +43,23 @@ class MetricsFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class StepClock:
+    """How long a step took and how much it read a second: from the end of the step before, or from `restart`."""
+
+    def __init__(self):
+        self._last = time.perf_counter()
+
+    def restart(self) -> None:
+        """Leave out what happened since the last step: an evaluation, a checkpoint."""
+        self._last = time.perf_counter()
+
+    def step(self, examples: int, tokens: int) -> dict[str, float]:
+        """The step is done: the fields of `TIMING` for its line."""
+        now = time.perf_counter()
+        seconds, self._last = max(now - self._last, 1e-9), now
+        return dict(zip(TIMING, (seconds, examples / seconds, tokens / seconds), strict=True))
 
 
 class ProgressLine:
@@ -66,9 +85,13 @@ class ProgressLine:
         if step == self._first + 1:  # the first step holds the compilation: count from after it
             self._start, self._examples, self._tokens = now, 0, 0
         seconds = max(now - self._start, 1e-9)
-        rates = f"{self._examples / seconds:,.0f} examples/s  {self._tokens / seconds:,.0f} tokens/s"
+        rates = f"{self._examples / seconds:,.0f} examples/s"
+        if self._tokens:  # none where the texts are encoded beforehand
+            rates += f"  {self._tokens / seconds:,.0f} tokens/s"
         if self._live:
             self._live.update(self._task, completed=step, description=f"loss {loss:.4f}  {rates}")
+        elif not self._quiet and step == self._first + 1:  # nothing measured yet
+            print(f"step {step}/{self._num_steps}  loss {loss:.4f}", flush=True)
         elif not self._quiet and (now - self._last_print > self._every or step == self._num_steps):
             self._last_print = now
             left = (self._num_steps - step) * seconds / max(step - self._first - 1, 1)

@@ -1,4 +1,4 @@
-"""AdamW with warm-up, then cosine decay or a constant rate; the encoder may learn at a rate of its own."""
+"""AdamW with warm-up, then cosine decay or a constant rate; the encoder's learning rate can be scaled."""
 
 from typing import Any
 
@@ -11,25 +11,27 @@ from llmrec_jax.config import OptimConfig
 def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransformation:
     """The optimizer of a run of `num_steps` steps.
 
-    Weight decay leaves biases, norms and scalars alone (arrays of fewer than two dimensions, counted without the layer
-    axis of scanned layers being special: those are matrices of layers x width and small enough not to matter).
+    Weight decay applies to kernels, adapters and embedding tables, not to biases, norms and scalars.
     """
-    if config.schedule == "constant":  # whatever the number of steps: a run may go on with more
-        schedule = optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
-    else:
-        warmup = min(config.warmup_steps, num_steps // 2)
-        schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.scale_by_adam(b2=0.98),
         optax.add_decayed_weights(config.weight_decay, mask=_is_matrix),
         optax.masked(optax.scale(config.encoder_scale), _in_encoder),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(learning_rate(config, num_steps)),
     )
 
 
+def learning_rate(config: OptimConfig, num_steps: int) -> optax.Schedule:
+    """The learning rate of each step, counted from 0; the encoder's is `encoder_scale` times it."""
+    if config.schedule == "constant":  # independent of the number of steps: a run may go on with more
+        return optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
+    warmup = min(config.warmup_steps, num_steps // 2)
+    return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
+
+
 def _is_matrix(params: Any) -> Any:
-    """True on the kernels, adapters and embedding tables that learn; a pooler is only carried along."""
+    """True on kernels, adapters and embedding tables, except a pooler's, which is not trained."""
     names = ("kernel", "lora_a", "lora_b", "embedding")
 
     def decays(path: Any, _: Any) -> bool:

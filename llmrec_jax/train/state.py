@@ -1,4 +1,4 @@
-"""The state of a training run that a step maps to its successor. Everything here is saved in a checkpoint."""
+"""The state of a training run: what a step updates and a checkpoint saves."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,16 +9,16 @@ import optax
 from flax import traverse_util
 
 Params = dict[str, Any]
-Trains = Callable[[tuple[str, ...]], bool]  # of a parameter's path: does it learn?
+Trains = Callable[[tuple[str, ...]], bool]  # path of a parameter -> whether it is trainable
 
 
 class TrainState(NamedTuple):
-    """A pure pytree: a step may donate it, Orbax may save it, a mesh may cut it."""
+    """A pytree of arrays, so that it can be donated, sharded and saved."""
 
     step: jax.Array  # int32 scalar: steps taken
     params: Params
     opt_state: optax.OptState
-    rng: jax.Array  # uint32 [2]: the root key, folded by step and never used itself
+    rng: jax.Array  # uint32 [2]: the root key; each step folds its number in
 
 
 def new_state(
@@ -27,26 +27,25 @@ def new_state(
     seed: int,
     trains: Trains = lambda _: True,
 ) -> TrainState:
-    """The state before the first step; a pure function of `seed`, so that it can be traced and run on a mesh.
-
-    The optimizer's state is that of the parameters that learn; the others have none.
+    """The state before the first step; a pure function of `seed`, so it can be jitted. Only trainable parameters have
+    optimizer state.
     """
     init_key, train_key = jax.random.split(jax.random.key(seed))
     params = init_params(init_key)
-    learning, _ = partition(params, trains)
-    return TrainState(jnp.int32(0), params, tx.init(learning), jax.random.key_data(train_key))
+    trainable, _ = partition(params, trains)
+    return TrainState(jnp.int32(0), params, tx.init(trainable), jax.random.key_data(train_key))
 
 
 def partition(params: Params, trains: Trains) -> tuple[Params, Params]:
-    """The parameters that learn and those that do not, each a tree of its own."""
-    learning: dict[tuple[str, ...], Any] = {}
+    """The trainable parameters and the fixed ones, as two trees."""
+    trainable: dict[tuple[str, ...], Any] = {}
     fixed: dict[tuple[str, ...], Any] = {}
     for path, array in traverse_util.flatten_dict(params).items():
-        (learning if trains(path) else fixed)[path] = array
-    return traverse_util.unflatten_dict(learning), traverse_util.unflatten_dict(fixed)
+        (trainable if trains(path) else fixed)[path] = array
+    return traverse_util.unflatten_dict(trainable), traverse_util.unflatten_dict(fixed)
 
 
-def join(learning: Params, fixed: Params) -> Params:
+def join(trainable: Params, fixed: Params) -> Params:
     """The inverse of `partition`."""
-    flat = traverse_util.flatten_dict(fixed) | traverse_util.flatten_dict(learning)
+    flat = traverse_util.flatten_dict(fixed) | traverse_util.flatten_dict(trainable)
     return traverse_util.unflatten_dict(flat)

@@ -15,13 +15,13 @@ Forward = Callable[[Params, Batch, Catalog, jax.Array, Collectives], Outputs]
 
 
 class StepSpec(NamedTuple):
-    """What stays the same from step to step."""
+    """The constants of a run's steps."""
 
     forward: Forward
     terms: Mapping[str, objective.Term]
     tx: optax.GradientTransformation
     num_steps: int
-    trains: Trains = lambda _: True  # the other parameters have no gradient, no optimizer state and no update
+    trains: Trains = lambda _: True  # other parameters get no gradient, optimizer state or update
 
 
 def train_step(
@@ -29,16 +29,16 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Take one step; return the next state and the step's metrics (float32 scalars, the same on every device).
 
-    Under `pmap` each device sees its rows only. Its loss is its part of the global sums over the global counts, so the
-    devices' losses, and their gradients, add up to those of one device with the whole batch.
+    Under `pmap` each device sees its shard of the batch. Its loss is its sums divided by the global counts, so the
+    losses and gradients of all devices add up to those of one device with the whole batch.
     """
     progress = state.step / spec.num_steps
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     params, fixed = partition(state.params, spec.trains)
 
     def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-        whole = collectives.gather_params(join(params, fixed))
-        outputs = spec.forward(whole, batch, catalog, jax.random.fold_in(key, collectives.axis_index()), collectives)
+        gathered = collectives.gather_params(join(params, fixed))
+        outputs = spec.forward(gathered, batch, catalog, jax.random.fold_in(key, collectives.axis_index()), collectives)
         means = objective.evaluate(spec.terms, outputs, progress)
         counts = collectives.psum({name: mean.size for name, mean in means.items()})
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})

@@ -57,7 +57,7 @@ def claim(workdir: Path, config: Config) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(as_json(config), indent=1) + "\n")
+    temporary.write_text(json.dumps(as_json(config), indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)
 
 

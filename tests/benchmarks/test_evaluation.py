@@ -3,9 +3,8 @@
 import json
 
 import numpy as np
-import pytest
 
-from benchmarks import evaluation, topk
+from benchmarks import evaluation
 
 
 def rows_of(capsys):
@@ -28,9 +27,3 @@ def test_real_histories_end_before_the_target(shared_data):
     assert (len(work.users_ND), len(work.items_ID)) == (458, 148)
     assert sum(len(items) for items in work.seen) + len(work.target_N) == 2965
     assert evaluation.run_rank(*work)["recall@50"] > 0.2  # by chance: 50 of 148
-
-
-def test_topk_prints_its_document(capsys):
-    topk.main(["--items", "600", "--users", "10", "--width", "4", "--k", "7", "--repeats", "1", "--json"])
-    rows = rows_of(capsys)
-    assert [rows[name] for name in rows if name.endswith("recall")] == pytest.approx([1, 1, 1])

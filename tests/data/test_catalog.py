@@ -8,8 +8,9 @@ import pytest
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.texts import catalog
 from llmrec_jax.data.texts.catalog import JointCatalog, token_table
-from llmrec_jax.data.texts.tfidf import tfidf
+from llmrec_jax.data.texts.tfidf import terms_of, tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable, encode, train_tokenizer
+from llmrec_jax.errors import UserError
 
 
 def domain(name: str, titles: list[str]) -> Domain:
@@ -53,15 +54,17 @@ def test_items_are_numbered_domain_by_domain(joint):
 def test_to_catalog_sets_exactly_one_kind_of_feature(joint, tokenizer):
     log_q_I = np.log(np.full(4, 0.25))
     table = encode(tokenizer, joint.texts, 16)
-    read = joint.to_catalog(table, log_q_I)
+    trained_I = np.array([True, False, True, False])
+    read = joint.to_catalog(table, log_q_I, trained_I)
     assert read.features_IF is None
     assert read.tokens_IL[3][read.token_mask_IL[3]].tolist() == tokenizer.encode("Moon. books").ids
     assert read.log_q_I.dtype == np.float32
-    frozen = joint.to_catalog(np.eye(4), log_q_I)
+    assert read.trained_I.tolist() == trained_I.tolist()
+    frozen = joint.to_catalog(np.eye(4), log_q_I, trained_I)
     assert frozen.tokens_IL is None
     assert frozen.features_IF.dtype == np.float32
     with pytest.raises(ValueError, match="4 items, but 3 rows"):
-        joint.to_catalog(np.eye(3), log_q_I)
+        joint.to_catalog(np.eye(3), log_q_I, trained_I)
 
 
 def test_cache_is_filled_once_and_keyed_by_all_that_matters(joint, tokenizer, tmp_path, monkeypatch):
@@ -87,17 +90,22 @@ def test_cache_is_filled_once_and_keyed_by_all_that_matters(joint, tokenizer, tm
 
 def test_a_failed_encoding_leaves_no_cache(joint, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(TokenTable, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"cannot write the cache .*tokens: disk full; set data\.cache_dir"):
         token_table(joint.texts, tokenizer, 16, tmp_path)
     assert not list((tmp_path / "tokens").iterdir())
 
 
-def test_a_damaged_cache_is_named(joint, tokenizer, tmp_path):
-    token_table(joint.texts, tokenizer, 16, tmp_path)
+@pytest.mark.parametrize("content", [lambda whole: whole[:-4], lambda _: b"", None], ids=["cut", "empty", "gone"])
+@pytest.mark.parametrize("name", ["ids.npy", "offsets.npy"])
+def test_a_damaged_table_is_made_again(joint, tokenizer, tmp_path, capsys, name, content):
+    whole = token_table(joint.texts, tokenizer, 16, tmp_path)
     (folder,) = (tmp_path / "tokens").iterdir()
-    (folder / "ids.npy").write_bytes((folder / "ids.npy").read_bytes()[:-4])
-    with pytest.raises(ValueError, match=f"{folder.name}: damaged token table"):
-        token_table(joint.texts, tokenizer, 16, tmp_path)
+    path = folder / name
+    path.write_bytes(content(path.read_bytes())) if content else path.unlink()
+    again = token_table(joint.texts, tokenizer, 16, tmp_path)
+    assert again.offsets[-1] == len(again.ids) == len(whole.ids)
+    assert f"{folder}: damaged (" in capsys.readouterr().err
+    assert list((tmp_path / "tokens").iterdir()) == [folder]
 
 
 def test_tfidf_equals_a_plain_loop():
@@ -112,5 +120,25 @@ def test_tfidf_equals_a_plain_loop():
         expected[row] /= np.linalg.norm(expected[row]) or 1
     vectors = tfidf(texts)
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, expected, rtol=1e-6)
-    assert tfidf(texts, max_terms=1).tolist() == [[1], [1], [1], [0], [0]]
+    by_spread = np.argsort(-np.asarray((vectors > 0).sum(axis=0)).ravel(), kind="stable")  # moon; then sea, the
+    np.testing.assert_allclose(vectors.toarray()[:, by_spread], expected, rtol=1e-6)
+
+
+def test_tfidf_of_scripts_without_blanks_likens_texts_that_share_two_characters():
+    texts = ["三国演义", "三国志", "水浒传", "the moon", "moon 三国"]
+    cosines = (tfidf(texts) @ tfidf(texts).T).toarray()
+    assert (cosines[0] > 0).tolist() == [True, True, False, False, True]
+    assert cosines[3, 4] > 0
+    assert terms_of("Über_7 ひらがな 字 caf\u00e9") == ["über_7", "ひら", "らが", "がな", "字", "café"]
+
+
+def test_tfidf_without_a_shared_word_is_refused():
+    with pytest.raises(ValueError, match="no two texts share a word"):
+        tfidf(["红楼梦", "水浒传", "moon", ""])
+
+
+def test_memory_of_tfidf_grows_with_the_words_and_not_with_the_vocabulary():
+    texts = [f"a{n} b{n // 2} c{n % 5000} all" for n in range(20_000)]
+    vectors = tfidf(texts)
+    assert vectors.shape[1] > 14_000  # dense, 1.1 GB
+    assert vectors.nnz == 3 * 20_000

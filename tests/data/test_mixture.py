@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.batches.log_q import log_q
+from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.pipeline import make_batch, plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
@@ -124,7 +124,38 @@ def test_log_q_is_the_frequency_of_an_item_in_batches():
     counts = np.zeros(2 * num_items)
     for step in range(1500):
         counts[distinct_of(make_batch(plan, step))] += 1
-    # The noise is 0.013 at most (one sigma); the formula draws events where a batch draws users.
+    # The noise is 0.013 at most (one sigma); the formula takes the events of a user as independent.
     error = np.exp(log_q(plan)) - counts / 1500
     assert np.abs(error).max() < 0.05
     assert np.abs(error).mean() < 0.015
+
+
+def test_trained_items_are_those_that_batches_can_show_as_history_or_target():
+    plan = plan_of(target_fraction=0.25, unlabelled_items=16)
+    shown = np.zeros(STARTS[-1], bool)
+    for step in range(300):
+        for domain, events in rows_of(make_batch(plan, step)):
+            shown[STARTS[domain] + events] = True
+    np.testing.assert_array_equal(trained_items(plan), shown)
+    assert not trained_items(plan_of(target_fraction=0.0))[STARTS[-2] :].any()
+
+
+def test_log_q_weighs_an_event_by_the_windows_that_hold_it():
+    """Histories of up to 60 events, windows of 7: what stands in the middle of a history is in more windows."""
+    rng = np.random.default_rng(0)
+    num_users, num_items = 80, 1200
+    lengths = rng.integers(4, 61, num_users)
+    by_age = [rng.permutation(20) + 20 * np.minimum(age, 59) for age in range(60)]  # an item is taken at one age
+    items = [by_age[age][user % 20] for user, length in enumerate(lengths) for age in range(length)]
+    split = split_of(np.array(items), lengths)
+    for target_fraction, batch_size in ((1.0, 16), (1.0, 200), (0.5, 16)):
+        data = DataConfig(max_history=HISTORY, target_fraction=target_fraction)
+        plan = plan_batches([split], np.array([0, num_items]), data, batch_size, 0)
+        counts = np.zeros(num_items)
+        for step in range(2000):
+            counts[distinct_of(make_batch(plan, step))] += 1
+        held = counts >= 20
+        assert held.sum() > 800
+        error = log_q(plan)[held] - np.log(counts[held] / 2000)
+        assert np.std(error) < 0.1  # 0.4 and more where every training event weighs the same
+        assert abs(np.mean(error)) < 0.03

@@ -1,9 +1,11 @@
-"""Preparation: order, repeats, quarantine, all or nothing, the cache, the TFDS view, real counts."""
+"""Preparation: order, repeats, ratings, quarantine, all or nothing, the cache, the TFDS export, real counts."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import tensorflow_datasets as tfds
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.domains import domain as domains
 from llmrec_jax.data.domains import prepare, schema
+from llmrec_jax.data.domains.tfds_export import export
 
 ITEMS = [{"item_id": name, "title": name.title(), "brand": "Brand", "description": "d" * 300} for name in "cabd"]
 
@@ -26,7 +29,7 @@ def shop(root: Path, rows: list[str], order: str | None = None, name: str = "sho
     return folder
 
 
-def open_shop(root: Path, **fields: str) -> domains.Domain:
+def open_shop(root: Path, **fields: Any) -> domains.Domain:
     return domains.load_domain("shop", DataConfig(root=str(root), cache_dir=str(root / "cache"), **fields))
 
 
@@ -49,7 +52,18 @@ def test_events_are_sorted_by_time_and_repeats_dropped(tmp_path):
     assert (domain.items_E.dtype, domain.offsets.dtype) == (np.int32, np.int64)
     assert isinstance(domain.items_E, np.memmap)
     counts = {"users": 3, "items": 4, "interactions": 5, "repeats_dropped": 1, "items_without_interactions": 0}
-    assert domain.report == counts | {"skipped": {}}
+    assert domain.report == counts | {
+        "below_min_rating": 0,
+        "order": "timestamp",
+        "order_reason": "every row has a time",
+        "notes": [
+            "1 repeats of an item by the same user dropped: the first is kept",
+            "ratings are not used: 3 of 5 are 2 or less of 5 and count like the others; data.min_rating=3 leaves them "
+            "out",
+            "4 descriptions cut to 200 characters (data.description_chars)",
+        ],
+        "skipped": {},
+    }
 
 
 def test_ties_depend_on_neither_file_order_nor_item_id(tmp_path):
@@ -65,25 +79,66 @@ def test_ties_depend_on_neither_file_order_nor_item_id(tmp_path):
 
 def test_order_of_the_file_or_none(tmp_path):
     rows = ["u,d,,", "v,a,,", "u,b,,9", "u,c,,1", "u,a,,2"]
-    shop(tmp_path, rows)
+    folder = shop(tmp_path, rows)
+    with pytest.raises(schema.DataError, match="timestamp is empty, but other rows have one"):
+        open_shop(tmp_path)
+    (tmp_path / "domains.json").write_text('{"domains": {"shop": {"order": "sequence"}}}')
     domain = open_shop(tmp_path)
     assert (domain.order, histories(domain)["u"]) == ("sequence", ["d", "b", "c", "a"])
-    (tmp_path / "domains.json").write_text('{"domains": {"shop": {"order": "none"}}}')
+    np.testing.assert_array_equal(domain.timestamps_E, [-1, 9, 1, 2, -1])
+    (folder / "domain.json").write_text('{"order": "none"}')
     assert open_shop(tmp_path).order == "none"
     assert open_shop(tmp_path).hash != domain.hash
-    (tmp_path / "domains.json").write_text('{"domains": {"shop": {"order": "timestamp"}}}')
-    with pytest.raises(ValueError, match="2 rows have none"):
-        open_shop(tmp_path)
-    (tmp_path / "domains.json").write_text('{"domains": {"shop": {"order": "upwards"}}}')
-    with pytest.raises(ValueError, match=r"domains\.json"):
-        open_shop(tmp_path)
+
+
+def test_times_finer_than_a_second_order_the_events(tmp_path):
+    times = (1_600_000_000_000 + milliseconds for milliseconds in (30, 10, 40, 20))
+    shop(tmp_path, [f"u,{item},,{time}" for item, time in zip("abcd", times, strict=True)])
+    domain = open_shop(tmp_path)
+    assert histories(domain) == {"u": ["b", "d", "a", "c"]}
+    np.testing.assert_array_equal(domain.timestamps_E, [1_600_000_000] * 4)
+
+
+def test_low_ratings_are_left_out(tmp_path):
+    shop(tmp_path, ["w,a,1,1", "u,a,1,1", "u,b,3,2", "u,a,5,3", "v,c,,4", "v,d,2,5"])
+    domain = open_shop(tmp_path, min_rating=3.0)
+    assert histories(domain) == {"u": ["b", "a"], "v": ["c"]}
+    counts = {"users": 2, "interactions": 3, "below_min_rating": 3, "repeats_dropped": 0}
+    assert {name: domain.report[name] for name in counts} == counts
+    note = "3 interactions rated below data.min_rating=3 left out; 1 have no rating and are kept"
+    assert domain.report["notes"][0] == note
+    assert open_shop(tmp_path).hash != domain.hash
+    assert len(open_shop(tmp_path).items_E) == 5
+    shutil.rmtree(tmp_path / "shop")
+    shop(tmp_path, ["u,a,1,1", "u,b,3,2"])
+    with pytest.raises(ValueError, match=r"data\.min_rating=6 leaves no interaction"):
+        open_shop(tmp_path, min_rating=6.0)
+
+
+def test_the_template_of_the_texts(tmp_path):
+    shop(tmp_path, ["u,a,,1"])
+    domain = open_shop(tmp_path, text_fields=("description", "title"), description_chars=3)
+    assert domain.texts[0] == "ddd. C"
+    assert domain.report["notes"] == ["4 descriptions cut to 3 characters (data.description_chars)"]
+    assert open_shop(tmp_path, text_fields=("title",)).report["notes"] == []
+
+
+def test_a_link_keeps_its_own_name(tmp_path):
+    (tmp_path / "store").mkdir()
+    target = shop(tmp_path / "store", ["u,a,,", "u,b,,"], name="latest")
+    (tmp_path / "shop").symlink_to(target)
+    assert open_shop(tmp_path).name == "shop"
+    (tmp_path / "domains.json").write_text('{"domains": {"shop": {"order": "none"}}}')
+    assert open_shop(tmp_path).order == "none"
 
 
 def test_skipped_records_are_counted_and_kept_apart(tmp_path):
     folder = shop(tmp_path, ["u,a,1,1", "u,nothing,1,2", "u,b,x,3", "u,c,1,4", "v,nothing,1,2", "v,a,1,2", "v,b,1,3"])
     with (folder / "items.jsonl").open("ab") as file:
         file.write(b'{"item_id": "e\xff"}\n')
-    with pytest.raises(schema.DataError, match=r"items\.jsonl:5: not UTF-8\n  interactions\.csv:3: item_id is not"):
+    with pytest.raises(
+        schema.DataError, match=r"(?s)items\.jsonl:5: not UTF-8.*\n  interactions\.csv:3: item_id is not"
+    ):
         open_shop(tmp_path)
     domain = open_shop(tmp_path, on_bad_record="skip")
     assert domain.report["skipped"] == {
@@ -99,11 +154,11 @@ def test_skipped_records_are_counted_and_kept_apart(tmp_path):
 def test_all_or_nothing(tmp_path, monkeypatch):
     shop(tmp_path, ["u,a,1,1", "u,b,1,2"])
 
-    def fail(self, **kwargs):
+    def fail(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare.DomainRecords, "download_and_prepare", fail)
+        patch.setattr(prepare, "write", fail)
         with pytest.raises(KeyboardInterrupt):
             open_shop(tmp_path)
     assert list((tmp_path / "cache" / "domains").iterdir()) == []
@@ -128,12 +183,12 @@ def test_killed_and_simultaneous_preparations(tmp_path):
     shop(tmp_path, [f"u{user},{item},1,{user}" for user in range(500) for item in "abcd"])
     command = f"""
 import os, sys
-from pathlib import Path
-from llmrec_jax.data.domains import prepare
+from llmrec_jax.config import DataConfig
+from llmrec_jax.data.domains import load_domain, prepare
 if sys.argv[1] == "die":
-    prepare.DomainRecords.download_and_prepare = lambda *_, **__: os.kill(os.getpid(), 9)
-print(prepare.prepare(Path({str(tmp_path / "shop")!r}), Path({str(tmp_path / "cache")!r}), "fail"))
-assert "tensorflow" not in sys.modules
+    prepare.write = lambda *_: os.kill(os.getpid(), 9)
+print(load_domain("shop", DataConfig(root={str(tmp_path)!r}, cache_dir={str(tmp_path / "cache")!r})).folder)
+assert not {{"tensorflow", "tensorflow_datasets", "jax"}} & set(sys.modules)
 """
     run = [sys.executable, "-W", "error", "-c", command]
     assert subprocess.run([*run, "die"]).returncode == -9
@@ -143,10 +198,14 @@ assert "tensorflow" not in sys.modules
     assert outputs[0] == outputs[1] == (f"{open_shop(tmp_path).folder}\n", "")  # and nothing else is said
 
 
-def test_tfds_reads_it(tmp_path):
+def test_tfds_reads_the_export(tmp_path):
     shop(tmp_path, ["u,a,1,30", "v,b,2,5", "u,b,,10"])
     domain = open_shop(tmp_path)
-    builder = tfds.builder_from_directory(domain.folder / "tfds" / "domain_records" / "1.0.0")
+    written = export(domain, tmp_path / "out")
+    with pytest.raises(ValueError, match="is there and not empty"):
+        export(domain, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    builder = tfds.builder_from_directory(written)
     items, users = builder.as_data_source("items"), builder.as_data_source("users")
     assert [item["id"].decode() for item in items] == domain.item_ids
     assert (items[0]["title"], items[0]["description"]) == (b"C", b"d" * 300)
@@ -159,9 +218,28 @@ def test_tfds_reads_it(tmp_path):
     assert "tensorflow" not in sys.modules
 
 
-def test_no_such_domain(tmp_path):
-    with pytest.raises(ValueError, match="no domain 'nowhere'"):
-        domains.load_domain("nowhere", DataConfig(root=str(tmp_path), cache_dir=str(tmp_path)))
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: (folder / "items_E.npy").write_bytes((folder / "items_E.npy").read_bytes()[:-4]),
+        lambda folder: (folder / "offsets.npy").write_bytes(b""),
+        lambda folder: (folder / "facts.json").write_bytes((folder / "facts.json").read_bytes()[:20]),
+        lambda folder: (folder / "items.json").write_bytes(b"[]"),
+        lambda folder: (folder / "users.json").unlink(),
+        lambda folder: [path.unlink() for path in folder.iterdir()],
+    ],
+    ids=["cut array", "empty array", "cut facts", "fewer items", "no users", "empty folder"],
+)
+def test_a_damaged_preparation_is_made_again(tmp_path, capsys, harm):
+    shop(tmp_path, ["u,a,1,1", "u,b,1,2"])
+    folder = open_shop(tmp_path).folder
+    harm(folder)
+    again = open_shop(tmp_path)
+    assert (again.folder, histories(again)) == (folder, {"u": ["a", "b"]})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder}: damaged (")
+    assert line.endswith("): made again")
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("name", ["gift_cards", "music"])

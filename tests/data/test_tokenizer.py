@@ -6,8 +6,17 @@ import sys
 
 import numpy as np
 import pytest
+from tokenizers import trainers
 
-from llmrec_jax.data.texts.tokenizer import END_OF_TEXT, TokenTable, encode, load_tokenizer, train_tokenizer
+from llmrec_jax.data.texts.tokenizer import (
+    END_OF_TEXT,
+    TokenTable,
+    _alphabet,
+    _bert_tokenizer,
+    encode,
+    load_tokenizer,
+    train_tokenizer,
+)
 
 TEXTS = [
     "The Silent Sea. Blue Harbor Press. Science Fiction & Fantasy",
@@ -38,6 +47,18 @@ def test_training_gives_the_same_bytes_in_every_process(kind, tokenizer):
     run = subprocess.run([sys.executable, "-c", code], input=json.dumps(TEXTS), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout == tokenizer.to_str()
+
+
+def test_the_alphabet_is_that_of_the_trainer():
+    """The trainer adds no piece of one character to those given, so none is numbered in its own random order."""
+    given = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    tokenizer = _bert_tokenizer({})
+    alphabet = sorted(_alphabet(tokenizer, TEXTS))
+    trainer = trainers.WordPieceTrainer(vocab_size=0, special_tokens=list(given), show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    assert alphabet == sorted(tokenizer.get_vocab().keys() - given.keys())
+    vocab = train_tokenizer(TEXTS, "bert", 400).get_vocab()
+    assert [vocab[piece] for piece in alphabet] == list(range(len(given), len(given) + len(alphabet)))
 
 
 def test_special_tokens_stand_where_pooling_expects_them(kind, tokenizer):

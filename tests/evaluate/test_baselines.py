@@ -2,20 +2,25 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from llmrec_jax.config import DataConfig, MeshConfig
 from llmrec_jax.data.corpus import Case, cache_folder, load_corpus
 from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import load_tokenizer
+from llmrec_jax.evaluate import sparse_knn, sparse_ranking
 from llmrec_jax.evaluate.baselines import popularity, text_knn, text_knn_decayed
+from llmrec_jax.evaluate.ranking import rank
 from llmrec_jax.evaluate.report import evaluate_predictor
+from llmrec_jax.evaluate.sparse_ranking import SparsePlusDense, rank_sparse
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.features import cached_features
 from tests.conftest import REPO
 
 NOBODY = np.array([], np.int32)
-NO_CASE = Case(0, "test", [], np.zeros(0, np.int32))
+NO_CASE = Case(0, "test", [], np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
 def scores(predictor, histories):
@@ -54,10 +59,83 @@ def test_text_knn_decayed_is_the_cosine_with_the_decayed_mean_of_the_last_five_o
     np.testing.assert_array_equal(scores(predictor, [NOBODY]), 0)
 
 
+@pytest.mark.parametrize("make", [text_knn, text_knn_decayed])
+@pytest.mark.parametrize("features_IF", [np.ones((9, 3)), np.ones((1, 3))], ids=["constant", "one item"])
+def test_vectors_that_tell_no_item_from_another_are_refused(make, features_IF):
+    with pytest.raises(ValueError, match="all have the same text vector"):
+        make(features_IF)
+    with pytest.raises(ValueError, match="all have the same text vector"):
+        make(csr_matrix(features_IF))
+
+
+@pytest.fixture(scope="module")
+def sparse_IV():
+    """TF-IDF vectors of 120 texts, some of them equal; fewer terms than components."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{word}" for word in rng.zipf(1.4, 12) % 50) for _ in range(100)]
+    return tfidf([*texts, *texts[:20]])
+
+
+def sparse_scores(predictor, histories):
+    users, items = predictor.users(histories), predictor.items_ID
+    return (users.sparse_NV @ items.sparse_NV.T).toarray() + users.dense_NK @ items.dense_NK.T
+
+
+@pytest.mark.parametrize("make", [text_knn, text_knn_decayed])
+def test_sparse_vectors_score_as_dense_ones(make, sparse_IV):
+    """Where all components are kept, to the scale of a user."""
+    rng = np.random.default_rng(1)
+    histories = [rng.integers(120, size=length) for length in (1, 2, 5, 9)]
+    found = sparse_scores(make(sparse_IV), [*histories, NOBODY])
+    assert not found[-1].any()
+    expected = scores(make(sparse_IV.toarray()), histories)
+    scale_N1 = np.linalg.norm(found[:-1], axis=1, keepdims=True) / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:-1], expected * scale_N1, atol=1e-4)
+
+
+def test_components_after_the_first_share_one_scale(sparse_IV, monkeypatch):
+    monkeypatch.setattr(sparse_knn, "COMPONENTS", 5)
+    centred_IV = sparse_IV.toarray() - sparse_IV.toarray().mean(axis=0)
+    left_II, size_I, _ = np.linalg.svd(centred_IV, full_matrices=False)
+    vectors_II = left_II * size_I / np.maximum(size_I, size_I[4]) ** 0.5
+    vectors_II /= np.linalg.norm(vectors_II, axis=1, keepdims=True)
+    predictor = sparse_knn.text_knn_decayed(sparse_IV)
+    assert predictor.items_ID.dense_NK.shape == (120, 5 + 2)
+    found = sparse_scores(predictor, [np.array([item]) for item in range(120)])
+    np.testing.assert_allclose(found, vectors_II @ vectors_II.T, atol=1e-3)
+
+
+def test_sparse_ranks_are_the_dense_ranks(sparse_IV):
+    rng = np.random.default_rng(2)
+    seen = [rng.choice(120, size=length, replace=False) for length in (0, 1, 7, 119, 60)] * 3
+    target_N = rng.integers(120, size=len(seen))  # some of them among the seen
+    histories = [rng.integers(120, size=4) for _ in seen]
+    whole = np.round(sparse_IV.toarray() * 8)  # whole numbers: sums are exact in any order
+    items = SparsePlusDense(csr_matrix(whole[:, :30]), whole[:, 30:])
+    users = items.combined(csr_matrix(np.array([np.bincount(history, minlength=120) for history in histories])))
+    users_ND = np.array([whole[history].sum(axis=0) for history in histories], np.float32)
+    expected = rank(users_ND, whole.astype(np.float32), target_N, seen, mesh=make_mesh(MeshConfig(data=1)))
+    found = rank_sparse(users, items, target_N, seen)
+    np.testing.assert_array_equal(found.higher_N, expected.higher_N)
+    np.testing.assert_array_equal(found.ties_N, expected.ties_N)
+    assert expected.ties_N.any()
+
+
+def test_blocks_of_users_change_no_rank_and_equal_texts_tie(sparse_IV, monkeypatch):
+    predictor = sparse_knn.text_knn_decayed(sparse_IV)
+    histories = [np.array([user % 50 + 20, 5]) for user in range(40)]
+    users, target_N = predictor.users(histories), np.arange(40) % 20  # the first twenty texts come twice
+    whole = rank_sparse(users, predictor.items_ID, target_N, histories)
+    assert (whole.ties_N >= 1).sum() >= 38  # but where the twin was seen
+    monkeypatch.setattr(sparse_ranking, "SCORES", 120 * 7)
+    cut = rank_sparse(users, predictor.items_ID, target_N, histories)
+    np.testing.assert_array_equal(whole.rank_N, cut.rank_N)
+
+
 @pytest.mark.parametrize("predictor", [popularity(np.arange(9)), text_knn(np.eye(9)), text_knn_decayed(np.eye(9))])
 def test_nobody_to_rank_for(predictor):
-    row = evaluate_predictor(predictor, NO_CASE, "shop", mesh=make_mesh(MeshConfig(data=2)), batch_size=64)
-    assert row["users"] == 0
+    row, rank_N = evaluate_predictor(predictor, NO_CASE, "shop", mesh=make_mesh(MeshConfig(data=2)), batch_size=64)
+    assert row["users"] == len(rank_N) == 0
     assert row["method"] == predictor.name
     assert np.isnan(row["recall@10"])
 
@@ -74,7 +152,7 @@ def test_on_real_data_as_measured_with_other_programs(shared_data, minilm):
     rows = {
         predictor.name: evaluate_predictor(
             predictor, corpus.case(0, "test"), "scientific", mesh=make_mesh(MeshConfig(data=1)), batch_size=1024
-        )
+        )[0]
         for predictor in (popularity(corpus.train_counts(0)), text_knn(vectors_IF), text_knn_decayed(vectors_IF))
     }
     for name, (recall, ndcg) in measured.items():

@@ -127,6 +127,25 @@ def test_a_tie_counts_half_and_the_history_not_at_all():
     assert ranks.rank_N.tolist() == [3.0, 1.5, 3.0, 1.0]
 
 
+@pytest.mark.parametrize("score", [2.0, 1.0, 0.0], ids=["higher", "ties", "lower"])
+def test_a_user_may_have_seen_every_item_of_a_block(score):
+    """All `ITEMS` of the first, with scores above, at or below that of the target, which is in the second."""
+    users_ND, items_ID = np.ones((2, 1), np.float32), np.full((ITEMS + 8, 1), score, np.float32)
+    items_ID[ITEMS:] = 1.0
+    seen = [np.arange(ITEMS), np.arange(1)]
+    ranks = rank(users_ND, items_ID, np.array([ITEMS, ITEMS], np.int32), seen, mesh=mesh_of(1))
+    rest = ITEMS - 1  # what the second user has not seen of the block
+    assert ranks.higher_N.tolist() == [0, rest * (score > 1)]
+    assert ranks.ties_N.tolist() == [7, 7 + rest * (score == 1)]
+
+
+def test_every_score_of_a_block_may_be_nan():
+    items_ID = np.full((2 * ITEMS, 1), np.nan, np.float32)
+    items_ID[0] = 1.0
+    with pytest.raises(FloatingPointError, match=f"{2 * ITEMS - 1} of the scores of 1 users are NaN"):
+        rank(np.ones((1, 1), np.float32), items_ID, np.zeros(1, np.int32), [np.arange(9)], mesh=mesh_of(1))
+
+
 def test_a_nan_is_an_error():
     users_ND, items_ID = np.ones((3, 2), np.float32), np.ones((300, 2), np.float32)
     target_N, seen = np.arange(3, dtype=np.int32), [np.array([5])] * 3

@@ -1,5 +1,6 @@
 """A bundle answers alone: without data, cache, configuration or optimizer, and as the evaluation saw the model."""
 
+import dataclasses
 import json
 import shutil
 
@@ -12,7 +13,9 @@ from llmrec_jax.data.domains.records import item_text
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator
-from tests.inference.untrained import run_and_bundle
+from llmrec_jax.train.export import save_bundle
+from tests.inference.untrained import run_and_bundle, untrained_run
+from tests.train.tiny import pretrained_config
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def text_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def id_run(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("id"), "id")
+    return run_and_bundle(tmp_path_factory.mktemp("id"), "id", "dann")
 
 
 @pytest.fixture
@@ -94,6 +97,29 @@ def test_agrees_with_the_evaluation(recommender, text_run):
         np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i in ids(found)], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [{"pretrained": None}, {"mode": "frozen", "pooling": "cls"}, {"mode": "lora", "frozen_layers": 1}],
+    ids=["from scratch", "frozen", "adapters above a frozen layer"],
+)
+def test_what_is_trained_in_bfloat16_answers_in_float32(encoder, tmp_path):
+    """Item vectors and scores of the bundle and of the evaluation are those that `encode` and `recommend` compute."""
+    config = pretrained_config(tmp_path, "bert", num_layers=2)
+    model = dataclasses.replace(config.model, item_features="text", user_tower="transformer", compute_dtype="bfloat16")
+    run = untrained_run(
+        dataclasses.replace(config, model=model, encoder=dataclasses.replace(config.encoder, **encoder))
+    )
+    save_bundle(run, tmp_path / "bundle")
+    recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
+    cosine_I = np.sum(recommender.encode(books.texts) * run.item_vectors_ID, axis=1)
+    assert cosine_I.min() > 0.99999
+    predictor = Evaluator(run.experiment, make_mesh(run.experiment.config.mesh)).predictor(run.params, 0)
+    history = run.experiment.corpus.case(0, "test").histories[0]
+    scores = dict(zip(books.item_ids, (predictor.users([history]) @ predictor.items_ID.T)[0], strict=True))
+    found = recommender.recommend([books.item_ids[n] for n in history], k=50)
+    np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], atol=1e-5)
+
+
 def test_encode(recommender, text_run):
     width = text_run[0].experiment.config.model.width
     vectors = recommender.encode(["a light novel of the sea", "", "x " * 500])
@@ -110,7 +136,7 @@ def test_new_items_are_known_by_their_text(recommender):
     assert {"new", "newer"} <= set(ids(found))
     assert ("new", "The Silent Harbour") in [(item_id, title) for item_id, _, title in found]
     vectors = recommender.encode([item_text("The Silent Harbour", "novel", "Ada", "sea"), "Another"])
-    np.testing.assert_allclose(recommender._vectors_ID[-2:], vectors, atol=1e-6)
+    np.testing.assert_allclose(recommender._catalog.vectors_ID[-2:], vectors, atol=1e-6)
     after = recommender.recommend(["new"], k=5)
     assert "new" not in ids(after)
     assert ids(recommender.recommend([], k=10_000))[-2:] == ["new", "newer"]  # nobody has taken them yet
@@ -145,6 +171,13 @@ def test_items_known_by_id_alone(id_run, tmp_path, monkeypatch):
         recommender.encode(["text"])
     with pytest.raises(ValueError, match="by their id alone"):
         recommender.add_items([{"item_id": "new", "title": "New"}])
+
+
+def test_a_bundle_has_no_discriminators(id_run):
+    run, folder = id_run
+    kernels = [run.params["discriminators"][level]["up"]["kernel"] for level in ("item", "user")]
+    assert (kernels[0] != kernels[1]).any()
+    assert not [name for name in load_file(folder / "model.safetensors") if "discriminator" in name]
 
 
 def test_encoder_is_a_folder_of_its_own(text_run):

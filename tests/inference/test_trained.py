@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from llmrec_jax import Recommender
-from llmrec_jax.inference import bundle
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator, evaluate_run
+from llmrec_jax.train.export import save_bundle
 from llmrec_jax.train.loop import train_and_evaluate
 from tests.train.tiny import pretrained_config
 
@@ -25,9 +25,9 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
     )
     run = train_and_evaluate(config, tmp_path / "run", Console(quiet=True))
     assert np.abs(run.params["encoder"]["stack"]["layers"]["attention"]["query"]["lora_b"]).max() > 0.01
-    assert evaluate_run(tmp_path / "run") == run.results
+    assert evaluate_run(tmp_path / "run")[1].results == run.results
 
-    bundle.save(run, tmp_path / "bundle")
+    save_bundle(run, tmp_path / "bundle")
     recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
     predictor = Evaluator(run.experiment, make_mesh(config.mesh)).predictor(run.params, 0)
     for history in run.experiment.corpus.case(0, "test").histories[:3]:

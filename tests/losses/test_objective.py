@@ -44,7 +44,10 @@ def outputs():
         ),
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
-        discriminate=lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
+        discriminate={
+            "item": lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
+            "user": lambda features_ND: features_ND @ jnp.array([1.0, 3, 0, -2, 5]),
+        },
         collectives=SINGLE_DEVICE,
     )
 
@@ -87,7 +90,7 @@ def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
     terms = build(name)
     means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
     assert set(means) == {"ranking/source", "ranking/target"}
-    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate=None, collectives=None))
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate={}, collectives=None))
     for role, domains in [("source", (0, 1)), ("target", (2,))]:
         assert means[f"ranking/{role}"].size == sum(REAL[domain] for domain in domains)
         expected = sum(loss_of(arrays, domain, p, name) for domain in domains for p in range(REAL[domain]))
@@ -177,13 +180,29 @@ def test_dann_turns_the_gradient_of_the_features_by_its_schedule(outputs):
         return values(terms, outputs._replace(items_UD=items_UD), progress)["adapt/item"]
 
     def plain_loss(items_UD):
-        logits_U = outputs.discriminate(items_UD * D**0.5)
+        logits_U = outputs.discriminate["item"](items_UD * D**0.5)
         source_U, target_U = outputs.item_mask_U & ~is_target_U, outputs.item_mask_U & is_target_U
         return adaptation.dann(logits_U, logits_U, source_U, target_U)
 
     np.testing.assert_allclose(reversed_loss(outputs.items_UD, 0.2), plain_loss(outputs.items_UD), 1e-6)
     got, plain = jax.grad(reversed_loss)(outputs.items_UD, 0.2), jax.grad(plain_loss)(outputs.items_UD)
     np.testing.assert_allclose(got, -adaptation.dann_schedule(0.2) * plain, atol=1e-7)
+
+
+def test_each_level_has_a_discriminator_of_its_own(outputs):
+    got = values(build(method="dann", level="both"), outputs)
+    is_target_U, is_target_N = outputs.item_domain_U[:8] == TARGET, outputs.user_domain_N == TARGET
+    for level, features_ND, is_target in (
+        ("item", outputs.items_UD[:8], is_target_U),
+        ("user", outputs.users_ND, is_target_N),
+    ):
+        logits = outputs.discriminate[level](features_ND * D**0.5)
+        sides = (logits, logits, ~is_target, is_target)
+        np.testing.assert_allclose(got[f"adapt/{level}"], adaptation.dann(*sides), 1e-5)
+        np.testing.assert_allclose(got[f"domain_accuracy/{level}"], adaptation.domain_accuracy(*sides), 1e-6)
+    assert objective.discriminators(AdaptConfig(method="dann", level="both")) == ("item", "user")
+    assert objective.discriminators(AdaptConfig(method="dann", level="user")) == ("user",)
+    assert objective.discriminators(AdaptConfig(method="coral", level="both")) == ()
 
 
 def test_total_is_the_weighted_sum(outputs):
@@ -228,5 +247,5 @@ def test_refusals(outputs):
         objective.build(LossConfig(), AdaptConfig(method="mmd"), 1)
     with pytest.raises(ValueError, match="no candidates"):
         objective.evaluate(build("softmax"), outputs._replace(candidates=None), 0.0)
-    with pytest.raises(ValueError, match="hold none"):
-        objective.evaluate(build(method="dann"), outputs._replace(discriminate=None), 0.0)
+    with pytest.raises(AssertionError, match="no discriminator of item vectors"):
+        objective.evaluate(build(method="dann"), outputs._replace(discriminate={}), 0.0)

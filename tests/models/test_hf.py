@@ -171,10 +171,8 @@ def test_config_that_we_do_not_implement(kind, config, message, edit):
 def test_broken_files(edit, tmp_path):
     folder = edit("bert")
     content = (folder / "model.safetensors").read_bytes()
-    for broken in (content[:-5], b"", None):
-        (folder / "model.safetensors").unlink()
-        if broken is not None:
-            (folder / "model.safetensors").write_bytes(broken)
+    for broken in (content[:-5], b""):
+        (folder / "model.safetensors").write_bytes(broken)
         with pytest.raises(ValueError, match=r"model\.safetensors: not a readable safetensors file"):
             from_pretrained(folder)
     (folder / "config.json").write_text("[1")

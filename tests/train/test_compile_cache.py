@@ -11,7 +11,7 @@ from rich.console import Console
 
 from llmrec_jax.train import compile_cache
 from llmrec_jax.train.loop import train_and_evaluate
-from tests.train.tiny import tiny_config
+from tests.train.tiny import metrics_of, tiny_config
 
 QUIET = Console(quiet=True)
 
@@ -53,7 +53,7 @@ def test_the_second_run_takes_its_programs_from_the_first(tmp_path, capfd):
         jax.clear_caches()
         with counted() as events:
             trained = train_and_evaluate(config, workdir, QUIET)
-        found.append((events, (workdir / "metrics.jsonl").read_bytes(), trained.results))
+        found.append((events, metrics_of(workdir), trained.results))
         shutil.rmtree(workdir / "checkpoints")
         (workdir / "metrics.jsonl").unlink()
     (first, *expected), (second, *same) = found

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
@@ -23,7 +24,7 @@ def on_one_device(request, tmp_path_factory):
     method, ranking = request.param.split(", ")
     data = SEVERAL_BUCKETS if ranking == "in_batch" else {}  # softmax encodes the whole catalogue, at one length
     config = dataclasses.replace(
-        tiny_config(tmp_path_factory.mktemp("cache"), **data),
+        tiny_config(tmp_path_factory.mktemp("cache"), target_fraction=0.1, **data),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
         loss=LossConfig(ranking=ranking, block_size=256),
     )
@@ -36,6 +37,17 @@ def on_one_device(request, tmp_path_factory):
 def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device, layout):
     experiment, expected = on_one_device
     assert_same_step(gradients_and_metrics(experiment, LAYOUTS[layout]), expected)
+
+
+def test_items_that_no_training_event_names_get_no_id_vector(on_one_device):
+    """They are negatives of the softmax all the same; so is their text, which learns."""
+    experiment, (gradients, _) = on_one_device
+    learns_I = np.abs(gradients["item_tower"]["ids"]["embedding"]).max(axis=1) > 0
+    trained_I = experiment.catalog.trained_I
+    assert 0 < trained_I.sum() < len(trained_I)
+    assert not learns_I[~trained_I].any()
+    if experiment.config.loss.ranking == "softmax":
+        assert learns_I[trained_I].all()
 
 
 def test_each_device_encodes_its_share_of_the_catalogue_alone(tmp_path):

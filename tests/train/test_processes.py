@@ -25,7 +25,7 @@ from llmrec_jax.config import MeshConfig
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints
 from tests.conftest import REPO
-from tests.train.tiny import tiny_config
+from tests.train.tiny import metrics_of, tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -149,24 +149,21 @@ def killed(root):
     with started(root, "jit", 2, workdir, KILL_AT=str(KILLED_AT)) as processes:
         output = processes[0].communicate(timeout=240)[0]
     assert processes[0].returncode == -signal.SIGKILL, output
-    assert [line["step"] for line in metrics(workdir)] == list(range(1, KILLED_AT + 1))
+    assert [line["step"] for line in metrics_of(workdir)] == list(range(1, KILLED_AT + 1))
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() in (3, 4)
     assert not (workdir / "report.json").exists()
     return workdir
 
 
-def metrics(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
 def assert_close(found_workdir, expected_workdir):
     """Metrics of every step and the report are the same but for the order of sums."""
-    lines = [metrics(workdir) for workdir in (expected_workdir, found_workdir)]
+    lines = [metrics_of(workdir) for workdir in (expected_workdir, found_workdir)]
     assert [line["step"] for line in lines[1]] == list(range(1, STEPS + 1))
     for expected, found in zip(*lines, strict=True):
         assert expected.keys() == found.keys()
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+            apart = 2 / 1200 if name == "valid/ndcg@10" else 0  # two users may have moved over the cutoff
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=apart, err_msg=name)
     rows = [
         json.loads((workdir / "report.json").read_text())["results"] for workdir in (expected_workdir, found_workdir)
     ]
@@ -184,9 +181,9 @@ def test_several_processes_equal_one(alone, together):
 def test_a_killed_job_started_again_equals_the_straight_one(root, straight, killed, tmp_path):
     expected = straight("jit", 2)
     found = run(root, "jit", 2, shutil.copytree(killed, tmp_path / "run"), **FROM_A_CHECKPOINT)
-    assert (found / "metrics.jsonl").read_text() == (expected / "metrics.jsonl").read_text()
+    assert metrics_of(found) == metrics_of(expected)
     reports = [json.loads((workdir / "report.json").read_text()) for workdir in (found, expected)]
-    for name in ("results", "selection", "data_hash"):
+    for name in ("results", "selection", "hashes", "comparison"):
         assert reports[0][name] == reports[1][name]
 
 

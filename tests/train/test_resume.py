@@ -29,7 +29,7 @@ from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.metrics import MetricsFile
 from llmrec_jax.train.state import TrainState
 from tests.conftest import REPO
-from tests.train.tiny import tiny_config
+from tests.train.tiny import metrics_of, tiny_config
 
 STEPS, CHECKPOINT_EVERY, KILLED_AT = 40, 6, (13, 17)  # 13: while the checkpoint of step 12 is being written
 STOPPED_AT = 19  # by a signal that saves
@@ -124,6 +124,10 @@ def resumed(root):
     return workdir
 
 
+def report_of(workdir):
+    return json.loads((workdir / "report.json").read_text())
+
+
 def arrays(experiment, folder, step):
     """Everything in a checkpoint, as host arrays."""
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -135,7 +139,7 @@ def arrays(experiment, folder, step):
 @pytest.mark.slow
 def test_killed_run_equals_the_straight_one(root, straight, resumed):
     experiment = experiment_lib.build(resume_config(root))
-    best = json.loads((straight / "report.json").read_text())["selection"]["step"]
+    best = report_of(straight)["selection"]["step"]
     folders = [workdir / "checkpoints" for workdir in (straight, resumed)]
     for step in {36, STEPS, best}:
         expected, found = (arrays(experiment, folder, step) for folder in folders)
@@ -143,12 +147,21 @@ def test_killed_run_equals_the_straight_one(root, straight, resumed):
         jax.tree.map(np.testing.assert_array_equal, expected, found)
         infos = [Checkpoints(folder, read_only=True).info(step) for folder in folders]
         assert infos[0] == infos[1]
-    lines = [(workdir / "metrics.jsonl").read_text().splitlines() for workdir in (straight, resumed)]
+    lines = [metrics_of(workdir) for workdir in (straight, resumed)]
     assert lines[0] == lines[1]
-    assert [json.loads(line)["step"] for line in lines[0]] == list(range(1, STEPS + 1))
-    reports = [json.loads((workdir / "report.json").read_text()) for workdir in (straight, resumed)]
-    for name in ("results", "selection", "data_hash"):
-        assert reports[0][name] == reports[1][name]
+    assert [line["step"] for line in lines[0]] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in lines[0] if "valid/ndcg@10" in line] == [15, 30, STEPS]
+    assert max(line.get("valid/ndcg@10", 0) for line in lines[0]) == report_of(straight)["selection"]["value"]
+    rates = [line["learning_rate"] for line in lines[0]]
+    assert rates[0] == 0
+    assert rates[4] == max(rates) == pytest.approx(3e-3)  # after the four steps of warm-up
+    assert rates[-1] < 1e-4
+    for name in ("results", "selection", "hashes", "verdict", "comparison"):
+        assert report_of(straight)[name] == report_of(resumed)[name]
+    with np.load(straight / "ranks.npz") as expected, np.load(resumed / "ranks.npz") as found:
+        assert sorted(expected.files) == ["model", "popularity", "text_knn", "text_knn_decayed", "user_ids"]
+        for name in expected.files:
+            np.testing.assert_array_equal(expected[name], found[name])
 
 
 @pytest.mark.slow
@@ -161,13 +174,12 @@ def test_a_run_goes_on_on_another_mesh(root, straight, tmp_path):
     checkpoints.close()
     config = dataclasses.replace(resume_config(root), mesh=MeshConfig(data=4, fsdp=2))
     train_and_evaluate(config, workdir, Console(quiet=True))
-    expected, found = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (straight, workdir)
-    )
+    expected, found = metrics_of(straight), metrics_of(workdir)
     assert found[:36] == expected[:36]
     assert found[36:] != expected[36:]  # it did run again: sums in another order are not the same to the last bit
     for ours, theirs in zip(found, expected, strict=True):
+        scores = [line.pop("valid/ndcg@10", 0) for line in (ours, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=2 / 1200)  # two users may have moved over the cutoff
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
@@ -183,7 +195,7 @@ def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path
     with pytest.raises(ValueError, match="no report"):
         train_and_evaluate(resume_config(root), workdir, said, export=exported.append)
     assert said.file.getvalue().startswith(f"already complete ({STEPS} steps): writing bundle and report\n")
-    best = json.loads((straight / "report.json").read_text())["selection"]["step"]
+    best = report_of(straight)["selection"]["step"]
     expected = arrays(exported[0].experiment, straight / "checkpoints", best).params
     jax.tree.map(np.testing.assert_array_equal, exported[0].params, expected)
     assert (workdir / "metrics.jsonl").read_text() == before
@@ -191,11 +203,18 @@ def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path
 
 @pytest.mark.slow
 def test_evaluate_verb_gives_the_report_again(straight, capsys):
-    rows = json.loads((straight / "report.json").read_text())["results"]
+    rows = report_of(straight)["results"]
     assert {row["method"] for row in rows} == {"popularity", "text_knn", "text_knn_decayed", "model"}
     before = sorted(straight.rglob("*"))
     assert cli.main(["evaluate", str(straight), "--json", "--batch-size", "1000"]) == 0
-    assert json.loads(capsys.readouterr().out)["results"] == rows
+    again = json.loads(capsys.readouterr().out)
+    assert again["results"] == rows
+    for name in ("hashes", "regime", "verdict", "comparison", "left_out"):
+        assert again[name] == report_of(straight)[name]
+    assert cli.main(["evaluate", str(straight)]) == 0
+    out = capsys.readouterr().out
+    assert again["verdict"] in out
+    assert f"split hash {again['hashes']['split']}" in out
     assert sorted(straight.rglob("*")) == before
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data.batches.pipeline import by_length, make_batch
-from llmrec_jax.models.rec_model import ForwardSpec
+from llmrec_jax.models.forward import ForwardSpec
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
@@ -39,7 +39,7 @@ def in_one_bucket(experiment):
 def item_vectors(experiment, step):
     """The vectors of the distinct items of a batch, in the order of their numbers."""
     forward = jax.jit(
-        lambda *args: experiment.spec.forward(*args, SINGLE_DEVICE)._replace(discriminate=None, collectives=None)
+        lambda *args: experiment.spec.forward(*args, SINGLE_DEVICE)._replace(discriminate={}, collectives=None)
     )
     params, batch = experiment.init_state().params, make_batch(experiment.corpus.plan, step)
     outputs = jax.device_get(forward(params, batch, experiment.catalog, jax.random.key(0)))

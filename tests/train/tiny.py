@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from llmrec_jax.models import save_pretrained
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.metrics import TIMING
 from llmrec_jax.train.step import train_step
 
 # Some texts of the shops are cut, some shorter.
@@ -65,6 +67,13 @@ def pretrained_config(folder: Path, kind: Any, num_layers: int) -> Config:
         model=dataclasses.replace(config.model, user_tower="mean"),
         adapt=dataclasses.replace(config.adapt, method="none"),
     )
+
+
+def metrics_of(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` without their times, which differ from run to run."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert all(line[name] > 0 for line in lines for name in TIMING[:2])
+    return [{name: value for name, value in line.items() if name not in TIMING} for line in lines]
 
 
 def shaken(tree: Any, size: float) -> Any:

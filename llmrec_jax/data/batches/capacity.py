@@ -1,4 +1,4 @@
-"""How large the padded arrays of a batch are. Decides no size (`pipeline.py`); knows which batch fits.
+"""The sizes of a batch's padded arrays, and whether a batch fits them. `pipeline` chooses them.
 
 R rows of histories   U distinct items of a bucket, padded   P predictions of a domain, padded
 """
@@ -11,15 +11,15 @@ from llmrec_jax.types import Batch
 
 
 class Capacity(NamedTuple):
-    """The sizes that a batch is padded to, or those that it needs."""
+    """Array sizes: those that a batch is padded to, or those that it needs."""
 
     rows: int  # of histories: R
-    items: tuple[int, ...]  # a bucket: U
-    predictions: tuple[int, ...]  # a domain: P
+    items: tuple[int, ...]  # per bucket: U
+    predictions: tuple[int, ...]  # per domain: P
 
     @classmethod
     def of(cls, batch: Batch) -> "Capacity":
-        """What a batch needs."""
+        """The sizes that a batch needs."""
         return cls(
             rows=int(batch.last_B.max()) // batch.history_RS.shape[1] + 1,
             items=tuple(int(items.mask_U.sum()) for items in batch.items),
@@ -27,13 +27,13 @@ class Capacity(NamedTuple):
         )
 
     def holds(self, need: "Capacity") -> bool:
-        """Whether nothing that is needed is larger."""
+        """Whether all sizes are at least those needed."""
         ours, theirs = ((capacity.rows, *capacity.items, *capacity.predictions) for capacity in (self, need))
         return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 
 def padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values padded with zeros, int32, and the mask of what is real."""
+    """The values padded with zeros, int32, and their mask, False on padding."""
     result = np.zeros(size, np.int32)
     result[: len(values)] = values
     return result, np.arange(size) < len(values)

@@ -1,39 +1,67 @@
-"""How likely a batch is to hold an item, from the plan alone: what an in-batch softmax is corrected by.
+"""Which items the histories of a plan hold, and with what probability a batch does: the in-batch correction.
 
-I items of the joint catalogue   E events of a domain
+I items of the joint catalogue   E training events of a domain's users, end to end
 """
 
 import numpy as np
 
 from llmrec_jax.data.batches.pipeline import BatchPlan
+from llmrec_jax.data.domains.split import Split
+
+ALMOST_SURE = 1 - 1e-9  # log(1 - p) stays finite
 
 
 def log_q(plan: BatchPlan) -> np.ndarray:
     """Log probability that a batch holds an item, float32 [I]: the correction of an in-batch softmax.
 
-    With `f` the item's share of its domain's training events and `n` the events of that domain in an average batch,
-    `log(1 - (1 - f)^n)`. All are finite: an item without a training event counts as one with one, a domain without rows
-    as one with a single draw, and where it has no training events either, from items of equal chance. The unlabelled
-    items come on top, each target item with the same chance.
+    A step draws each user `rows / users` times on average, and a draw shows a window of `max_history + 1` events. So an
+    item is missing with probability `prod_e (1 - draws * p_e)` over its training events, `p_e` being the probability
+    that the window holds event e. Events are taken as independent. All values are finite: an item that no batch holds
+    gets the probability of an average event, or 1 / items where its domain has no rows. `unlabelled_items` come on top,
+    each target item with the same probability.
 
-    Sources: Yi et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019; the expected count of TensorFlow's
-    candidate samplers.
+    Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
     """
-    length = plan.max_history + 1
-    log_q_I = np.zeros(int(plan.starts[-1]), np.float64)
+    log_missing_I = np.zeros(int(plan.starts[-1]))
     for split, users, rows, start, end in zip(
         plan.splits, plan.users, plan.rows, plan.starts[:-1], plan.starts[1:], strict=True
     ):
-        trained_E = np.zeros(len(split.items_E) + 1, np.int32)
-        trained_E[split.offsets[users]] += 1
-        trained_E[split.train_end[users]] -= 1
-        events = split.items_E[np.cumsum(trained_E[:-1]) > 0]
-        lengths = split.train_end[users] - split.offsets[users]
-        draws = rows * np.minimum(lengths, length).mean() if rows else 1.0
-        share = np.maximum(np.bincount(events, minlength=end - start), 1) / (len(events) or end - start)
-        with np.errstate(divide="ignore"):  # an item that is all of its domain: log1p(-1) is -inf, and log_q 0
-            log_q_I[start:end] = np.log(-np.expm1(draws * np.log1p(-share)))
-    target_q = np.exp(log_q_I[plan.starts[-2] :])
-    target_q += (1 - target_q) * plan.unlabelled_items / len(target_q)
-    log_q_I[plan.starts[-2] :] = np.log(target_q)
-    return log_q_I.astype(np.float32)
+        if not rows:
+            log_missing_I[start:end] = np.log1p(-min(1 / (end - start), ALMOST_SURE))
+            continue
+        whole, rest = divmod(rows / len(users), 1)  # with more rows than users, everyone is drawn `whole` times
+        events = _train_events(split, users)
+        shown_E = np.minimum(_window_probability(split, users, plan.max_history + 1), ALMOST_SURE)
+        log_missing_E = whole * np.log1p(-shown_E) + np.log1p(-rest * shown_E)
+        items_E = split.items_E[events]
+        sums = np.bincount(items_E, weights=log_missing_E, minlength=end - start)
+        never = np.bincount(items_E, minlength=end - start) == 0
+        log_missing_I[start:end] = np.where(never, log_missing_E.mean(), sums)
+    unlabelled = min(plan.unlabelled_items / int(plan.starts[-1] - plan.starts[-2]), ALMOST_SURE)
+    log_missing_I[plan.starts[-2] :] += np.log1p(-unlabelled)
+    return np.log(-np.expm1(log_missing_I)).astype(np.float32)
+
+
+def trained_items(plan: BatchPlan) -> np.ndarray:
+    """Whether a training event of a user that batches draw names the item, bool [I]."""
+    trained_I = np.zeros(int(plan.starts[-1]), bool)
+    for split, users, rows, start in zip(plan.splits, plan.users, plan.rows, plan.starts[:-1], strict=True):
+        if rows:
+            trained_I[start + split.items_E[_train_events(split, users)]] = True
+    return trained_I
+
+
+def _train_events(split: Split, users: np.ndarray) -> np.ndarray:
+    """Indices into `split.items_E` of the training events of `users`, end to end."""
+    begins, lengths = split.offsets[users], split.train_end[users] - split.offsets[users]
+    return np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
+
+
+def _window_probability(split: Split, users: np.ndarray, window: int) -> np.ndarray:
+    """The probability that a user's window, begun anywhere with equal chance, holds each training event, [E]."""
+    lengths = split.train_end[users] - split.offsets[users]
+    length_E = np.repeat(lengths, lengths)
+    position_E = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    last_begin_E = np.maximum(length_E - window, 0)
+    begins_E = np.minimum(position_E, last_begin_E) - np.maximum(position_E - window + 1, 0) + 1
+    return begins_E / (last_begin_E + 1)

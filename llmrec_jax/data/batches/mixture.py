@@ -1,6 +1,6 @@
 """How many rows of a batch each domain gets and where they lie, the same in every batch; and whose rows they are.
 
-B rows of a batch   R rows of one domain
+B rows of a batch   M rows of one domain
 """
 
 import functools
@@ -56,17 +56,17 @@ def interleave(rows: Sequence[int]) -> np.ndarray:
 
 
 def users_of_step(users: np.ndarray, rows: int, step: int, seed: tuple[int, ...]) -> np.ndarray:
-    """The users [R] of a domain's rows in a step: each once an epoch, in an order of its own for each epoch.
+    """The users [M] of a domain's rows in a step: each once an epoch, in an order of its own for each epoch.
 
     `users` are sorted by what they cost. They are cut into as many runs as there are rows, and a step takes one of each
     run: all steps cost about the same, and a user still meets nearly every other.
     """
     if not rows:
         return users[:0]
-    epoch_R, place_R = np.divmod(step * rows + np.arange(rows), len(users))
+    epoch_M, place_M = np.divmod(step * rows + np.arange(rows), len(users))
     picked = [
-        _order((*seed, epoch), len(users), rows)[place_R[epoch_R == epoch]]
-        for epoch in range(epoch_R[0], epoch_R[-1] + 1)
+        _order((*seed, epoch), len(users), rows)[place_M[epoch_M == epoch]]
+        for epoch in range(epoch_M[0], epoch_M[-1] + 1)
     ]
     return users[np.concatenate(picked)]
 

@@ -1,8 +1,8 @@
-"""Histories side by side in rows of one length: most are far shorter than the longest, and padding costs like events.
+"""Sequence packing: several histories per row, because most are far shorter than the longest.
 
-Decides places only; what lies there is the pipeline's business. A history is never cut.
+Computes positions only; `pipeline` fills the rows. A history is never cut.
 
-B histories   G groups: equally long histories side by side in a row
+B histories   G groups: adjacent histories of equal length in a row
 """
 
 from bisect import bisect_right
@@ -11,10 +11,10 @@ import numpy as np
 
 
 def pack(lengths_B: np.ndarray, size: int) -> np.ndarray:
-    """Where each history begins in the rows end to end, int64 [B]; row r is `r * size` to `(r + 1) * size`.
+    """The start of each history in the flattened rows, int64 [B]; row r is `r * size` to `(r + 1) * size`.
 
-    First-fit decreasing (Johnson 1973), a row at a time: each takes the longest history that still fits, again and
-    again. That needs at most 11/9 of the fewest rows possible and one more, and costs by the number of groups.
+    First-fit decreasing (Johnson 1973), row by row: each row repeatedly takes the longest history that still fits. It
+    needs at most 11/9 of the optimal number of rows plus one; its cost grows with the number of groups.
 
     Args:
       lengths_B: int, 1 to `size`.

@@ -9,7 +9,7 @@ domain are padded to multiples of the devices and cut into equal parts, so each 
 other. What varies is the work of a step. Batches therefore take their users evenly over the lengths of histories
 (`mixture.py`): they need nearly the same room, so it is padded little and seldom overflows.
 
-B users of the global batch   T events of a user, history + 1   S steps of a row, the longest history
+B users of the global batch   M users of one domain in it   W events of a window, history + 1   S steps of a row
 R rows of histories, padded   U distinct items of a bucket, padded   P predictions of a domain, padded
 I items of the joint catalogue   N events of the batch   E events of a domain
 """
@@ -34,7 +34,7 @@ from llmrec_jax.types import Batch, Items, Predictions
 
 # Which events a batch holds, given data, settings, seed and step. Raise it with every change that gives a step other
 # users, windows or unlabelled items, not for padding: else a run that goes on would silently become another.
-BATCH_RULE = 1
+BATCH_RULE = 2
 MULTIPLE = 8  # of padded sizes, so that they can also be cut over up to 8 devices that the plan does not know of
 PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
 # Rooms, as multiples of the largest need among them: of batches a hundredth overflows the first.
@@ -70,26 +70,38 @@ class BatchPlan:
 
 
 def plan_batches(
-    splits: Sequence[Split], starts: np.ndarray, data: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1
+    splits: Sequence[Split],
+    starts: np.ndarray,
+    data: DataConfig,
+    batch_size: int,
+    seed: int,
+    *,
+    num_shards: int = 1,
+    left_out: int | None = None,
 ) -> BatchPlan:
     """Decides shares and sizes.
 
-    Trained on are users with at least two training events, of the target only `data.target_fraction` of them. Without
-    any (zero-shot) all rows come from the sources. Popular items repeat and most histories are short, so a batch is
-    usually padded to little more than what the first batches need; the rare batch beyond takes the next room, at last
-    that which always suffices (each a compilation of the step, once).
+    Trained on are users with at least two training events, of the target only `data.target_fraction` of them, of the
+    source `left_out` nobody. Without any of the target (zero-shot) all rows come from the sources.
+
+    Popular items repeat and most histories are short, so a batch is usually padded to little more than what the first
+    batches need; the rare batch beyond takes the next capacity, at last that which always suffices (each a compilation
+    of the step, once).
 
     Args:
       splits: of the domains, sources first, target last.
       starts: `JointCatalog.starts`.
-      data: `target_share`, `target_fraction`, `max_history` and `unlabelled_items` are read.
+      data: `target_share`, `target_fraction`, `split_seed`, `max_history` and `unlabelled_items` are read.
       batch_size: users of the global batch.
       seed: of the order of users, the windows and the unlabelled items; not negative.
       num_shards: parts that a batch is cut into; padded sizes are multiples of it.
+      left_out: the number of a source that no batch holds, see `Protocol`.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     users = [np.argsort(-lengths_d, kind="stable")[: np.sum(lengths_d >= 2)] for lengths_d in lengths]
-    users[-1] = users[-1][keep_fraction(splits[-1], data.target_fraction, seed)[users[-1]]]
+    users[-1] = users[-1][keep_fraction(splits[-1], data.target_fraction, data.split_seed)[users[-1]]]
+    if left_out is not None:
+        users[left_out] = users[left_out][:0]
     sizes = [len(users_d) for users_d in users]
     rows = rows_per_domain(batch_size, sizes[:-1], data.target_share, has_target_rows=sizes[-1] > 0)
     num_items, target_items = int(starts[-1]), int(starts[-1] - starts[-2])
@@ -140,19 +152,19 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step; a bucket's items are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
-    items_BT, event_mask_BT = _rows(plan, step, rng)
-    event_N = np.flatnonzero(event_mask_BT)
-    items_N = items_BT.reshape(-1)[event_N].astype(np.int64)
+    items_BW, event_mask_BW = _rows(plan, step, rng)
+    event_N = np.flatnonzero(event_mask_BW)
+    items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
     place_I = np.empty(num_items, np.int32)  # touched at the batch's items only, however large the catalogue
     distinct = _distinct(np.concatenate([items_N, unlabelled]), place_I)
     bucket = plan.bucket_I[distinct]
     buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
-    steps, lengths_B = plan.max_history, event_mask_BT[:, :-1].sum(axis=1)
+    steps, lengths_B = plan.max_history, event_mask_BW[:, :-1].sum(axis=1)
     start_B = pack(lengths_B, steps)
     place_BS = start_B[:, None] + np.arange(steps)  # in the rows of histories end to end
-    made_BS = event_mask_BT[:, 1:]
+    made_BS = event_mask_BW[:, 1:]
     made = [made_BS & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
     need = Capacity(
         rows=int(start_B.max()) // steps + 1,
@@ -163,11 +175,11 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
 
     for start, items in zip(np.cumsum((0, *capacity.items)), buckets, strict=False):
         place_I[items] = start + np.arange(len(items))
-    events_BT = np.zeros(items_BT.shape, np.int32)
-    events_BT.reshape(-1)[event_N] = place_I[items_N]
+    events_BW = np.zeros(items_BW.shape, np.int32)
+    events_BW.reshape(-1)[event_N] = place_I[items_N]
     history_RS, segment_RS = np.zeros((2, capacity.rows, steps), np.int32)
-    history_mask_BS = event_mask_BT[:, :-1]
-    history_RS.reshape(-1)[place_BS[history_mask_BS]] = events_BT[:, :-1][history_mask_BS]
+    history_mask_BS = event_mask_BW[:, :-1]
+    history_RS.reshape(-1)[place_BS[history_mask_BS]] = events_BW[:, :-1][history_mask_BS]
     segment_RS.reshape(-1)[place_BS[history_mask_BS]] = 1 + np.repeat(np.arange(plan.batch_size), lengths_B)
     return Batch(
         items=tuple(Items(*padded(items, size)) for items, size in zip(buckets, capacity.items, strict=True)),
@@ -176,7 +188,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         last_B=(start_B + lengths_B - 1).astype(np.int32),
         domain_B=plan.domain_B,
         predictions=tuple(
-            Predictions(padded(place_BS[made_BS], size)[0], *padded(events_BT[:, 1:][made_BS], size))
+            Predictions(padded(place_BS[made_BS], size)[0], *padded(events_BW[:, 1:][made_BS], size))
             for made_BS, size in zip(made, capacity.predictions, strict=True)
         ),
     )
@@ -207,18 +219,18 @@ def _batch_of(step: int, plan: BatchPlan) -> Batch:
 def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Items of the joint catalogue in each row of the global batch, and the mask: False on padding, on the right."""
     length = plan.max_history + 1
-    items_BT = np.zeros((plan.batch_size, length), np.int32)
-    event_mask_BT = np.zeros((plan.batch_size, length), bool)
+    items_BW = np.zeros((plan.batch_size, length), np.int32)
+    event_mask_BW = np.zeros((plan.batch_size, length), bool)
     for domain, split in enumerate(plan.splits):
-        users_R = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
-        if not users_R.size:
+        users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
+        if not users_M.size:
             continue
-        begin_R, end_R = split.offsets[users_R], split.train_end[users_R]
-        spare_R = np.maximum(end_R - begin_R - length, 0)
-        begin_R = begin_R + rng.integers(spare_R, endpoint=True)
+        begin_M, end_M = split.offsets[users_M], split.train_end[users_M]
+        spare_M = np.maximum(end_M - begin_M - length, 0)
+        begin_M = begin_M + rng.integers(spare_M, endpoint=True)
         # Padding reads past the row, at the end past the array: clipped, and masked.
-        items_RT = split.items_E.take(begin_R[:, None] + np.arange(length), mode="clip")
+        items_MW = split.items_E.take(begin_M[:, None] + np.arange(length), mode="clip")
         mine_B = plan.domain_B == domain
-        items_BT[mine_B] = items_RT + np.int32(plan.starts[domain])
-        event_mask_BT[mine_B] = np.arange(length) < (end_R - begin_R)[:, None]
-    return items_BT, event_mask_BT
+        items_BW[mine_B] = items_MW + np.int32(plan.starts[domain])
+        event_mask_BW[mine_B] = np.arange(length) < (end_M - begin_M)[:, None]
+    return items_BW, event_mask_BW

@@ -1,4 +1,4 @@
-"""A prepared domain, as the rest of the program sees it: ids, texts and one flat array of events.
+"""A domain, as the rest of the program sees it: ids, texts and one flat array of events.
 
 Knows where a domain comes from (a name, a path, `demo:NAME`) and reads what `prepare` wrote; does not parse anyone's
 input and does not split.
@@ -7,16 +7,18 @@ Shape letters: E events of the domain, users end to end.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.domains import demo, prepare
-from llmrec_jax.data.domains.records import Item, item_text
-from llmrec_jax.errors import UserError
+from llmrec_jax.data.cache import DamagedError, cached
+from llmrec_jax.data.domains import demo, folders, prepare
+from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Item, item_text
+from llmrec_jax.data.domains.settings import Order
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Domain:
     name: str  # "beauty"; "films" for demo:films
     folder: Path  # the prepared folder in the cache
     hash: str  # content hash (hex): the input's bytes and everything that decided how they were read
-    order: Literal["timestamp", "sequence", "none"]  # what the order of a user's events means
+    order: Order  # what the order of a user's events means
     item_ids: list[str]  # item number -> id, title, text
     titles: list[str]
     texts: list[str]
@@ -35,7 +37,7 @@ class Domain:
     ratings_E: np.ndarray  # float32, NaN where the origin has none
     timestamps_E: np.ndarray  # int64 seconds, -1 where the origin has none
     offsets: np.ndarray  # int64 [users + 1]: user u's events are offsets[u]:offsets[u + 1]
-    report: dict  # counts: users, items, interactions, skipped per reason, repeats dropped, ...
+    report: dict[str, Any]  # counts: users, items, ...; "order_reason"; "notes": what was read how, and what was not
 
     def history(self, user: int) -> np.ndarray:
         """All events of a user number, oldest first (int32 item numbers)."""
@@ -45,31 +47,72 @@ class Domain:
 def load_domain(spec: str, data: DataConfig) -> Domain:
     """Open the domain `spec` (a name under `data.root`, a path, or `demo:NAME`); prepare it where the cache lacks it.
 
-    Raises `ValueError` where there is no such domain, `DataError` (a `ValueError`) where its records are bad.
+    Raises `UserError` where there is no such domain, `DataError` (a `UserError`) where its records are bad.
     """
     cache = Path(data.cache_dir)
-    folder = demo.write(spec.removeprefix("demo:"), cache) if spec.startswith("demo:") else _find(spec, Path(data.root))
-    return open_domain(prepare.prepare(folder, cache, data.on_bad_record))
+    if spec.startswith("demo:"):
+        folder = demo.write(spec.removeprefix("demo:"), cache)
+    else:
+        folder = folders.locate(spec, Path(data.root), f"built-in: {demo.names()}")
+    digest = prepare.content_hash(folder, data.on_bad_record, data.min_rating)
 
+    def make(draft: Path) -> None:
+        prepare.write(prepare.build(folder, data.on_bad_record, data.min_rating), draft, folder.name, digest)
 
-def open_domain(folder: Path) -> Domain:
-    """Open a prepared folder."""
-    facts = msgspec.json.decode((folder / "facts.json").read_bytes())
-    items = msgspec.json.decode((folder / "items.json").read_bytes(), type=list[Item])
-    return Domain(
-        folder=folder,
-        item_ids=[item.item_id for item in items],
-        titles=[item.title for item in items],
-        texts=[item_text(item.title, item.category, item.brand, item.description) for item in items],
-        user_ids=msgspec.json.decode((folder / "users.json").read_bytes()),
-        **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in prepare.ARRAYS},
-        **facts,
+    return cached(
+        cache / "domains" / f"{folder.name}-{digest[:16]}",
+        make,
+        lambda stored: open_domain(stored, data.text_fields, data.description_chars),
+        f"preparing {folder.name}",
     )
 
 
-def _find(spec: str, root: Path) -> Path:
-    tried = [root / spec, Path(spec)]
-    for folder in tried:
-        if folder.is_dir():
-            return folder.resolve()
-    raise UserError(f"no domain {spec!r}: neither {tried[0]} nor {tried[1]} is a folder (built-in: {demo.names()})")
+def open_domain(
+    folder: Path, text_fields: Sequence[str] = TEXT_FIELDS, description_chars: int = DESCRIPTION_CHARS
+) -> Domain:
+    """Open a prepared folder; the texts are made of `text_fields`. Raises `DamagedError` where its files do not fit."""
+    try:
+        facts = msgspec.json.decode((folder / "facts.json").read_bytes(), type=_Facts)
+        items, user_ids = (
+            stored_items(folder),
+            msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
+        )
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in prepare.ARRAYS}
+    except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
+        raise DamagedError(str(error)) from error
+    events = facts.report["interactions"]
+    if (len(items), len(user_ids)) != (facts.report["items"], facts.report["users"]):
+        raise DamagedError("items.json or users.json does not fit facts.json")
+    if [len(arrays[name]) for name in prepare.ARRAYS] != [events, events, events, len(user_ids) + 1]:
+        raise DamagedError("the arrays do not fit facts.json")
+    cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
+    notes = [f"{cut:,} descriptions cut to {description_chars} characters (data.description_chars)"] if cut else []
+    return Domain(
+        name=facts.name,
+        folder=folder,
+        hash=facts.hash,
+        order=facts.order,
+        item_ids=[item.item_id for item in items],
+        titles=[item.title for item in items],
+        texts=[
+            item_text(item.title, item.category, item.brand, item.description, text_fields, description_chars)
+            for item in items
+        ],
+        user_ids=user_ids,
+        **arrays,
+        report=facts.report | {"notes": [*facts.report["notes"], *notes]},
+    )
+
+
+def stored_items(folder: Path) -> list[Item]:
+    """The items of a prepared folder with all their fields, in the order of their numbers."""
+    return msgspec.json.decode((folder / "items.json").read_bytes(), type=list[Item])
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """`facts.json`."""
+
+    name: str
+    hash: str
+    order: Order
+    report: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Which events are for training, which are targets, and what one domain could give away about another.
+"""Which events are for training, which are held out, and what one domain could give away about another.
 
 Pure functions of a domain and a seed. Nothing here is stored: a split is cheap to make again.
 
@@ -13,83 +13,127 @@ from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.errors import UserError
 
 VALID_FROM, TEST_FROM = 0.8, 0.9  # temporal split: shares of all events that precede the two cuts
+_HOLD_OUT, _KEPT_USERS = range(2)  # streams of random numbers drawn from data.split_seed
+
+Method = Literal["leave_one_out", "temporal", "random"]
+
+
+class Cuts(NamedTuple):
+    """The times (seconds) from which events are for validation and for test."""
+
+    valid_from: int
+    test_from: int
 
 
 class Split(NamedTuple):
-    """A user's events are `items_E[offsets[u]:offsets[u + 1]]`; the history of a target at index e is `[offsets[u]:e]`.
+    """A user's events are `items_E[offsets[u]:offsets[u + 1]]`; the history of a held-out event e is `[offsets[u]:e]`.
 
-    Every target has at least one event before it.
+    Every held-out event has at least one event before it.
     """
 
     items_E: np.ndarray  # int32: the domain's, or reordered within each user where the hold-out is random
     offsets: np.ndarray  # int64 [users + 1]
     train_end: np.ndarray  # int64 [users]: training events are items_E[offsets[u]:train_end[u]]
-    valid: np.ndarray  # int64 [users]: absolute index of the validation target, -1 = none
-    test: np.ndarray  # int64 [users]: the same for the test target
+    valid: np.ndarray  # int64 [users]: index of the validation event, -1 = none
+    test: np.ndarray  # int64 [users]: index of the test event, -1 = none
     method: str  # what was really done
+    order_E: np.ndarray | None = None  # int64: index of each event in the domain's arrays; None: the same
+
+    def training_events(self, users: np.ndarray) -> np.ndarray:
+        """A mask [E] of the training events of some users (a mask [users])."""
+        ends = np.where(users, self.train_end, self.offsets[:-1])
+        return np.arange(len(self.items_E)) < np.repeat(ends, np.diff(self.offsets))
 
 
-def split(domain: Domain, method: Literal["leave_one_out", "temporal", "random"], seed: int) -> Split:
+def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -> Split:
     """Split a domain's events.
 
-    leave_one_out: a user's last event is the test target, the one before it the validation target; users with fewer
+    leave_one_out: a user's last event is the test event, the one before it the validation event; users with fewer
     than three events are for training only.
-    temporal: one cut for all users at the 80 % and one at the 90 % quantile of the timestamps; a user's first event
-    from a cut on (and before the next) is the target. `ValueError` without timestamps.
-    random: leave-one-out on a seeded shuffle of each user's events. A domain without order always gets this one.
+    temporal: one cut in time for validation and one for test, the same for all users and domains (`cuts`, those of the
+    target; None: of this domain). A user's first event from a cut on (and before the next) is held out; later events
+    are not used. Raises ValueError without timestamps.
+    random: leave-one-out on a shuffle of each user's events. A domain without order always gets this one.
+
+    `seed` decides the shuffle and nothing else.
     """
+    if method == "temporal":
+        return _temporal(domain, cuts or temporal_cuts(domain))
     if domain.order == "none" or method == "random":
         why = " (the domain has no order)" if domain.order == "none" else ""
         users_E = np.repeat(np.arange(len(domain.user_ids)), np.diff(domain.offsets))
-        shuffled_E = np.lexsort((np.random.default_rng(seed).random(len(users_E)), users_E))
-        return _leave_one_out(domain.items_E[shuffled_E], domain.offsets, f"random hold-out{why}")
-    if method == "temporal":
-        return _temporal(domain)
+        order_E = np.lexsort((np.random.default_rng([seed, _HOLD_OUT]).random(len(users_E)), users_E))
+        shuffled = _leave_one_out(domain.items_E[order_E], domain.offsets, f"random hold-out{why}")
+        return shuffled._replace(order_E=order_E)
     return _leave_one_out(domain.items_E, domain.offsets, "leave-one-out")
 
 
-def temporal_cuts(domain: Domain) -> tuple[int, int]:
-    """The times (seconds) from which events are for validation and for test; `ValueError` without timestamps."""
-    if domain.order != "timestamp":
-        raise UserError(f"no temporal split of {domain.name!r}: its order is {domain.order!r}, not by timestamp")
+def temporal_cuts(domain: Domain) -> Cuts:
+    """The 80 % and the 90 % quantile of the timestamps. Raises ValueError without timestamps."""
+    _check_times(domain)
     valid_from, test_from = np.quantile(domain.timestamps_E, [VALID_FROM, TEST_FROM], method="higher")
-    return int(valid_from), int(test_from)
-
-
-def train_counts(split: Split, num_items: int) -> np.ndarray:
-    """How often each item occurs in the training events (int64 [items])."""
-    positions_E = np.arange(len(split.items_E))
-    train_E = positions_E < np.repeat(split.train_end, np.diff(split.offsets))
-    return np.bincount(split.items_E[train_E], minlength=num_items).astype(np.int64)
+    return Cuts(int(valid_from), int(test_from))
 
 
 def keep_fraction(split: Split, fraction: float, seed: int) -> np.ndarray:
-    """A mask [users] of a share of the users with training events; a smaller share is a subset of a larger one."""
+    """A mask [users] of a share of the users with training events; a smaller share is a subset of a larger one.
+
+    Raises ValueError where the share is not between 0 and 1, or not 0 and yet rounds to nobody.
+    """
     if not 0 <= fraction <= 1:
-        raise UserError(f"the share of the training users is between 0 and 1, not {fraction}")
+        raise UserError(f"data.target_fraction={fraction} is not between 0 and 1")
     trained = np.flatnonzero(split.train_end > split.offsets[:-1])
-    order = np.random.default_rng(seed).permutation(trained)
+    number = round(fraction * len(trained))
+    if fraction and len(trained) and not number:
+        raise UserError(
+            f"data.target_fraction={fraction} of {len(trained):,} training users rounds to none: choose at least "
+            f"{0.5 / len(trained):.2g}, or 0 (zero-shot)"
+        )
     kept = np.zeros(len(split.train_end), bool)
-    kept[order[: round(fraction * len(trained))]] = True
+    kept[np.random.default_rng([seed, _KEPT_USERS]).permutation(trained)[:number]] = True
     return kept
 
 
-def leaks(source: Domain, target: Domain) -> dict[str, int | None]:
-    """Count what the two domains share, and the source's events from the target's future.
+def leaks(source: Domain, target: Domain, training_E: np.ndarray, order_E: np.ndarray | None) -> dict[str, int | None]:
+    """Count what the two domains share, and the source's training events from the target's future.
 
     Equal ids mean the same user or item only where the domains draw them from one id space.
-    `source_events_after_target_test_cut` is None where either domain has no timestamps.
+    `source_events_after_target_test_cut` counts the training events from the target's temporal test cut on, whatever
+    the split; None where either domain has no timestamps.
+
+    Args:
+      source: a domain that is learned from.
+      target: the domain that is evaluated.
+      training_E: which of the source's events are trained on (`Split.training_events`).
+      order_E: `Split.order_E` of the source.
     """
     source_texts = set(source.texts)
     future = None
     if source.order == target.order == "timestamp":
-        future = int((source.timestamps_E >= temporal_cuts(target)[1]).sum())
+        times_E = source.timestamps_E if order_E is None else source.timestamps_E[order_E]
+        future = int((training_E & (times_E >= temporal_cuts(target).test_from)).sum())
     return {
         "target_users_in_source": len(set(target.user_ids) & set(source.user_ids)),
         "target_items_with_id_in_source": len(set(target.item_ids) & set(source.item_ids)),
         "target_items_with_text_in_source": sum(text in source_texts for text in target.texts),
         "source_events_after_target_test_cut": future,
     }
+
+
+def nobody(domain: Domain, split: Split, event: Literal["valid", "test"]) -> str:
+    """Why a split holds out no event of a domain: the end of a message."""
+    longest = int(np.diff(domain.offsets).max(initial=0))
+    if split.method.startswith("temporal"):
+        return f"no user has both an event that falls to {event} and one before it ({split.method})"
+    return f"no user has three events (the longest history has {longest})"
+
+
+def _check_times(domain: Domain) -> None:
+    if domain.order != "timestamp":
+        raise UserError(
+            f"data.split=temporal needs timestamps in every domain, but the order of {domain.name!r} is "
+            f"{domain.order!r}: add a timestamp to each of its events or choose another data.split"
+        )
 
 
 def _leave_one_out(items_E: np.ndarray, offsets: np.ndarray, method: str) -> Split:
@@ -105,11 +149,11 @@ def _leave_one_out(items_E: np.ndarray, offsets: np.ndarray, method: str) -> Spl
     )
 
 
-def _temporal(domain: Domain) -> Split:
+def _temporal(domain: Domain, cuts: Cuts) -> Split:
+    _check_times(domain)
     starts, ends = domain.offsets[:-1], domain.offsets[1:]
-    valid_from, test_from = temporal_cuts(domain)
-    before_valid = starts + _counts(domain, domain.timestamps_E < valid_from)
-    before_test = starts + _counts(domain, domain.timestamps_E < test_from)
+    before_valid = starts + _counts(domain, domain.timestamps_E < cuts.valid_from)
+    before_test = starts + _counts(domain, domain.timestamps_E < cuts.test_from)
     has_valid, has_test = before_valid < before_test, before_test < ends
     cold = int((has_valid & (before_valid == starts)).sum() + (has_test & (before_test == starts)).sum())
     return Split(
@@ -118,7 +162,8 @@ def _temporal(domain: Domain) -> Split:
         train_end=before_valid,
         valid=np.where(has_valid & (before_valid > starts), before_valid, -1),
         test=np.where(has_test & (before_test > starts), before_test, -1),
-        method=f"temporal (valid from {valid_from}, test from {test_from}, {cold} targets without history left out)",
+        method=f"temporal (valid from {cuts.valid_from}, test from {cuts.test_from}, {cold} held-out events without "
+        "history left out)",
     )
 
 

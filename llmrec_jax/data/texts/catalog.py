@@ -1,20 +1,19 @@
 """The joint catalogue: the items of all domains under one numbering, and the cache of their tokens.
 
-Reads no domain files (`domains.py` does) and trains no tokenizer; arrays stay on the host.
+Reads no domain files (`data/domains` does) and trains no tokenizer; arrays stay on the host.
 
 I items of the joint catalogue   L tokens of a text   F width of a text feature
 """
 
 import dataclasses
 import hashlib
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from llmrec_jax.data.cache import DamagedError, cached
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.texts.tokenizer import TokenTable, encode
 from llmrec_jax.errors import UserError
@@ -51,42 +50,43 @@ class JointCatalog:
     def __len__(self) -> int:
         return len(self.item_ids)
 
-    def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray) -> Catalog:
+    def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray, trained_I: np.ndarray) -> Catalog:
         """What the step reads, as NumPy arrays.
 
         Args:
-          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder.
-          log_q_I: log probability that a batch holds the item (`pipeline.log_q`).
+          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder; maybe
+            followed by those of the titles alone.
+          log_q_I: log probability that a batch holds the item (`log_q.log_q`).
+          trained_I: whether a training event names the item (`log_q.trained_items`).
         """
-        if len(items) != len(self) or len(log_q_I) != len(self):
+        if len(items) not in (len(self), 2 * len(self)) or len(log_q_I) != len(self):
             raise UserError(f"{len(self)} items, but {len(items)} rows of text and {len(log_q_I)} of log_q")
         log_q_I = log_q_I.astype(np.float32)
         if isinstance(items, TokenTable):
             tokens_IL, mask_IL = items.padded()
-            return Catalog(tokens_IL, mask_IL, None, self.domain_I, log_q_I)
-        return Catalog(None, None, np.asarray(items, np.float32), self.domain_I, log_q_I)
+            return Catalog(tokens_IL, mask_IL, None, self.domain_I, log_q_I, trained_I)
+        return Catalog(None, None, np.asarray(items, np.float32), self.domain_I, log_q_I, trained_I)
 
 
 def token_table(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int, cache_dir: str | Path) -> TokenTable:
     """`encode(tokenizer, texts, max_tokens)`, made once and then memory-mapped from `cache_dir`.
 
-    The name of the cached folder is a hash of all three, so a stale table is never read; it appears by a rename, so
-    neither is half a table, whoever else fills the same cache.
+    The name of the cached folder is a hash of all three, so a stale table is never read.
     """
     digest = hashlib.sha256(f"{max_tokens} {tokenizer.to_str()}".encode())
     for text in texts:
         data = text.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
-    folder = Path(cache_dir) / "tokens" / digest.hexdigest()[:32]
-    if not folder.is_dir():
-        draft = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
-        draft.mkdir(parents=True)
-        try:
-            encode(tokenizer, texts, max_tokens).save(draft)
-            draft.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same table
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    return TokenTable.load(folder)
+    return cached(
+        Path(cache_dir) / "tokens" / digest.hexdigest()[:32],
+        lambda draft: encode(tokenizer, texts, max_tokens).save(draft),
+        _read_table,
+        f"tokenizing {len(texts):,} texts",
+    )
+
+
+def _read_table(folder: Path) -> TokenTable:
+    try:
+        return TokenTable.load(folder)
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedError(str(error)) from error

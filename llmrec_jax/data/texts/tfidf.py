@@ -3,32 +3,62 @@
 I items   V terms
 """
 
-import collections
 import re
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse
+
+from llmrec_jax.errors import UserError
+
+# Scripts written without blanks between words: Han, kana, Thai, Lao, Myanmar, Khmer.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # fmt: skip # noqa: E501
+_RUNS = re.compile(f"([{_UNSPACED}]+)|[^\\W{_UNSPACED}]+")
 
 
-def tfidf(texts: Sequence[str], max_terms: int = 4096) -> np.ndarray:
+def terms_of(text: str) -> list[str]:
+    """The terms of a text, repeats included: words, and pairs of neighbouring characters in scripts without blanks.
+
+    A word is a run of letters, digits and underscores, lowercased.
+    """
+    terms = []
+    for match in _RUNS.finditer(text.lower()):
+        run = match.group()
+        if match.group(1) and len(run) > 1:
+            terms += [run[i : i + 2] for i in range(len(run) - 1)]
+        else:
+            terms.append(run)
+    return terms
+
+
+def tfidf(texts: Sequence[str]) -> scipy.sparse.csr_matrix:
     """Term count times smooth inverse document frequency, rows of length 1.
 
-    Terms are runs of letters, digits and underscores, lowercased. Kept are those in at least two texts, at most
-    `max_terms` of them, the most widespread first (ties by alphabet): a term of one text likens it to no other.
+    All terms in at least two texts are kept: a term of one text likens it to no other.
     `idf = ln((1 + I) / (1 + df)) + 1`, as in scikit-learn.
 
     Returns:
-      float32 [I, V]; zeros for a text without a kept term.
+      Sparse float32 [I, V]; an empty row for a text without a kept term.
+
+    Raises:
+      ValueError: no two texts share a term.
     """
-    counts = [collections.Counter(re.findall(r"\w+", text.lower())) for text in texts]
-    spread = collections.Counter(term for count in counts for term in count)
-    terms = sorted((term for term in spread if spread[term] >= 2), key=lambda term: (-spread[term], term))[:max_terms]
-    column = {term: index for index, term in enumerate(terms)}
-    weights_IV = np.zeros((len(texts), len(terms)), np.float32)
-    for row, count in enumerate(counts):
-        for term in count.keys() & column.keys():
-            weights_IV[row, column[term]] = count[term]
-    df_V = np.array([spread[term] for term in terms], np.float32)
-    weights_IV *= np.log((1 + len(texts)) / (1 + df_V)) + 1
-    norm_I = np.linalg.norm(weights_IV, axis=1, keepdims=True)
-    return weights_IV / np.where(norm_I > 0, norm_I, 1)
+    number_of: dict[str, int] = {}
+    numbers, ends = array("i"), array("q", [0])
+    for text in texts:
+        numbers.extend(number_of.setdefault(term, len(number_of)) for term in terms_of(text))
+        ends.append(len(numbers))
+    ones = np.ones(len(numbers), np.float32)
+    shape = (len(texts), len(number_of))
+    weights_IV = scipy.sparse.csr_matrix((ones, np.asarray(numbers), np.asarray(ends)), shape=shape)
+    weights_IV.sum_duplicates()
+    df_V = np.bincount(weights_IV.indices, minlength=len(number_of))
+    if not (df_V >= 2).any():
+        raise UserError("no two texts share a word")
+    weights_IV = weights_IV[:, df_V >= 2]
+    idf_V = np.log((1 + len(texts)) / (1 + df_V[df_V >= 2])) + 1
+    weights_IV = weights_IV.multiply(idf_V.astype(np.float32)[None]).tocsr()
+    norm_I = np.sqrt(np.asarray(weights_IV.multiply(weights_IV).sum(axis=1)).ravel())
+    weights_IV.data /= np.repeat(norm_I, np.diff(weights_IV.indptr))
+    return weights_IV

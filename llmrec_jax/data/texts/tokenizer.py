@@ -40,14 +40,11 @@ class TokenTable:
 
     @classmethod
     def load(cls, folder: str | Path) -> "TokenTable":
-        """Maps what `save` wrote into memory. Raises `ValueError` where the files are torn or do not fit together."""
-        try:
-            ids = np.load(Path(folder) / "ids.npy", mmap_mode="r")
-            offsets = np.load(Path(folder) / "offsets.npy")
-        except (ValueError, EOFError) as error:
-            raise UserError(f"{folder}: damaged token table ({error}); delete the folder") from error
+        """Maps what `save` wrote into memory. Raises where the files are missing, cut short or do not fit together."""
+        ids = np.load(Path(folder) / "ids.npy", mmap_mode="r")
+        offsets = np.load(Path(folder) / "offsets.npy")
         if offsets[-1] != len(ids):
-            raise UserError(f"{folder}: the offsets end at {offsets[-1]}, but there are {len(ids)} token ids")
+            raise ValueError(f"the offsets end at {offsets[-1]}, but there are {len(ids)} token ids")
         return cls(ids, offsets)
 
     def padded(self, rows: np.ndarray | None = None, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -172,15 +169,22 @@ def _bert_tokenizer(vocab: dict[str, int]) -> Tokenizer:
 
 
 def _train_wordpiece(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
-    """Trains twice. The trainer numbers the pieces `##x` in the order of a randomly seeded hash map, and breaks ties
-    between merges by number; so a first training without merges lists the pieces, and the second gets them in order.
+    """The vocabulary of WordPiece, the same in every process.
+
+    The trainer numbers the pieces `##x` in the order of a randomly seeded hash map, and breaks ties between merges by
+    number. Given all pieces of one character as special tokens, it keeps their order.
     """
+    tokenizer = _bert_tokenizer({})
+    first = (*BERT_SPECIAL, *sorted(_alphabet(tokenizer, texts)))
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(first), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.get_vocab()
 
-    def train(first: Sequence[str], size: int) -> dict[str, int]:
-        tokenizer = _bert_tokenizer({})
-        trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(first), show_progress=False)
-        tokenizer.train_from_iterator(texts, trainer)
-        return tokenizer.get_vocab()
 
-    alphabet = set(train(BERT_SPECIAL, 0)) - set(BERT_SPECIAL)
-    return train((*BERT_SPECIAL, *sorted(alphabet)), vocab_size)
+def _alphabet(tokenizer: Tokenizer, texts: Sequence[str]) -> set[str]:
+    """All pieces of one character that the trainer starts from: `x`, and `##x` where it stands within a word."""
+    chunks: set[str] = set()  # between blanks; few of them differ, and splitting them at punctuation is slow
+    for start in range(0, len(texts), 1000):
+        chunks.update(tokenizer.normalizer.normalize_str("\n".join(texts[start : start + 1000])).split())
+    words = {word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(" ".join(chunks))}
+    return {letter for word in words for letter in word} | {f"##{letter}" for word in words for letter in word[1:]}

@@ -1,0 +1,87 @@
+"""Folders of the cache: made once, whole or not at all, by the process that is first; a status line while it works."""
+
+import contextlib
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import rich.console
+import rich.text
+
+from llmrec_jax.errors import UserError
+
+ATTEMPTS = 3
+LONG = 5.0  # seconds after which a log, where no terminal shows a status, gets a line
+T = TypeVar("T")
+
+
+class DamagedError(Exception):
+    """A cached folder cannot be read: a file is missing, cut short, or does not fit the others."""
+
+
+def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T], doing: str) -> T:
+    """`read(folder)`, after `make(draft)` and a rename where there is no such folder or a damaged one.
+
+    Several processes may do this at once: the first rename wins, and all read the same folder.
+
+    Args:
+      folder: The place in the cache; its name says what is in it, so that a stale one is never read.
+      make: Writes the files into an empty folder.
+      read: Reads them; raises `DamagedError` where they are not what `make` wrote.
+      doing: What is done, for the status line ("preparing books").
+
+    Raises:
+      UserError: the cache cannot be written.
+    """
+    problem = ""
+    for _ in range(ATTEMPTS):
+        if not folder.is_dir():
+            _make(folder, make, doing)
+        try:
+            return read(folder)
+        except DamagedError as error:
+            problem = str(error)
+            print(f"{folder}: damaged ({problem}): made again", file=sys.stderr)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster to remove it
+                shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")))
+    raise UserError(f"{folder}: damaged each time that it was made: {problem}")
+
+
+def _make(folder: Path, make: Callable[[Path], None], doing: str) -> None:
+    draft = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    try:
+        draft.mkdir(parents=True)
+        with status(doing):
+            make(draft)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
+    except OSError as error:
+        raise UserError(
+            f"cannot write the cache {folder.parent}: {error}; set data.cache_dir to another folder"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def status(doing: str) -> Iterator[None]:
+    """Say on stderr what is done: a status line on a terminal, else a line if it takes long."""
+    console = rich.console.Console(stderr=True)
+    if console.is_terminal:
+        with console.status(rich.text.Text(doing)):
+            yield
+        return
+    timer = threading.Timer(LONG, lambda: print(f"{doing} ...", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,217 @@
+"""Reads `interactions.csv`: who took which item, when, and with which rating.
+
+Where a cell has one reading it is read, and a note says how often; rows with none go to the bad records.
+
+Shape letters: E events in file order.
+"""
+
+import collections
+import re
+from array import array
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from llmrec_jax.data.domains import times
+from llmrec_jax.data.domains.columns import SEPARATORS, Header, HeaderError, read_header
+from llmrec_jax.data.domains.folders import is_text, text_lines
+from llmrec_jax.data.domains.problems import BadRecord, Findings, file_error, some
+from llmrec_jax.data.domains.records import check_id
+from llmrec_jax.data.domains.rows import rows
+from llmrec_jax.data.domains.settings import Settings
+
+MAX_RATING = float(np.finfo(np.float32).max)
+UNKNOWN = "item_id is not among the items"
+WHOLE = re.compile(r"(\d+)\.0+")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+class Event(NamedTuple):
+    """One row of `interactions.csv`, as it is written."""
+
+    user_id: str
+    item_id: str
+    rating: float
+    timestamp: int
+
+
+class Events(NamedTuple):
+    """The good rows, in file order. Users are numbered by first appearance."""
+
+    user_ids: list[str]
+    users_E: np.ndarray  # int32
+    items_E: np.ndarray  # int32: numbers of the items
+    ratings_E: np.ndarray  # float32, NaN where empty
+    times_E: np.ndarray  # int64 nanoseconds, -1 where empty
+    kind: int  # of the times: an index into times.KINDS
+
+
+def read_events(
+    path: Path, numbers: Mapping[str, int], bad_ids: Container[str], settings: Settings, findings: Findings
+) -> Events:
+    """Read the rows of a log; bad ones and notes go to `findings`.
+
+    Args:
+      path: The file.
+      numbers: Number of each item by its id.
+      bad_ids: Ids of items whose own lines are bad: rows that name them are counted, not listed.
+      settings: What domain.json declares.
+      findings: Where bad rows, notes and remedies go.
+
+    Raises:
+      DataError: the header cannot be used.
+    """
+    columns: tuple[array, ...] = array("i"), array("i"), array("f"), array("q"), array("b"), array("i")
+    with text_lines(path, settings.encoding, findings) as lines:
+        header = _header(path, lines, settings)
+        parser = _Parser(header, numbers, settings)
+        for number, line, cells in rows(lines, header.separator, parser.is_row):
+            if cells == header.names:
+                parser.counts["{n} repeated header lines skipped"] += 1
+                continue
+            try:
+                if isinstance(cells, ValueError):
+                    raise cells
+                event = parser(cells)
+            except ValueError as error:
+                if str(error) == UNKNOWN and cells[header.at["item_id"]].strip() in bad_ids:  # type: ignore[index]
+                    findings.consequences += 1
+                else:
+                    findings.bad.append(BadRecord(path.name, number, str(error), line))
+                continue
+            for values, value in zip(columns, (*event, number), strict=True):
+                values.append(value)
+    parser.report(path.name, findings)
+    user_E, item_E, rating_E, time_E, kind_E, line_E = map(np.asarray, columns)
+    column = times.settle(kind_E, settings)
+    if column.kind == times.SECONDS and not settings.time_unit and times.look_like_dates(time_E):
+        raise file_error(path.parent, path.name, "timestamps read like dates (20200131) and like seconds since 1970",
+                         'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
+    if column.kind > times.SECONDS and not settings.time_unit:
+        findings.notes.append(f"{path.name}: times recognised as {times.KINDS[column.kind]}")
+    findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in column.reason_E.items())
+    good_E = np.ones(len(user_E), bool)
+    good_E[list(column.reason_E)] = False
+    return Events(list(parser.users), user_E[good_E], item_E[good_E], rating_E[good_E], time_E[good_E], column.kind)
+
+
+def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) -> Header:
+    number, line = next(lines, (1, ""))
+    if line.startswith("sep=") and len(line) == 5:  # Excel's own first line
+        number, line = next(lines, (2, ""))
+    try:
+        if not line.strip():
+            raise HeaderError("blank line, where the header is expected", "begin with user_id,item_id,rating,timestamp")
+        return read_header(line, settings)
+    except HeaderError as error:
+        raise file_error(path.parent, path.name, str(error), error.remedy, number) from None
+
+
+class _Parser:
+    """Makes (user number, item number, rating, time, kind of the time) of a row; counts what it changed."""
+
+    def __init__(self, header: Header, numbers: Mapping[str, int], settings: Settings):
+        self.header, self.numbers = header, numbers
+        self.unit = times.UNITS.get(settings.time_unit or "")
+        self.users: dict[str, int] = {}
+        self.unknown: set[str] = set()
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, cells: list[str]) -> tuple[int, int, float, int, int]:
+        at = self.header.at
+        if len(cells) != len(self.header.names):
+            raise ValueError(f"wrong number of columns: the header has {len(self.header.names)}")
+        item_id = self._strip(cells[at["item_id"]])
+        item = self.numbers.get(item_id)
+        if item is None:
+            item = self._near_item(item_id)
+        user_id = self._strip(cells[at["user_id"]])
+        user = self.users.get(user_id)
+        if user is None:
+            _check_id("user_id", user_id)
+        rating = self._rating(cells[at["rating"]].strip()) if "rating" in at else float("nan")
+        kind, time = times.EMPTY, times.NONE
+        if "timestamp" in at:
+            cell = cells[at["timestamp"]].strip()
+            kind, time = times.parse_time(cell, self.unit)
+            if kind < times.ISO and "." in cell:
+                self.counts["{n} timestamps have a decimal point: read as numbers"] += 1
+        if user is None:
+            user = self.users.setdefault(user_id, len(self.users))
+        return user, item, rating, time, kind
+
+    def is_row(self, cells: list[str]) -> bool:
+        """Whether a row that runs over lines may be one: line breaks stand in columns only that are not read."""
+        return len(cells) == len(self.header.names) and not any("\n" in cells[n] for n in self.header.at.values())
+
+    def _strip(self, cell: str) -> str:
+        stripped = cell.strip()
+        if len(stripped) != len(cell):
+            self.counts["{n} ids had blanks around them: stripped"] += 1
+        return stripped
+
+    def _near_item(self, item_id: str) -> int:
+        """The item meant by an id that is not in the catalogue: 3.0 means 3, and 3 means 3.0."""
+        _check_id("item_id", item_id)
+        match = WHOLE.fullmatch(item_id)
+        item = self.numbers.get(match[1] if match else f"{item_id}.0")
+        if item is None:
+            self.unknown.add(item_id)
+            raise ValueError(UNKNOWN)
+        self.counts["{n} item_ids differ from the items' by .0 (3.0 for 3): read as these"] += 1
+        return item
+
+    def _rating(self, cell: str) -> float:
+        if not cell:
+            return float("nan")
+        if self.header.separator != "," and DECIMAL_COMMA.fullmatch(cell):
+            self.counts["{n} ratings have a decimal comma: read as such"] += 1
+            cell = cell.replace(",", ".")
+        try:
+            rating = float(cell)
+        except ValueError:
+            raise ValueError("rating is not a number") from None
+        if not abs(rating) <= MAX_RATING:
+            raise ValueError("rating is not a finite number")
+        return rating
+
+    def report(self, file: str, findings: Findings) -> None:
+        """Notes on what was recognised, changed and not read; the likely cause of unknown items."""
+        if self.header.separator != ",":
+            separator = SEPARATORS.get(self.header.separator, repr(self.header.separator))
+            findings.notes.append(f"{file}: separator {separator} recognised")
+        written = {name: self.header.names[at] for name, at in self.header.at.items()}
+        if renamed := [f"{header!r} as {name}" for name, header in written.items() if header != name]:
+            findings.notes.append(f"{file}: columns recognised: {', '.join(renamed)}")
+        for text, count in self.counts.items():
+            findings.note(count, f"{file}: {text}")
+        if self.header.unread:
+            findings.notes.append(f"{file}: columns that are not read: {some(self.header.unread)}")
+        if self.unknown and (remedy := _likely(self.unknown, self.numbers)):
+            findings.remedies[UNKNOWN] = remedy
+        elif self.unknown and not self.users:
+            findings.remedies[UNKNOWN] = "no row names one: do both files belong to the same shop?"
+
+
+def _check_id(field: str, value: str) -> None:
+    if not is_text(value):
+        raise ValueError("not UTF-8")
+    check_id(field, value)
+
+
+def _likely(unknown: set[str], numbers: Mapping[str, int]) -> str:
+    """Why ids of the log are not among the items, where one change would find half of them."""
+    changes = (
+        ("in upper and lower case", str.casefold),
+        ("in leading zeros", lambda item_id: item_id.lstrip("0")),
+        ("in quotes, blanks or punctuation", lambda item_id: re.sub(r"\W", "", item_id)),
+    )
+    for how, change in changes:
+        known = {change(item_id) for item_id in numbers}
+        if 2 * sum(change(item_id) in known for item_id in unknown) >= len(unknown):
+            return f"the ids of the two files differ {how}: write them alike"
+    if sum(re.fullmatch(r"\d[.,]\d+[eE]\+?\d+", item_id) is not None for item_id in unknown):
+        return "ids are in scientific notation: a spreadsheet shortened them; export them as text"
+    return ""

@@ -1,0 +1,124 @@
+"""Finds domain folders and opens their files; says what a path is where it is something else.
+
+Knows names of files and how text is stored (gzip, byte order marks, encodings), nothing of what the text says.
+"""
+
+import codecs
+import contextlib
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmrec_jax.data.domains.problems import Findings, file_error, some
+from llmrec_jax.errors import UserError
+
+ITEMS, EVENTS = "items.jsonl", "interactions.csv"
+NEEDED = "a domain is its items and its interactions; a catalogue alone can join a trained one: Recommender.add_items"
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+OTHERS = (  # what else a folder may be, by the files that tell
+    ("a bundle, which holds a trained model and no interactions", ("model.safetensors", "config.json")),
+    ("a prepared domain of the cache", ("facts.json", "items_E.npy")),
+    ("the work folder of a run", ("config.json", "metrics.jsonl")),
+    ("the work folder of a run", ("config.json", "checkpoints")),
+)
+
+
+def locate(spec: str, root: Path, others: str) -> Path:
+    """The domain folder `spec` (a name under `root`, or a path), links kept. Raises `UserError` where there is none.
+
+    `others`: what else a domain may be called, for the message.
+    """
+    tried = [root / spec, Path(spec)]
+    for path in tried:
+        if is_domain(path):
+            return Path(os.path.abspath(path))
+    for path in tried:
+        if path.exists():
+            return check_domain(path)
+    raise UserError(f"no domain {spec!r}: neither {tried[0]} nor {tried[1]} is a folder ({others})")
+
+
+def is_domain(folder: Path) -> bool:
+    """Whether the folder holds one of the two files of a domain, and is nothing else."""
+    if any(all((folder / name).exists() for name in names) for _, names in OTHERS):
+        return False
+    return any((folder / name).is_file() for file in (ITEMS, EVENTS) for name in (file, f"{file}.gz"))
+
+
+def check_domain(path: Path) -> Path:
+    """The absolute path of a domain folder, links kept; `UserError` says what the path is instead."""
+    expected = f"a domain is a folder that holds {ITEMS} and {EVENTS}"
+    if path.is_file():
+        beside = f"; did you mean its folder, {path.parent}?" if is_domain(path.parent) else ""
+        raise UserError(f"{path} is a file, not a folder: {expected}{beside}")
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
+    for what, names in OTHERS:
+        if all((path / name).exists() for name in names):
+            raise UserError(f"{path} is {what}: {expected}")
+    if not is_domain(path):
+        inside = sorted(child.name for child in path.iterdir())
+        children = [name for name in inside if is_domain(path / name)]
+        if children:
+            raise UserError(
+                f"{path} holds domain folders: {some(children)}. Name one of them, e.g. {path / children[0]}"
+            )
+        raise UserError(f"{path} is no domain: {expected}; it holds {some(inside) or 'nothing'}")
+    return Path(os.path.abspath(path))
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file `name` of a folder, plain or gzipped; `DataError` where there is none, or both."""
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise file_error(folder, name, f"both {name} and {name}.gz are there", "remove one of them")
+    inside = some(sorted(child.name for child in folder.iterdir()))
+    raise file_error(folder, name, f"neither {name} nor {name}.gz is there", f"{NEEDED}; the folder holds {inside}")
+
+
+@contextlib.contextmanager
+def decompressed(path: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
+    """Open a file of a domain for reading bytes; `DataError` where that fails now or later (a truncated gzip file)."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
+    except (EOFError, zlib.error, OSError) as error:
+        raise file_error(path.parent, path.name, f"cannot be read: {error}") from None
+
+
+@contextlib.contextmanager
+def text_lines(path: Path, encoding: str | None, findings: Findings) -> Iterator[Iterator[tuple[int, str]]]:
+    """Lines of a file without their ends (LF, CRLF or CR), counted from 1.
+
+    Bytes that the encoding lacks come out as lone surrogates, so that a bad line costs itself only: see `is_text`.
+    """
+    with decompressed(path) as file:
+        start = file.peek(3)[:3]
+        mark = next((mark for mark in MARKS if start.startswith(mark)), None)
+        if mark:
+            encoding = MARKS[mark]
+            findings.notes.append(f"{path.name}: byte order mark: read as {encoding.removesuffix('-sig').upper()}")
+        text = io.TextIOWrapper(file, encoding or "utf-8", errors="surrogateescape", newline=None)
+        try:
+            yield ((number, line[:-1] if line.endswith("\n") else line) for number, line in enumerate(text, 1))
+        except UnicodeDecodeError as error:
+            raise file_error(path.parent, path.name, f"is not {encoding}: {error.reason}") from None
+        ends = (text.newlines,) if isinstance(text.newlines, str) else text.newlines or ()
+        if "\r" in ends:
+            findings.notes.append(f"{path.name}: carriage returns (CR) end lines: read as line ends")
+
+
+def is_text(line: str) -> bool:
+    """Whether all bytes of a line were in the encoding of its file."""
+    if line.isascii():
+        return True
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""What is wrong with a domain's files, and what was done to read them: bad records by cause, and one-line notes.
+
+Knows no format. A reason never repeats what a line says: rows are about people, and messages end up in logs.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from llmrec_jax.errors import UserError
+
+PLACES = 3  # places that a message gives for each cause
+NAMES = 8  # names that a message lists
+
+REMEDIES = {  # reason -> what to do, where that does not depend on the data
+    "not UTF-8": 'save the file as UTF-8, or say what it is in domain.json, e.g. {"encoding": "cp1252"}',
+    "item_id is not among the items": "add the items, or leave these rows out with data.on_bad_record=skip",
+    "item_id repeats that of an earlier line": "keep one line for each item",
+    "timestamp is neither a number nor an ISO 8601 time": (
+        "write seconds since 1970, or times like 2020-01-31T18:30:00"
+    ),
+    "timestamp is in scientific notation, which loses digits": "export the column as whole numbers",
+    "timestamp is empty, but other rows have one": (
+        "fill it in or remove the rows (data.on_bad_record=skip leaves them out); if the order of the rows is the"
+        ' order of time, say so in domain.json: {"order": "sequence"}, or {"order": "none"} if there is no order'
+    ),
+    "wrong number of columns": "quote fields that hold the separator; check that the whole file has one separator",
+    "not JSON": "write one JSON object a line, in double quotes, null for what is missing (NaN is not JSON)",
+}
+
+
+class BadRecord(NamedTuple):
+    """A record that cannot be used; line 0 stands for the file as a whole."""
+
+    file: str
+    line: int
+    reason: str
+    raw: str = ""  # the line itself, for the quarantine file only
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+    @property
+    def place(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclasses.dataclass
+class Findings:
+    """What reading a folder found: bad records, notes on what was done, and remedies that depend on the data."""
+
+    bad: list[BadRecord] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    remedies: dict[str, str] = dataclasses.field(default_factory=dict)  # by reason
+    consequences: int = 0  # rows that are bad only because the line of their item is
+
+    def note(self, count: int, text: str) -> None:
+        """Add a note where `count` is not zero; `{n}` in it is the count."""
+        if count:
+            self.notes.append(text.format(n=f"{count:,}"))
+
+
+class DataError(UserError):
+    """Input that cannot be used; `records` holds all of its bad records, the message one line for each cause."""
+
+    def __init__(self, folder: Path, findings: Findings, why: str = ""):
+        self.findings, self.records = findings, findings.bad
+        count = f"{len(findings.bad):,} bad record{'' if len(findings.bad) == 1 else 's'}"
+        super().__init__("\n  ".join([f"{folder}: {count}{why}", *causes(findings)]))
+
+
+def file_error(folder: Path, file: str, reason: str, remedy: str = "", line: int = 0) -> DataError:
+    """A file that cannot be read at all."""
+    return DataError(folder, Findings([BadRecord(file, line, reason)], remedies={reason: remedy}))
+
+
+def causes(findings: Findings) -> list[str]:
+    """A line for each cause: the first place, the reason, how often and where else, the remedy."""
+    by_cause: dict[tuple[str, str], list[BadRecord]] = collections.defaultdict(list)
+    for record in findings.bad:
+        by_cause[record.file, record.reason].append(record)
+    lines = [_cause(records, findings.remedies) for records in by_cause.values()]
+    if findings.consequences:
+        lines.append(f"({findings.consequences:,} rows name items whose own lines are bad; they are not listed)")
+    return lines
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, for a message."""
+    return ", ".join(names[:NAMES]) + (", ..." if len(names) > NAMES else "")
+
+
+def _cause(records: list[BadRecord], remedies: dict[str, str]) -> str:
+    first = records[0]
+    line = str(first)
+    if len(records) > 1:
+        also = ", ".join(record.place for record in records[1:PLACES])
+        line += f" ({len(records):,} times; also {also}{', ...' if len(records) > PLACES else ''})"
+    remedy = remedies.get(first.reason) or next(
+        (r for start, r in REMEDIES.items() if first.reason.startswith(start)), ""
+    )
+    return f"{line}; {remedy}" if remedy else line

@@ -1,0 +1,60 @@
+"""Cuts the lines of a CSV file into rows. A quoted field may run over lines; a broken quote costs its own line only."""
+
+import collections
+import csv
+from collections.abc import Callable, Iterator
+
+MAX_LINES = 200  # a quoted field that runs over more lines was not meant to
+csv.field_size_limit(10_000_000)  # characters; the library's own limit refuses a long review
+
+Lines = Iterator[tuple[int, str]]
+
+
+def rows(
+    lines: Lines, separator: str, is_row: Callable[[list[str]], bool]
+) -> Iterator[tuple[int, str, list[str] | ValueError]]:
+    """Number and text of a row's first line, and its cells or what is wrong; rows without any content are left out.
+
+    A row that runs over lines must satisfy `is_row`: else its first line alone is bad, and the next is read as a row.
+    """
+    source = _Lines(lines)
+    for number, line in source:
+        cells = _quoted(line, source, separator, is_row) if '"' in line else line.split(separator)
+        if isinstance(cells, ValueError) or any(map(str.strip, cells)):
+            yield number, line, cells
+
+
+class _Lines:
+    """An iterator of numbered lines that takes lines back."""
+
+    def __init__(self, lines: Lines):
+        self.lines = lines
+        self.ahead: collections.deque[tuple[int, str]] = collections.deque()
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> tuple[int, str]:
+        return self.ahead.popleft() if self.ahead else next(self.lines)
+
+
+def _quoted(line: str, source: _Lines, separator: str, is_row: Callable[[list[str]], bool]) -> list[str] | ValueError:
+    taken: list[tuple[int, str]] = []
+
+    def text() -> Iterator[str]:
+        yield line + "\n"
+        for number, more in source:
+            taken.append((number, more))
+            yield more + "\n"
+            if len(taken) == MAX_LINES:
+                return
+
+    try:
+        cells = next(csv.reader(text(), delimiter=separator, strict=True))
+        if not taken or is_row(cells):
+            return cells
+        error = ValueError("malformed CSV: a quoted field runs over the end of the line")
+    except csv.Error as problem:
+        error = ValueError(f"malformed CSV: {problem}")
+    source.ahead.extendleft(reversed(taken))
+    return error

@@ -1,0 +1,100 @@
+"""The text k-NN baselines on sparse vectors (TF-IDF): never a dense matrix of items x terms.
+
+Shape letters beside those of `types.py`: K principal components, V terms.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
+from llmrec_jax.evaluate.sparse_ranking import SparsePlusDense
+
+COMPONENTS = 64  # principal components scaled one by one; those after them are scaled alike
+EXTRA, ITERATIONS = 16, 4  # of the randomized decomposition
+
+
+def text_knn(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
+    """Cosine between an item and the last item of the history; rows have length one. ValueError where all are equal."""
+    _check_distinct(vectors_IV)
+    items = SparsePlusDense(vectors_IV.astype(np.float64), np.zeros((vectors_IV.shape[0], 0)))
+    return Predictor("text_knn", items, lambda histories: items.combined(_weights(histories, 1, len(items.dense_NK))))
+
+
+def text_knn_decayed(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
+    """Cosine with the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors.
+
+    Half-whitening subtracts the mean and scales principal component i, of singular value s_i, by s_i^-1/2. Here all
+    components after the first K share the scale of the last of these, so that
+    `score(x, y) = (x - mean) . (y - mean) - sum_i (1 - s_K / s_i) (v_i . (x - mean)) (v_i . (y - mean))`:
+    a sparse product and one of K + 2 dense columns. Raises ValueError where all vectors are equal.
+    """
+    _check_distinct(vectors_IV)
+    vectors_IV = vectors_IV.astype(np.float64)
+    mean_V = np.asarray(vectors_IV.mean(axis=0)).ravel()
+    components_VK, sizes_K = _principal_components(vectors_IV, mean_V)
+    # From the rows one by one: equal rows stay equal to the last bit.
+    projected_IK = vectors_IV @ components_VK - mean_V @ components_VK
+    gain_K = sizes_K[-1] / sizes_K - 1
+    on_mean_I1, mean_square = (vectors_IV @ mean_V)[:, None], mean_V @ mean_V
+    square_I = np.asarray(vectors_IV.multiply(vectors_IV).sum(axis=1)).ravel()
+    square_I = square_I - 2 * on_mean_I1[:, 0] + mean_square + projected_IK**2 @ gain_K
+    scale_I = np.where(square_I > 1e-9, np.maximum(square_I, 1e-9), np.inf) ** -0.5  # a row at the mean becomes zero
+    ones_I1 = np.ones_like(on_mean_I1)
+    sparse_IV = (scipy.sparse.diags(scale_I) @ vectors_IV).tocsr()
+    as_item = np.hstack([projected_IK, on_mean_I1, ones_I1]) * scale_I[:, None]
+    as_history = np.hstack([projected_IK * gain_K, -ones_I1, mean_square - on_mean_I1]) * scale_I[:, None]
+    histories_side = SparsePlusDense(sparse_IV, as_history)
+    return Predictor(
+        "text_knn_decayed",
+        SparsePlusDense(sparse_IV, as_item),
+        lambda histories: histories_side.combined(_weights(histories, DECAYED_ITEMS, len(scale_I))),
+    )
+
+
+def _principal_components(vectors_IV: Any, mean_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions [V, K] and singular values [K] of the centred vectors, the largest first.
+
+    Randomized subspace iteration (Halko, Martinsson, Tropp, https://arxiv.org/abs/0909.4061, algorithms 4.4 and 5.1).
+    """
+
+    def centred(x_VK: np.ndarray) -> np.ndarray:
+        return vectors_IV @ x_VK - mean_V @ x_VK
+
+    def transposed(x_IK: np.ndarray) -> np.ndarray:
+        return vectors_IV.T @ x_IK - np.outer(mean_V, x_IK.sum(axis=0))
+
+    size = min(COMPONENTS + EXTRA, *vectors_IV.shape)
+    basis_VK = np.random.default_rng(0).standard_normal((vectors_IV.shape[1], size))
+    for _ in range(ITERATIONS):
+        basis_VK = _orthonormal(transposed(_orthonormal(centred(basis_VK))))
+    found_VK = transposed(_orthonormal(centred(basis_VK)))
+    squares_K, turn_KK = np.linalg.eigh(found_VK.T @ found_VK)
+    kept = np.flatnonzero(squares_K > 1e-6 * squares_K[-1])[::-1][:COMPONENTS]
+    sizes_K = np.sqrt(squares_K[kept])
+    return found_VK @ turn_KK[:, kept] / sizes_K, sizes_K
+
+
+def _orthonormal(x_NK: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the columns: by a small eigenproblem, which threads serve better than a tall QR."""
+    squares_K, turn_KK = np.linalg.eigh(x_NK.T @ x_NK)
+    kept = squares_K > 1e-10 * squares_K[-1]
+    return x_NK @ (turn_KK[:, kept] / np.sqrt(squares_K[kept]))
+
+
+def _weights(histories: Sequence[np.ndarray], num_items: int, num_all: int) -> scipy.sparse.csr_matrix:
+    """Users x items: 0.65^age of each of the last `num_items` items; an empty row for an empty history."""
+    recent = [history[: -num_items - 1 : -1] for history in histories]
+    lengths_N = np.array([len(items) for items in recent], np.int64)
+    ends_N = np.concatenate([[0], np.cumsum(lengths_N)])
+    age = np.arange(ends_N[-1]) - np.repeat(ends_N[:-1], lengths_N)
+    items = np.concatenate([np.zeros(0, np.int64), *recent])
+    return scipy.sparse.csr_matrix((DECAY**age, items, ends_N), shape=(len(histories), num_all))
+
+
+def _check_distinct(vectors_IV: scipy.sparse.csr_matrix) -> None:
+    if vectors_IV.shape[0] < 2 or not (vectors_IV.max(axis=0) - vectors_IV.min(axis=0)).count_nonzero():
+        raise UserError("nothing tells one item from another: all have the same text vector")

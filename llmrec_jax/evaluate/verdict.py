@@ -1,0 +1,80 @@
+"""Where the model stands beside the best baseline: a difference, its interval, and what follows, in plain words."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+RESAMPLES = 10_000
+FEWEST_USERS = 20  # with fewer a bootstrap says little
+CUTOFF = 10
+
+
+class Verdict(NamedTuple):
+    """The sentence for people and the numbers behind it."""
+
+    text: str
+    numbers: dict[str, Any]  # {"decision": "better", "level", "below", "too few users" or "no baseline", ...}
+
+
+def verdict(
+    ranks: Mapping[str, np.ndarray], domain: str, *, model: str = "model", sees_more: Mapping[str, str] | None = None
+) -> Verdict:
+    """Compare the model with the baseline of the highest NDCG@10.
+
+    Args:
+      ranks: per method the rank of each user's test item, float64 [N], the users in one order.
+      domain: what is recommended.
+      model: the method that is judged.
+      sees_more: the methods that see what the model does not, and what it is.
+    """
+    others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != model}
+    if not others:
+        return Verdict(f"{domain}: no baseline could be made, so nothing is known of the model's worth", {"decision": "no baseline"})  # fmt: skip # noqa: E501
+    best = max(others, key=lambda name: others[name].mean())
+    model_N, best_N = ndcg(ranks[model]), others[best]
+    difference, (low, high) = model_N.mean() - best_N.mean(), paired_bootstrap(model_N - best_N)
+    if len(model_N) < FEWEST_USERS:
+        decision, meaning = "too few users", f"{len(model_N)} users are too few to tell"
+    elif low > 0:
+        decision, meaning = "better", "the model is better than every baseline"
+    elif high < 0:
+        decision, meaning = "below", "the model is below a baseline: do not ship this"
+    else:
+        decision, meaning = "level", "the model cannot be told apart from the best baseline"
+    note = f" (which sees {sees_more[best]})" if sees_more and best in sees_more else ""
+    text = (
+        f"{domain}: {meaning}. NDCG@{CUTOFF} {model_N.mean():.4f}, {best}{note} {best_N.mean():.4f}: difference "
+        f"{difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired bootstrap over {len(model_N):,} users)"
+    )
+    numbers = {
+        "decision": decision,
+        "method": model,
+        "baseline": best,
+        "domain": domain,
+        "split": "test",
+        "metric": f"ndcg@{CUTOFF}",
+        "users": len(model_N),
+        "difference": float(difference),
+        "interval_95": [low, high],
+        "resamples": RESAMPLES,
+    }
+    return Verdict(text, numbers)
+
+
+def ndcg(rank_N: np.ndarray) -> np.ndarray:
+    """NDCG@10 of each user with one relevant item at `rank_N`."""
+    return np.where(rank_N <= CUTOFF, 1.0 / np.log2(1.0 + rank_N), 0.0)
+
+
+def paired_bootstrap(difference_N: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean under resampling of the users.
+
+    Ranks take few values up to the cutoff, so differences do too. How often each occurs in a resample follows a
+    multinomial distribution: drawing these counts is drawing the users, at a fraction of the cost.
+    """
+    values, counts = np.unique(difference_N, return_counts=True)
+    size = len(difference_N)
+    drawn = np.random.default_rng(seed).multinomial(size, counts / size, RESAMPLES)
+    low, high = np.quantile(drawn @ values / size, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,108 @@
+"""What callers pass to the `Recommender`, checked: ids, counts, texts and new items; refused where it is ambiguous."""
+
+import operator
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from llmrec_jax.data.domains.records import Item, check_item
+from llmrec_jax.errors import UserError
+
+
+def as_ids(history: Iterable[Any], known: Container[str]) -> list[str]:
+    """The ids of a history as strings. An integer means the id with these digits, if that is known.
+
+    Raises:
+      ValueError: no list of ids, or an id that is no string.
+    """
+    return [_id(value, f"item {n} of the history", known) for n, value in enumerate(_listed(history, "history", "ids"))]
+
+
+def as_count(k: Any) -> int:
+    """How many items are asked for. Raises ValueError unless it is a whole number of at least 1."""
+    try:
+        count = int(k) if isinstance(k, float | np.floating) and float(k).is_integer() else operator.index(k)
+    except TypeError:
+        raise UserError(f"k={k!r}: not a whole number") from None
+    if isinstance(k, bool | np.bool_):
+        raise UserError(f"k={k!r}: not a whole number")
+    if count < 1:
+        raise UserError(f"k={count}: ask for at least one item")
+    return count
+
+
+def as_texts(texts: Iterable[Any]) -> list[str]:
+    """Texts to encode. Raises ValueError where one is not a string or not valid Unicode."""
+    listed = _listed(texts, "texts", "texts")
+    for position, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise UserError(f"text {position}: {text!r} is not a string")
+        _check_unicode(text, f"text {position}")
+    return listed
+
+
+def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
+    """New items from dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`.
+
+    Raises:
+      ValueError: a field is missing or of a wrong type, an id is taken or comes twice; the position is named.
+    """
+    new: list[Item] = []
+    ids: set[str] = set()
+    for position, fields in enumerate(_listed(items, "items", "dicts")):
+        try:
+            new.append(_item(fields))
+        except (ValueError, msgspec.ValidationError) as error:
+            raise UserError(f"item {position}: {error}") from error
+        item_id = new[-1].item_id
+        if item_id in taken or item_id in ids:
+            raise UserError(f"item {position}: the id {item_id!r} is taken")
+        ids.add(item_id)
+    return new
+
+
+def _item(fields: Any) -> Item:
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{fields!r} is not a dict with item_id and title")
+    fields = dict(fields)
+    if _is_integer(fields.get("item_id")):
+        fields["item_id"] = str(int(fields["item_id"]))
+    item = msgspec.convert(fields, Item)
+    check_item(item)
+    for name in msgspec.structs.fields(Item):
+        _check_unicode(getattr(item, name.name) or "", name.name)
+    return item
+
+
+def _id(value: Any, what: str, known: Container[str]) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if _is_integer(value):
+        if str(int(value)) in known:
+            return str(int(value))
+        raise UserError(f"{what} is the integer {int(value)}: ids are strings, and none is {str(int(value))!r}")
+    raise UserError(f"{what} is {value!r}, a {type(value).__name__}: ids are strings")
+
+
+def _listed(values: Any, name: str, of: str) -> list[Any]:
+    if isinstance(values, str | bytes | Mapping):
+        raise UserError(f"{name} is a {type(values).__name__}; pass a list of {of}, also for one: [...]")
+    if isinstance(values, set | frozenset):
+        raise UserError(f"{name} is a set, which has no order; pass a list of {of}")
+    try:
+        return list(values)
+    except TypeError:
+        raise UserError(f"{name} is {values!r}; pass a list of {of}") from None
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_unicode(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{what}: character {error.start} is half of a surrogate pair, not valid Unicode") from None

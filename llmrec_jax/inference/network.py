@@ -1,0 +1,122 @@
+"""The trained network of a bundle, on this machine's default device: user vectors of histories, item vectors of texts.
+
+Loads JAX and Flax, which takes a second; `recommender` imports it when a bundle is loaded. No trainer.
+
+Shape letters beside those of `types.py`: Q texts asked for.
+"""
+
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from flax import nnx, traverse_util
+from tokenizers import Tokenizer
+
+from llmrec_jax.data.texts.tokenizer import encode, load_tokenizer
+from llmrec_jax.data.texts.whitening import Whitening
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference.bundle import Bundle
+from llmrec_jax.models import Bert, Gpt2, from_pretrained
+from llmrec_jax.models.encode import encode_texts
+from llmrec_jax.models.hf_tokenizer import check_vocabulary
+from llmrec_jax.models.rec_model import Dimensions, RecModel
+
+
+class Network:
+    """User tower, item tower and text encoder with a bundle's parameters. May be used by several threads."""
+
+    def __init__(self, bundle: Bundle):
+        """Raises ValueError where the parameters do not fit the configuration."""
+        self._bundle = bundle
+        self._dims = _dims(bundle)
+        self._params = traverse_util.unflatten_dict(bundle.arrays, sep=".")
+        self._graphdef = _graphdef(bundle, self._dims)
+        self._text_parts: tuple[Bert | Gpt2, Tokenizer] | None = None
+        self._lock = threading.Lock()
+
+    def user_vector(self, items_SD: np.ndarray) -> np.ndarray:
+        """The user after a history of item vectors, oldest first, of which the last `max_history` are read: [D]."""
+        recent_SD = items_SD[-self._dims.max_history :]
+        items_1SD = np.zeros((1, self._dims.max_history, items_SD.shape[1]), np.float32)
+        items_1SD[0, : len(recent_SD)] = recent_SD
+        mask_1S = np.arange(self._dims.max_history)[None] < len(recent_SD)
+        return np.asarray(_user_vectors(self._params, items_1SD, mask_1S, graphdef=self._graphdef))[0]
+
+    def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of items known by their text, float32 [Q, D] with rows of length one.
+
+        Raises:
+          ValueError: the model reads no text, or the bundle's folder has changed since it was loaded.
+        """
+        if self._bundle.model.item_features == "id":
+            raise UserError("this model knows items by their id alone; it reads no text")
+        if not texts:
+            return np.zeros((0, self._bundle.model.width), np.float32)
+        encoder, tokenizer = self._encoder_and_tokenizer()
+        table = encode(tokenizer, texts, self._bundle.text.max_tokens)
+        features_QF = encode_texts(encoder, table, self._dims.pooling)
+        extras = self._bundle.extras
+        if "whitening_mean" in extras:
+            features_QF = Whitening(extras["whitening_mean"], extras["whitening_transform"])(features_QF)
+        # One compilation for each power of two, not for each number of items.
+        padded_QF = np.resize(features_QF, (1 << (len(texts) - 1).bit_length(), features_QF.shape[1]))
+        return np.asarray(_item_vectors(self._params, padded_QF, graphdef=self._graphdef))[: len(texts)]
+
+    def _encoder_and_tokenizer(self) -> tuple[Bert | Gpt2, Tokenizer]:
+        """Read on first use: who recommends from histories alone needs neither."""
+        with self._lock:
+            if self._text_parts is None:
+                folder = self._bundle.folder
+                self._bundle.check_unchanged()
+                encoder, tokenizer = from_pretrained(folder / "encoder"), load_tokenizer(folder)
+                check_vocabulary(tokenizer, encoder.config.vocab_size, folder)
+                self._bundle.check_unchanged()
+                self._text_parts = encoder, tokenizer
+            return self._text_parts
+
+
+def _dims(bundle: Bundle) -> Dimensions:
+    try:
+        return msgspec.convert(bundle.dims, Dimensions)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{bundle.folder / 'config.json'}: dims: {error}") from error
+
+
+def _graphdef(bundle: Bundle, dims: Dimensions) -> Any:
+    """The structure of the model without encoder and discriminators; checks that the parameters fit it."""
+    config = dataclasses.replace(bundle.model, compute_dtype="float32")
+    expected = nnx.eval_shape(lambda: RecModel(config, dims, None, rngs=nnx.Rngs(0)))
+    graphdef, state = nnx.split(expected)
+    shapes = _shapes(traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="."))
+    found = _shapes(bundle.arrays)
+    if problems := [
+        f"{name}: {shapes.get(name, 'nothing')} expected, {found.get(name, 'nothing')} found"
+        for name in sorted(shapes.keys() | found.keys())
+        if shapes.get(name) != found.get(name)
+    ]:
+        path = bundle.folder / "model.safetensors"
+        raise UserError("\n  ".join([f"{path}: the parameters do not fit config.json", *problems]))
+    return graphdef
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+@partial(jax.jit, static_argnames="graphdef")
+def _item_vectors(params: Any, features_QF: jax.Array, *, graphdef: Any) -> jax.Array:
+    return nnx.merge(graphdef, params).item_tower(features_QF, None)
+
+
+@partial(jax.jit, static_argnames="graphdef")
+def _user_vectors(params: Any, items_BSD: jax.Array, mask_BS: jax.Array, *, graphdef: Any) -> jax.Array:
+    """The user vector after the last item of each history [B, D]."""
+    users_BSD = nnx.merge(graphdef, params).user_tower(items_BSD, mask_BS)
+    last_B = jnp.maximum(mask_BS.sum(axis=1) - 1, 0)
+    return jnp.take_along_axis(users_BSD, last_B[:, None, None], axis=1)[:, 0]

@@ -1,0 +1,116 @@
+"""Writes a bundle beside its place and puts it there at once; never deletes a folder that is not a bundle.
+
+What is in a bundle stands in `bundle`.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import safetensors.numpy
+from tokenizers import Tokenizer
+
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference.bundle import BundleItem, read_facts
+from llmrec_jax.models import hf
+from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.version import __version__
+
+ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+PARTS = {
+    *("config.json", "model.safetensors", "items.jsonl", "tokenizer.json", "encoder"),
+    *(f"encoder/{name}" for name in ENCODER_FILES),
+}
+RENAME_EXCHANGE = 2  # of Linux's renameat2
+
+
+def write(
+    folder: Path,
+    *,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    items: Sequence[BundleItem],
+    tokenizer: Tokenizer,
+    encoder: Bert | Gpt2 | None,
+) -> None:
+    """Write a bundle, in place of the one that is there.
+
+    Args:
+      folder: the bundle's; its parent is made where it is missing.
+      facts: the content of config.json beside the version: `target`, `config` (the run's), `dims`, and others.
+      arrays: parameters by their path, and the `EXTRAS` of `bundle`.
+      items: in the order of `item_vectors`.
+      tokenizer: of the encoder.
+      encoder: None where the model reads no text.
+
+    Raises:
+      ValueError: what is there is not a bundle that this program wrote. Then nothing is changed.
+    """
+    with _draft_beside(folder) as draft:
+        # By `write_bytes`, which honours the umask: files of `safetensors.numpy.save_file` are for their owner only.
+        rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        (draft / "model.safetensors").write_bytes(safetensors.numpy.save(rows))
+        (draft / "items.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(items))
+        (draft / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        if encoder is not None:
+            hf.save_pretrained(encoder, draft / "encoder", tokenizer)
+        content = msgspec.json.encode({"version": __version__, **facts})
+        (draft / "config.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise ValueError where `folder` is there and holds anything but a bundle that this program wrote."""
+    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    advice = "is not replaced; move it away or choose another --workdir"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: a file where the bundle belongs; it {advice}")
+    try:
+        read_facts(folder)
+    except UserError as error:
+        raise UserError(f"{folder}: not a bundle of this program ({error}); it {advice}") from error
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    if foreign := [name for name in names if name not in PARTS]:
+        raise UserError(f"{folder}: holds {foreign[0]}, which is no part of a bundle; it {advice}")
+
+
+@contextlib.contextmanager
+def _draft_beside(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of `folder` at the end, unless there was an error."""
+    folder = folder.resolve()  # a link stays one
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_replaceable(folder)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        draft, old = Path(temporary) / "new", Path(temporary) / "old"
+        draft.mkdir()
+        yield draft
+        check_replaceable(folder)  # it may have come meanwhile
+        try:
+            _exchange(draft, folder)
+        except OSError:  # there is none yet, or the file system cannot
+            if folder.exists():
+                folder.rename(old)
+            try:
+                draft.rename(folder)
+            except OSError:
+                old.rename(folder)
+                raise
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two folders in one step. Raises OSError where the system or the file system has no such call."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        raise OSError(errno.ENOSYS, "no renameat2")
+    here = -100  # AT_FDCWD: relative paths start at the current folder
+    if rename(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))

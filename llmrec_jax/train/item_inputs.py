@@ -1,0 +1,64 @@
+"""What the encoder is given of each item: tokens, hidden states of its frozen layers, or a frozen encoder's vectors.
+
+Made once a run from the catalogue's texts and cached. All of it is computed in float32, whatever the run trains in.
+
+Shape letters: those of `types`.
+"""
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tokenizers import Tokenizer
+
+from llmrec_jax.config import Config
+from llmrec_jax.data.corpus import Corpus, cache_folder
+from llmrec_jax.data.domains.records import item_text
+from llmrec_jax.data.texts.catalog import token_table
+from llmrec_jax.data.texts.tokenizer import TokenTable
+from llmrec_jax.data.texts.whitening import Whitening, half_whitening
+from llmrec_jax.models import frozen_layers
+from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.train.features import cached_features, cached_hidden_states
+
+
+class ItemInputs(NamedTuple):
+    """Tokens where the encoder runs in the step, vectors [I, F] where it is frozen or items have no text."""
+
+    items: TokenTable | np.ndarray  # with `data.field_dropout` followed by those of the titles alone
+    whitening: Whitening | None  # of a frozen encoder's vectors
+
+
+def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, tokenizer: Tokenizer) -> ItemInputs:
+    """What the configured encoder reads, of the joint catalogue."""
+    if config.model.item_features == "id":
+        return ItemInputs(np.zeros((len(corpus.joint), 1), np.float32), None)
+    parts = [domain.texts for domain in corpus.domains]
+    if config.data.field_dropout:
+        parts.append([item_text(title, None, None, None) for title in corpus.joint.titles])
+    data = config.data
+    if config.encoder.mode != "frozen":
+        return ItemInputs(token_table(list(chain(*parts)), tokenizer, data.max_tokens, data.cache_dir), None)
+    features_NF = np.concatenate(
+        [text_vectors(config, pretrained, tokenizer, texts, data.max_tokens, config.encoder.pooling) for texts in parts]
+    )
+    whitening = half_whitening(features_NF[: len(corpus.joint)])
+    return ItemInputs(whitening(features_NF), whitening)
+
+
+def text_vectors(
+    config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
+) -> np.ndarray:
+    """One vector a text from an encoder as it is, float32 [N, F]; cached."""
+    table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
+    with jax.default_matmul_precision("highest"):  # as on the CPU that a bundle encodes on
+        return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))
+
+
+def frozen_states(config: Config, pretrained: Bert | Gpt2, table: TokenTable) -> np.ndarray:
+    """What the encoder's frozen layers make of each token, float32 [T, F]; cached."""
+    lower = frozen_layers.lower_encoder(pretrained, config.encoder.frozen_layers)
+    with jax.default_matmul_precision("highest"):
+        return cached_hidden_states(lower, table, cache_folder(config.data, "features"))

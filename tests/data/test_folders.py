@@ -1,0 +1,56 @@
+"""What is given for a domain is found, or said to be what it is."""
+
+import pytest
+
+from llmrec_jax.data.domains.folders import check_domain, locate
+from llmrec_jax.errors import UserError
+from tests.data.shops import folder_of
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ("films", "books"):
+        folder_of(tmp_path / name)
+    for name, files in {
+        "bundle": ("config.json", "model.safetensors", "items.jsonl"),
+        "run": ("config.json", "metrics.jsonl"),
+        "prepared": ("facts.json", "items_E.npy"),
+        "other": ("items.csv",),
+        "empty": (),
+    }.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("films/items.jsonl", "is a file, not a folder: a domain is a folder that holds items.jsonl and inter"),
+        (".", "holds domain folders: books, films. Name one of them, e.g. "),
+        ("bundle", "is a bundle, which holds a trained model and no interactions: a domain is "),
+        ("run", "is the work folder of a run: a domain is "),
+        ("prepared", "is a prepared domain of the cache: a domain is "),
+        ("other", "is no domain: a domain is a folder that holds items.jsonl and interactions.csv; it holds items.csv"),
+        ("empty", "it holds nothing"),
+    ],
+)
+def test_what_is_no_domain(root, given, message):
+    for find in (check_domain, lambda path: locate(str(path), root, "")):
+        with pytest.raises(UserError) as error:
+            find(root / given)
+        assert message in str(error.value)
+
+
+def test_names_and_paths(root, monkeypatch):
+    assert locate("films", root, "") == locate(str(root / "films"), root / "nowhere", "") == root / "films"
+    monkeypatch.chdir(root / "films")
+    assert locate(".", root, "") == check_domain(root / "films" / ".") == root / "films"
+    monkeypatch.chdir(root)
+    (root / "data" / "films").mkdir(parents=True)
+    assert locate("films", root / "data", "") == root / "films", "a folder that is no domain does not hide one that is"
+    with pytest.raises(UserError, match=r"no domain 'cars': neither .* nor cars is a folder \(built-in: x\)"):
+        locate("cars", root, "built-in: x")
+    with pytest.raises(UserError, match="no such folder"):
+        check_domain(root / "cars")
