@@ -133,7 +133,7 @@ def test_names_from_the_data_cannot_disturb_the_terminal(shop, encoding):
     (shop / "items.jsonl").write_text('{"item_id": "a", "title": "One", "[b]\\u001b[31m\\t\\n红\\u202e": 1}\n')
     result = python("-m", "llmrec_jax", "validate", shop, PYTHONIOENCODING=encoding)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "\n  items.jsonl: fields that are not read: [b] [31m  " in result.stdout
+    assert r"items.jsonl: fields that are not read: '[b]\x1b[31m\t\n\u7ea2\u202e (1)'" in result.stdout
     assert not {"\x1b", "\t", "\u202e"} & set(result.stdout)
 
 
@@ -325,6 +325,7 @@ def test_help_of_every_field_ends_in_whole_sentences():
         (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),
         (["--mesh.fsdp", "3"], "data x fsdp x tensor = 2 x 3 x 1 = 6 devices, but this job has 8"),
         (["--data.target", "nowhere"], "error: no domain 'nowhere'"),
+        (["--data.target", "demo:books", "--data.target_fraction", "0.0001"], "of 1,200 training users rounds to none"),
         (["--data.target", "demo:nowhere"], "error: no built-in shop 'nowhere'; there are demo:films, demo:books"),
         (["--data.target", "demo:books", "--encoder.pretrained", "/nowhere"], "error: /nowhere: no such folder"),
     ],

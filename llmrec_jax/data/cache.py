@@ -1,4 +1,4 @@
-"""Folders of the cache: made once, whole or not at all, by the process that is first; a status line while it works."""
+"""Cached folders: written once and atomically, checked when opened, and written again if damaged."""
 
 import contextlib
 import shutil
@@ -20,19 +20,19 @@ T = TypeVar("T")
 
 
 class DamagedError(Exception):
-    """A cached folder cannot be read: a file is missing, cut short, or does not fit the others."""
+    """A cached folder cannot be read: a file is missing, truncated, or inconsistent with the others."""
 
 
 def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T], doing: str) -> T:
-    """`read(folder)`, after `make(draft)` and a rename where there is no such folder or a damaged one.
+    """Return `read(folder)`; first write the folder with `make` where it is missing or damaged.
 
     Several processes may do this at once: the first rename wins, and all read the same folder.
 
     Args:
-      folder: The place in the cache; its name says what is in it, so that a stale one is never read.
+      folder: Path in the cache; its name must identify the content (a hash), so that it is never stale.
       make: Writes the files into an empty folder.
       read: Reads them; raises `DamagedError` where they are not what `make` wrote.
-      doing: What is done, for the status line ("preparing books").
+      doing: Text of the status line ("preparing books").
 
     Raises:
       UserError: the cache cannot be written.
@@ -72,7 +72,7 @@ def _make(folder: Path, make: Callable[[Path], None], doing: str) -> None:
 
 @contextlib.contextmanager
 def status(doing: str) -> Iterator[None]:
-    """Say on stderr what is done: a status line on a terminal, else a line if it takes long."""
+    """Show on stderr what is being done: a status line on a terminal; elsewhere a line if it takes long."""
     console = rich.console.Console(stderr=True)
     if console.is_terminal:
         with console.status(rich.text.Text(doing)):

@@ -13,7 +13,8 @@ def data_summary(corpus: Corpus) -> str:
     plan = corpus.plan
     lines = [
         f"{d.name}: {len(users):,} of {len(d.user_ids):,} users trained on, {len(d.item_ids):,} items, "
-        f"order {d.order}, {split.method}, {rows} rows of a batch"
+        f"order {d.order} ({d.report['order_reason']}), {split.method}, {rows} rows of a batch"
+        + "".join(f"\n  {note}" for note in d.report["notes"])
         for d, split, users, rows in zip(corpus.domains, corpus.splits, plan.users, plan.rows, strict=True)
     ]
     selection = corpus.protocol.selection

@@ -53,7 +53,8 @@ def test_names_of_fields(tmp_path):
     assert notes == [
         "items.jsonl: 'Item_ID' read as item_id in 1 items",
         "items.jsonl: ' title' read as title in 1 items",
-        "items.jsonl: fields that are not read: genres (1), price (1)",
+        'items.jsonl: fields that are not read: genres (1), price (1); to read one: {"fields": {"category": NAME}} in '
+        "domain.json",
     ]
     (item,), _ = read(tmp_path, line.replace(b"genres", b"brand"), fields={"brand": None})
     assert item.brand is None

@@ -115,6 +115,23 @@ def test_low_ratings_are_left_out(tmp_path):
         open_shop(tmp_path, min_rating=6.0)
 
 
+@pytest.mark.parametrize(
+    ("ratings", "note"),
+    [
+        (
+            "5 1 2.5",
+            "ratings are not used: 1 of 3 are 2 or less of 5 and count like the others; data.min_rating=3 leaves",
+        ),
+        ("5 3 4", "ratings are not used (lowest 3, highest 5); data.min_rating leaves out the lower ones"),
+        ("120 1 7", "ratings are not used (lowest 1, highest 120); data.min_rating leaves out the lower ones"),
+        ("-1 -1 -1", "ratings are not used (all are -1)"),
+    ],
+)
+def test_unused_ratings_are_said(tmp_path, ratings, note):
+    shop(tmp_path, [f"u,{item},{rating},1" for item, rating in zip("abc", ratings.split(), strict=True)])
+    assert open_shop(tmp_path, description_chars=300).report["notes"][0].startswith(note)
+
+
 def test_the_template_of_the_texts(tmp_path):
     shop(tmp_path, ["u,a,,1"])
     domain = open_shop(tmp_path, text_fields=("description", "title"), description_chars=3)

@@ -1,4 +1,4 @@
-"""Recognises the header of `interactions.csv`: the separator, and which column is which; asks where a name is near."""
+"""Parses the header of `interactions.csv`: finds the separator and the columns, and asks about similar names."""
 
 import csv
 import difflib
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from llmrec_jax.data.domains.settings import COLUMNS, Settings
 
 SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
-NEAR = {  # names that mean a column without being its name; compared without case and punctuation
+NEAR = {  # other common names of the columns, without case and punctuation
     "user_id": {"user", "uid", "customer", "customerid", "reviewer", "reviewerid", "visitor", "visitorid", "member",
                 "memberid", "client", "clientid", "account", "accountid", "sessionid", "kunde"},
     "item_id": {"item", "iid", "product", "productid", "movie", "movieid", "book", "bookid", "article", "articleid",
@@ -24,7 +24,7 @@ class Header(NamedTuple):
 
     separator: str
     names: list[str]
-    at: dict[str, int]  # where the columns that are there stand, by their names in COLUMNS
+    at: dict[str, int]  # index of each column of COLUMNS that the file has
 
     @property
     def unread(self) -> list[str]:
@@ -41,7 +41,7 @@ class HeaderError(ValueError):
 
 
 def read_header(line: str, settings: Settings) -> Header:
-    """The header that a line is under exactly one separator. Raises `HeaderError`."""
+    """Parse a header; exactly one separator must give user_id and item_id. Raises `HeaderError`."""
     separators = [settings.separator] if settings.separator else list(SEPARATORS)
     headers = [_read(line, separator, settings) for separator in separators]
     fitting = [header for header in headers if {"user_id", "item_id"} <= header.at.keys()]
@@ -74,7 +74,7 @@ def _read(line: str, separator: str, settings: Settings) -> Header:
 
 
 def _lacking(headers: Sequence[Header]) -> HeaderError:
-    """The error for a header without user_id or item_id, under the separator that comes nearest."""
+    """The error for a header without user_id or item_id, with the separator that gives the most columns."""
 
     def nearness(header: Header) -> int:
         return len(header.at) + sum(bool(_near(header, column)) for column in ("user_id", "item_id"))
@@ -93,7 +93,7 @@ def _lacking(headers: Sequence[Header]) -> HeaderError:
 
 
 def _ask(header: Header, settings: Settings) -> None:
-    """Refuse to pass over a column that looks like one that is missing: it would be ignored in silence."""
+    """Refuse a header with a column that may be a missing one: it would be ignored silently."""
     for column in ("timestamp", "rating"):
         ordered = column == "timestamp" and settings.order in ("sequence", "none")
         if column in header.at or column in settings.columns or ordered:
@@ -112,7 +112,7 @@ def _fix(near: dict[str, str]) -> str:
 
 
 def _near(header: Header, column: str) -> list[str]:
-    """The columns, not yet recognised, whose name is near to `column`'s."""
+    """The unread columns with a name similar to `column`."""
     return [name for name in header.unread if _is_near(re.sub(r"[\W_]", "", name.split(":")[0]).casefold(), column)]
 
 

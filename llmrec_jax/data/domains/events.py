@@ -1,6 +1,6 @@
-"""Reads `interactions.csv`: who took which item, when, and with which rating.
+"""Reads `interactions.csv`: which user took which item, when, and with which rating.
 
-Where a cell has one reading it is read, and a note says how often; rows with none go to the bad records.
+A cell that can be meant in one way only is read that way, and a note counts such cells; other rows are bad records.
 
 Shape letters: E events in file order.
 """
@@ -47,6 +47,18 @@ class Events(NamedTuple):
     times_E: np.ndarray  # int64 nanoseconds, -1 where empty
     kind: int  # of the times: an index into times.KINDS
 
+    def keep(self, kept_E: np.ndarray) -> "Events":
+        """Some of the rows (a mask). Users without any are dropped, the others numbered anew in the same order."""
+        users, user_E = np.unique(self.users_E[kept_E], return_inverse=True)
+        return Events(
+            [self.user_ids[user] for user in users],
+            user_E.astype(np.int32),
+            self.items_E[kept_E],
+            self.ratings_E[kept_E],
+            self.times_E[kept_E],
+            self.kind,
+        )
+
 
 def read_events(
     path: Path, numbers: Mapping[str, int], bad_ids: Container[str], settings: Settings, findings: Findings
@@ -91,10 +103,10 @@ def read_events(
                          'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
     if column.kind > times.SECONDS and not settings.time_unit:
         findings.notes.append(f"{path.name}: times recognised as {times.KINDS[column.kind]}")
-    findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in column.reason_E.items())
+    findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in column.reasons.items())
     good_E = np.ones(len(user_E), bool)
-    good_E[list(column.reason_E)] = False
-    return Events(list(parser.users), user_E[good_E], item_E[good_E], rating_E[good_E], time_E[good_E], column.kind)
+    good_E[list(column.reasons)] = False
+    return Events(list(parser.users), user_E, item_E, rating_E, time_E, column.kind).keep(good_E)
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) -> Header:
@@ -110,7 +122,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) ->
 
 
 class _Parser:
-    """Makes (user number, item number, rating, time, kind of the time) of a row; counts what it changed."""
+    """Turns a row into (user number, item number, rating, time, kind of the time); counts what it changed."""
 
     def __init__(self, header: Header, numbers: Mapping[str, int], settings: Settings):
         self.header, self.numbers = header, numbers
@@ -143,7 +155,7 @@ class _Parser:
         return user, item, rating, time, kind
 
     def is_row(self, cells: list[str]) -> bool:
-        """Whether a row that runs over lines may be one: line breaks stand in columns only that are not read."""
+        """Whether a row over several lines is plausible: its line breaks are all in columns that are not read."""
         return len(cells) == len(self.header.names) and not any("\n" in cells[n] for n in self.header.at.values())
 
     def _strip(self, cell: str) -> str:
@@ -153,7 +165,7 @@ class _Parser:
         return stripped
 
     def _near_item(self, item_id: str) -> int:
-        """The item meant by an id that is not in the catalogue: 3.0 means 3, and 3 means 3.0."""
+        """The number of the item whose id differs by `.0` only (3.0 for 3, 3 for 3.0)."""
         _check_id("item_id", item_id)
         match = WHOLE.fullmatch(item_id)
         item = self.numbers.get(match[1] if match else f"{item_id}.0")
@@ -202,7 +214,7 @@ def _check_id(field: str, value: str) -> None:
 
 
 def _likely(unknown: set[str], numbers: Mapping[str, int]) -> str:
-    """Why ids of the log are not among the items, where one change would find half of them."""
+    """A likely reason for unknown ids: a change that would find at least half of them."""
     changes = (
         ("in upper and lower case", str.casefold),
         ("in leading zeros", lambda item_id: item_id.lstrip("0")),

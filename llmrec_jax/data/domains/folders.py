@@ -1,6 +1,6 @@
-"""Finds domain folders and opens their files; says what a path is where it is something else.
+"""Finds domain folders and opens their files; explains what a path is that is not a domain folder.
 
-Knows names of files and how text is stored (gzip, byte order marks, encodings), nothing of what the text says.
+Handles file names, gzip, byte order marks, encodings and line ends; parses no records.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from llmrec_jax.errors import UserError
 ITEMS, EVENTS = "items.jsonl", "interactions.csv"
 NEEDED = "a domain is its items and its interactions; a catalogue alone can join a trained one: Recommender.add_items"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-OTHERS = (  # what else a folder may be, by the files that tell
+OTHERS = (  # other folders of this program, and the files that identify them
     ("a bundle, which holds a trained model and no interactions", ("model.safetensors", "config.json")),
     ("a prepared domain of the cache", ("facts.json", "items_E.npy")),
     ("the work folder of a run", ("config.json", "metrics.jsonl")),
@@ -27,9 +27,9 @@ OTHERS = (  # what else a folder may be, by the files that tell
 
 
 def locate(spec: str, root: Path, others: str) -> Path:
-    """The domain folder `spec` (a name under `root`, or a path), links kept. Raises `UserError` where there is none.
+    """The absolute path of the domain `spec`, a name under `root` or a path. Links are not resolved.
 
-    `others`: what else a domain may be called, for the message.
+    Raises `UserError` where there is none; `others` names further choices in the message.
     """
     tried = [root / spec, Path(spec)]
     for path in tried:
@@ -42,14 +42,14 @@ def locate(spec: str, root: Path, others: str) -> Path:
 
 
 def is_domain(folder: Path) -> bool:
-    """Whether the folder holds one of the two files of a domain, and is nothing else."""
+    """Whether the folder holds items.jsonl or interactions.csv, and is none of `OTHERS`."""
     if any(all((folder / name).exists() for name in names) for _, names in OTHERS):
         return False
     return any((folder / name).is_file() for file in (ITEMS, EVENTS) for name in (file, f"{file}.gz"))
 
 
 def check_domain(path: Path) -> Path:
-    """The absolute path of a domain folder, links kept; `UserError` says what the path is instead."""
+    """The absolute path of a domain folder, links not resolved. Raises `UserError` where it is something else."""
     expected = f"a domain is a folder that holds {ITEMS} and {EVENTS}"
     if path.is_file():
         beside = f"; did you mean its folder, {path.parent}?" if is_domain(path.parent) else ""
@@ -95,7 +95,7 @@ def decompressed(path: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
 def text_lines(path: Path, encoding: str | None, findings: Findings) -> Iterator[Iterator[tuple[int, str]]]:
     """Lines of a file without their ends (LF, CRLF or CR), counted from 1.
 
-    Bytes that the encoding lacks come out as lone surrogates, so that a bad line costs itself only: see `is_text`.
+    Bytes that are invalid in the encoding become lone surrogates (see `is_text`), so only their line is bad.
     """
     with decompressed(path) as file:
         start = file.peek(3)[:3]
@@ -114,7 +114,7 @@ def text_lines(path: Path, encoding: str | None, findings: Findings) -> Iterator
 
 
 def is_text(line: str) -> bool:
-    """Whether all bytes of a line were in the encoding of its file."""
+    """Whether a line from `text_lines` was valid in the encoding of its file."""
     if line.isascii():
         return True
     try:

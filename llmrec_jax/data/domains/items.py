@@ -21,7 +21,7 @@ NEAR = {  # other names of the fields that an item must have, without case and p
 
 
 class Items(NamedTuple):
-    """A catalogue, and the ids that bad lines of it name as far as they can be told."""
+    """A catalogue, and the ids on its bad lines where they can be found."""
 
     items: list[Item]
     bad_ids: set[str]
@@ -93,7 +93,7 @@ def _decode(line: str) -> Any:
 
 
 class _Reader:
-    """Makes items of JSON objects and counts what it changed."""
+    """Converts JSON objects to items and counts what it changed."""
 
     def __init__(self, names: Mapping[str, str | None]):
         self.names = {field: names.get(field, field) for field in FIELDS}
@@ -157,12 +157,13 @@ class _Reader:
         return bare or (value if field == "title" else bare)
 
     def report(self, file: str, findings: Findings) -> None:
-        """Notes on what was changed and what was not read; remedies for fields that are called otherwise."""
+        """Add notes on what was changed and not read, and remedies where a required field has another name."""
         for text, count in self.counts.items():
             findings.note(count, f"{file}: {text}")
         if self.unread:
             shown = some([f"{name} ({count:,})" for name, count in self.unread.most_common()])
-            findings.notes.append(f"{file}: fields that are not read: {shown}")
+            fix = 'to read one: {"fields": {"category": NAME}} in domain.json'
+            findings.notes.append(f"{file}: fields that are not read: {shown}; {fix}")
         for field, names in NEAR.items():
             near = next((name for name in self.unread if re.sub(r"[\W_]", "", name).casefold() in names), None)
             if near:

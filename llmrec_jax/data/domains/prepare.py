@@ -41,14 +41,14 @@ class Prepared:
 
 
 def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> Prepared:
-    """Read a domain folder, leave out what is not wanted, and sort. Raises `DataError`, `UserError`."""
+    """Read a domain folder, drop low ratings and repeats, and sort. Raises `DataError` and `UserError`."""
     raw = schema.read(folder, on_bad_record)
     events, findings = raw.events, raw.findings
     if min_rating is not None:
         low_E = events.ratings_E < min_rating  # False where there is no rating
         if low_E.all():
             raise UserError(f"{folder}: data.min_rating={min_rating:g} leaves no interaction: all ratings are lower")
-        events = _keep(events, ~low_E)
+        events = events.keep(~low_E)
     arrays, repeats = _arrange(raw.items, events, raw.order)
     findings.note(repeats, "{n} repeats of an item by the same user dropped: the first is kept")
     findings.notes += _rating_notes(events.ratings_E, min_rating, len(raw.events.users_E) - len(events.users_E))
@@ -85,25 +85,13 @@ def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
 
 
 def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> str:
-    """A hash (hex) of the bytes of a domain's files and of all that decides how they are read."""
+    """A hash (hex) of the bytes of a domain's files and of every setting that affects how they are read."""
     settings = msgspec.json.encode(read_settings(folder))
     total = hashlib.sha256(f"{FORMAT} {on_bad_record} {min_rating} ".encode() + settings)
     for name in (ITEMS, EVENTS):
         with decompressed(find(folder, name)) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
-
-
-def _keep(events: Events, kept_E: np.ndarray) -> Events:
-    """Some of the events; users who have none left are left out, the others numbered anew in the same order."""
-    users, user_E = np.unique(events.users_E[kept_E], return_inverse=True)
-    return events._replace(
-        user_ids=[events.user_ids[user] for user in users],
-        users_E=user_E.astype(np.int32),
-        items_E=events.items_E[kept_E],
-        ratings_E=events.ratings_E[kept_E],
-        times_E=events.times_E[kept_E],
-    )
 
 
 def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) -> list[str]:
@@ -123,6 +111,8 @@ def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) ->
             f"ratings are not used: {count:,} of {len(rated_E):,} are 2 or less of 5 and count like the others; "
             "data.min_rating=3 leaves them out"
         ]
+    if low == high:
+        return [f"ratings are not used (all are {low:g})"]
     return [f"ratings are not used (lowest {low:g}, highest {high:g}); data.min_rating leaves out the lower ones"]
 
 

@@ -1,6 +1,6 @@
-"""What is wrong with a domain's files, and what was done to read them: bad records by cause, and one-line notes.
+"""Bad records of a domain's files, grouped by cause, and notes on how the files were read.
 
-Knows no format. A reason never repeats what a line says: rows are about people, and messages end up in logs.
+A reason never quotes the record: rows are about people, and messages end up in logs.
 """
 
 import collections
@@ -89,8 +89,9 @@ def causes(findings: Findings) -> list[str]:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of many names, for a message."""
-    return ", ".join(names[:NAMES]) + (", ..." if len(names) > NAMES else "")
+    """The first few names, for a message; unprintable characters are escaped."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMES]]
+    return ", ".join(shown) + (", ..." if len(names) > NAMES else "")
 
 
 def _cause(records: list[BadRecord], remedies: dict[str, str]) -> str:

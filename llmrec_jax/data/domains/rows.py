@@ -1,10 +1,10 @@
-"""Cuts the lines of a CSV file into rows. A quoted field may run over lines; a broken quote costs its own line only."""
+"""Splits a CSV file into rows. A quoted field may span lines; an unclosed quote makes only its own line bad."""
 
 import collections
 import csv
 from collections.abc import Callable, Iterator
 
-MAX_LINES = 200  # a quoted field that runs over more lines was not meant to
+MAX_LINES = 200  # a quoted field that spans more lines is taken for an unclosed quote
 csv.field_size_limit(10_000_000)  # characters; the library's own limit refuses a long review
 
 Lines = Iterator[tuple[int, str]]
@@ -13,9 +13,9 @@ Lines = Iterator[tuple[int, str]]
 def rows(
     lines: Lines, separator: str, is_row: Callable[[list[str]], bool]
 ) -> Iterator[tuple[int, str, list[str] | ValueError]]:
-    """Number and text of a row's first line, and its cells or what is wrong; rows without any content are left out.
+    """Yield the number and text of a row's first line, and its cells or the error. Empty rows are left out.
 
-    A row that runs over lines must satisfy `is_row`: else its first line alone is bad, and the next is read as a row.
+    A row that spans lines must satisfy `is_row`; else its first line is an error, and the next line starts a row.
     """
     source = _Lines(lines)
     for number, line in source:
@@ -25,7 +25,7 @@ def rows(
 
 
 class _Lines:
-    """An iterator of numbered lines that takes lines back."""
+    """An iterator over numbered lines, with a queue of lines to read again."""
 
     def __init__(self, lines: Lines):
         self.lines = lines

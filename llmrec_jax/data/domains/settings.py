@@ -1,4 +1,4 @@
-"""`domain.json`: the optional file of a domain folder that says how the two others are to be read.
+"""`domain.json`: the optional file of a domain folder that declares how the two other files are read.
 
     {"order": "sequence", "encoding": "cp1252", "separator": ";", "time_unit": "ms",
      "columns": {"user_id": "customer", "rating": null}, "fields": {"brand": "author"}}
@@ -22,7 +22,7 @@ FIELDS = ("item_id", "title", "category", "brand", "description")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What `domain.json` says; None and absent names: to be recognised."""
+    """The content of `domain.json`. What it does not declare is recognised from the files."""
 
     order: Order | None = None
     encoding: str | None = None
@@ -67,7 +67,7 @@ def _refuse_unknown(path: Path, values: Iterable[str], known: Sequence[str]) -> 
 
 
 def _order_beside(folder: Path) -> Order | None:
-    """The order that `domains.json` beside the folder declares; a file of another form is not ours and says nothing."""
+    """The order that `domains.json` beside the folder declares; a file of another form is ignored."""
     path = folder.parent / "domains.json"
     try:
         domains = msgspec.json.decode(path.read_bytes())["domains"]

@@ -1,6 +1,6 @@
-"""Reads the cells of a time column: seconds, milliseconds, microseconds or nanoseconds since 1970, or ISO 8601.
+"""Parses time columns: seconds, milliseconds, microseconds or nanoseconds since 1970, or ISO 8601.
 
-A cell tells its unit by its size, and a column has one unit: `settle` finds it and the rows that do not fit it.
+The size of a number tells its unit. A column has one unit: `settle` finds it, and the rows in another.
 
 Shape letters: E events in file order.
 """
@@ -26,10 +26,10 @@ MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 class Column(NamedTuple):
-    """What a time column is: the kind of its cells, and a reason for each row that does not fit."""
+    """The kind of a column's cells, and why each row that does not fit does not."""
 
     kind: int
-    reason_E: dict[int, str]  # by position
+    reasons: dict[int, str]  # by position in the column
 
 
 def parse_time(cell: str, unit: int | None) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def _what_else(cell: str) -> str:
 
 
 def look_like_dates(time_E: np.ndarray) -> bool:
-    """Whether all times read as seconds are written like 20200131, which is a date to a person."""
+    """Whether all times, given as seconds, are numbers like 20200131, which are probably dates."""
     seconds_E = time_E[time_E != NONE] // PER_SECOND
     month_E, day_E = seconds_E // 100 % 100, seconds_E % 100
     year_E = seconds_E // 10_000
@@ -88,9 +88,9 @@ def look_like_dates(time_E: np.ndarray) -> bool:
 
 
 def settle(kind_E: np.ndarray, settings: Settings) -> Column:
-    """The kind that most cells of a column are, and the rows of another kind.
+    """Find the kind of most cells of a column, and the rows of another kind.
 
-    Empty cells do not fit where others are filled, unless an order is declared that needs no times.
+    An empty cell does not fit a column with times, unless a declared order makes times unnecessary.
     """
     counts = np.bincount(kind_E, minlength=len(KINDS))
     kind = int(counts[1:].argmax()) + 1 if counts[1:].any() else EMPTY
