@@ -132,6 +132,8 @@ def _no_weights(folder: Path) -> str:
             f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
     found = f"; {others[0]} is of another framework" if others else ""
+    if folder.parent.name == "snapshots":  # of the hub, from which pickled files are not downloaded
+        found = "; the repository may have pickled weights only: choose another revision or model, or convert them"
     return f"{folder}: no model.safetensors and no model.safetensors.index.json{found}"
 
 

@@ -8,8 +8,9 @@ import pytest
 from tests.conftest import REPO
 
 PROGRAM = """
-import sys
+import sys, time
 from llmrec_jax import Recommender
+print(time.process_time())
 def brought(): return " ".join(sorted({name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
 print(brought())
 r = Recommender.load(sys.argv[1])
@@ -31,7 +32,9 @@ def brought(text_run):
     command = [sys.executable, "-c", PROGRAM, str(text_run[1])]
     result = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return [set(line.split()) for line in result.stdout.splitlines()]
+    seconds, *lines = result.stdout.splitlines()
+    assert float(seconds) < 1.2  # of CPU time, Python's own start included
+    return [set(line.split()) for line in lines]
 
 
 def test_the_class_needs_neither_jax_nor_flax(brought):

@@ -47,6 +47,16 @@ def test_no_weights_that_can_be_read(edit, files, message):
         from_pretrained(folder)
 
 
+def test_a_hub_repository_without_safetensors(edit):
+    folder = edit("bert")
+    (folder / "model.safetensors").unlink()
+    snapshot = folder.rename(folder.parent / "snapshots")
+    (snapshot / "0a1b").mkdir()
+    (snapshot / "config.json").rename(snapshot / "0a1b" / "config.json")
+    with pytest.raises(ValueError, match="the repository may have pickled weights only"):
+        from_pretrained(snapshot / "0a1b")
+
+
 def test_an_index_without_a_weight_map(edit):
     folder = edit("bert")
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
