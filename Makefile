@@ -25,9 +25,15 @@ test: setup
 test-fast: setup  ## without the tests marked slow
 	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
 
-test-parity: setup  ## encoders against torch and transformers; installs torch
-	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt torch
-	$(RUN) -m pytest -m parity
+PARITY := $(VENV)-parity
+
+$(PARITY)/.ready: $(READY) constraints/peers.txt
+	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt --upgrade --target $(PARITY) torch
+	touch $@
+
+# On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids the CUDA build of torch.
+test-parity: $(PARITY)/.ready  ## the encoders against torch and transformers; torch stays out of the main environment
+	PYTHONPATH=$(CURDIR)/$(PARITY) $(RUN) -m pytest -m parity
 
 lint: setup
 	$(RUN) -m ruff check .

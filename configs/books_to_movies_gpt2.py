@@ -1,4 +1,4 @@
-"""Books help films: a small GPT-2 trained from scratch inside the step, on titles, authors, genres and plots.
+"""From books to films: a small GPT-2 trained from scratch with the recommender on titles, authors, genres and plots.
 
 Command:   python train.py configs/books_to_movies_gpt2.py --data.root DATA
 Data:      goodbooks-10k (a sample) and MovieLens latest-small as domain folders `books` and `movies` under DATA.

@@ -1,9 +1,9 @@
 """GPT-2 (124M) trained end to end on a TPU pod: three shops as sources, films as the target.
 
-Command:   python train.py configs/tpu_pod_gpt2.py --data.root DATA --workdir RUN, the same on every worker; RUN lies on
+Command:   python train.py configs/tpu_pod_gpt2.py --data.root DATA --workdir RUN, on every worker; RUN must be on
            storage that all workers share (a bucket mounted with Cloud Storage FUSE, Filestore, NFS).
-Hardware:  written for 256 chips of TPU v5e (mesh data 32 x fsdp 8), bfloat16; any number of chips that 8 divides.
-Time:      not measured: the step is traced in the tests, it has not run on a TPU.
+Hardware:  meant for 256 TPU v5e chips (mesh data 32 x fsdp 8) in bfloat16; any multiple of 8 chips works.
+Time:      not measured. The tests trace the step; it has not run on a TPU.
 Result:    not measured.
 """
 

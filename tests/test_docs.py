@@ -1,14 +1,19 @@
 """What the README and the pages say can be done can be done: commands name what exists, the README's Python runs."""
 
 import dataclasses
+import functools
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from llmrec_jax import cli
+import llmrec_jax
+from llmrec_jax import cli, recipes
+from llmrec_jax.cli import training
 from llmrec_jax.config import Config, flatten
 from tests.inference.untrained import run_and_bundle
 
@@ -27,17 +32,55 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def test_commands_name_targets_configurations_and_verbs_that_exist():
+def of_llmrec() -> list[list[str]]:
+    """Arguments of `llmrec`, however it is called."""
+    starts = (["llmrec"], ["python", "-m", "llmrec_jax"])
+    found = [command[len(start) :] for command in commands() for start in starts if command[: len(start)] == start]
+    return [*found, *(["train", *command[2:]] for command in commands() if command[:2] == ["python", "train.py"])]
+
+
+def test_every_command_is_known():
+    """Of `make`, of `pip install`, or of this program."""
     targets = re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), flags=re.MULTILINE)
-    assert len(commands()) >= 7
-    for command in commands():
-        if command[0] == "make":
-            assert set(command[1:]) <= set(targets)
-        elif command[:3] == ["python", "-m", "llmrec_jax"]:
-            assert callable(getattr(cli, command[3]))
-        else:
-            assert command[0] == "python"
-            assert all((REPO / word).is_file() for word in command[1:] if word.endswith(".py"))
+    others = [command for command in commands() if command[0] not in ("llmrec", "python")]
+    assert len(others) + len(of_llmrec()) == len(commands())
+    for command in others:
+        assert command[0] == "make" or command == ["pip", "install", "."]
+        assert command[0] == "pip" or set(command[1:]) <= set(targets)
+
+
+@pytest.mark.parametrize("arguments", of_llmrec(), ids=" ".join)
+def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
+    """Commands are parsed as written; what they would do is left out."""
+    for name in set(cli.__all__) - {"main", "train"}:
+        verb = getattr(cli, name)
+        monkeypatch.setattr(cli, name, functools.wraps(verb)(lambda *_, **__: 0))
+    monkeypatch.setattr(training, "_train", lambda *_: None)
+    monkeypatch.chdir(REPO)  # the paths of configuration files
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stop:  # after --help
+        code = stop.code or 0
+    assert code == 0, capsys.readouterr().err
+
+
+@each_page
+def test_recipes_and_verbs_in_prose_exist(page):
+    text = page.read_text()
+    assert set(re.findall(r"llmrec train (\w+)", text)) - {"NAME"} <= set(recipes.names())
+    for verb in re.findall(r"python -m llmrec_jax ([a-z]+)", text):
+        assert callable(getattr(cli, verb))
+
+
+def test_the_picture_has_a_dark_mode_and_loads_nothing():
+    pictures = list((REPO / "docs").glob("*.svg"))
+    assert pictures
+    for path in pictures:
+        picture = path.read_text()
+        assert f"docs/{path.name}" in README
+        assert ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "@media (prefers-color-scheme: dark)" in picture
+        assert not re.search(r"href|url\(|@import|<script", picture)
 
 
 @each_page
@@ -67,3 +110,10 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["hidden"].shape[:2] == (1, 4)
     assert (tmp_path / "runs" / "encoder" / "model.safetensors").is_file()
+
+
+def test_the_console_script_and_the_citation_fit_the_package():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"llmrec": f"{cli.main.__module__}:{cli.main.__name__}"}
+    assert f"\nversion: {llmrec_jax.__version__}\n" in (REPO / "CITATION.cff").read_text()
+    assert f"## [{llmrec_jax.__version__}]" in (REPO / "CHANGELOG.md").read_text()

@@ -6,7 +6,7 @@ Shape letters: those of `types`.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
 import jax
@@ -39,18 +39,21 @@ class Texts(Protocol):
         """Tokens and mask of some texts, int32 and bool [R, L], padded on the right."""
 
 
-def encode_texts(encoder: Bert | Gpt2, table: Texts, pooling: Pooling) -> np.ndarray:
-    """One vector a text, float32 [N, F]."""
+def encode_texts(
+    encoder: Bert | Gpt2, table: Texts, pooling: Pooling, on_batch: Callable[[int], None] = lambda _: None
+) -> np.ndarray:
+    """One vector a text, float32 [N, F]. `on_batch` is called with the number of texts of each encoded batch."""
     graphdef, params = nnx.split(encoder)
     vectors_NF = np.zeros((len(table.offsets) - 1, encoder.config.width), np.float32)
     for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
         vectors_BF = _encode(params, tokens_BL, mask_BL, graphdef=graphdef, pooling=pooling)
         vectors_NF[rows] = np.asarray(vectors_BF)[: len(rows)]
+        on_batch(len(rows))
     return vectors_NF
 
 
-def hidden_states(encoder: Bert | Gpt2, table: Texts) -> np.ndarray:
-    """One vector a token, texts end to end [T, F], as the last layer of `encoder` leaves it: no final norm."""
+def hidden_states(encoder: Bert | Gpt2, table: Texts, on_batch: Callable[[int], None] = lambda _: None) -> np.ndarray:
+    """One vector a token, texts end to end [T, F], from the last layer of `encoder` without a final norm."""
     graphdef, params = nnx.split(encoder)
     hidden_TF = np.zeros((len(table.ids), encoder.config.width), encoder.config.dtype)
     for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
@@ -58,6 +61,7 @@ def hidden_states(encoder: Bert | Gpt2, table: Texts) -> np.ndarray:
         real_BL = mask_BL[: len(rows)]
         places_BL = table.offsets[rows][:, None] + np.arange(mask_BL.shape[1])
         hidden_TF[places_BL[real_BL]] = hidden_BLF[: len(rows)][real_BL]
+        on_batch(len(rows))
     return hidden_TF
 
 

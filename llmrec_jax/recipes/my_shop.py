@@ -1,6 +1,14 @@
-"""Your own shop, from one folder: frozen MiniLM vectors of the texts plus id embeddings, softmax over the catalogue.
+"""One shop, trained on its own histories: frozen MiniLM text vectors plus id embeddings, softmax over the catalogue.
 
 Command:   llmrec train my_shop --data.target FOLDER
+Data:      a domain folder with items.jsonl and interactions.csv; see "Your own data" in the README.
+Hardware:  2 CPU cores.
+Time:      minutes for some thousands of users and items; every item's text is encoded once and cached.
+Result:    test NDCG@10 / Recall@10, one seed, beside text_knn_decayed, the best baseline:
+           gift cards, 458 users, 148 items: .2023 / .3646 (.1313 / .2598)
+           scientific supplies, 8,440 users, 4,361 items: .0869 / .1308 (.0763 / .1178)
+
+A small shop overfits long before the last step, so the model is validated often and the best step is exported.
 """
 
 from llmrec_jax.config import (

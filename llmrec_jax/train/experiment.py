@@ -20,22 +20,20 @@ from llmrec_jax.data.batches.pipeline import by_length
 from llmrec_jax.data.corpus import Corpus, load_corpus
 from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
-from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer, train_tokenizer
+from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.data.texts.whitening import Whitening
-from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate import baselines
 from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.losses import objective
-from llmrec_jax.models import frozen_layers, hf, lora
-from llmrec_jax.models.architectures import ENCODERS, new_encoder
+from llmrec_jax.models import frozen_layers, lora
+from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.forward import ForwardSpec, forward
 from llmrec_jax.models.gpt2 import Gpt2
-from llmrec_jax.models.hf_tokenizer import check_vocabulary
-from llmrec_jax.models.locate import locate
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import encoder_identity
+from llmrec_jax.train.encoder import load_encoder, make_encoder_config
 from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
@@ -133,15 +131,24 @@ def _graphdef(config: Config, dims: Dimensions, encoder_config: Any) -> Any:
     return nnx.graphdef(nnx.eval_shape(lambda: make_model(config, dims, encoder_config, nnx.Rngs(0))))
 
 
-def build(config: Config) -> Experiment:
-    """Prepare a run. Raises ValueError with the reason where the configuration or the data does not allow one."""
+def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) -> Experiment:
+    """Prepare a run.
+
+    Args:
+      config: of the run.
+      on_data: called as soon as the data is read, before any text is encoded.
+
+    Raises:
+      ValueError: the configuration or the data does not allow a run; the message has the reason.
+    """
     num_shards = make_layout(config.mesh).num_row_shards
     selection = config.train.selection if config.train.eval_every else LAST_STEP
     corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards, selection=selection)
+    on_data(corpus)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
         encoder_identity.check_fields(config, pretrained)
-    encoder_config = _encoder_config(config, tokenizer, pretrained)
+    encoder_config = make_encoder_config(config, tokenizer, pretrained)
     items, whitening = item_inputs(config, corpus, pretrained, tokenizer)
     if isinstance(items, TokenTable):
         corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)[: len(corpus.joint)]))
@@ -207,38 +214,3 @@ def _everything(_: tuple[str, ...]) -> bool:
 
 def _adapters_and_towers(path: tuple[str, ...]) -> bool:
     return path[0] != "encoder" or lora.is_adapter(path)
-
-
-def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, Tokenizer]:
-    """The pretrained encoder (in float32) with its tokenizer, or none and a tokenizer trained on the texts."""
-    if config.encoder.pretrained is None:
-        return None, train_tokenizer(texts, config.encoder.kind, config.data.vocab_size)
-    folder = locate(config.encoder.pretrained)
-    encoder = hf.from_pretrained(folder, remat=config.encoder.remat, attention=config.encoder.attention)
-    if config.data.max_tokens > encoder.config.max_positions:
-        raise UserError(
-            f"data.max_tokens={config.data.max_tokens}, but {folder} has {encoder.config.max_positions} positions"
-        )
-    tokenizer = load_tokenizer(folder)
-    check_vocabulary(tokenizer, encoder.config.vocab_size, folder)
-    return encoder, tokenizer
-
-
-def _encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt2 | None) -> Any:
-    if config.encoder.mode == "frozen" or config.model.item_features == "id":
-        return None
-    dtype = jnp.dtype(config.model.compute_dtype)
-    if pretrained is not None:
-        whole = dataclasses.replace(pretrained.config, dtype=dtype)
-        return frozen_layers.upper_config(whole, config.encoder.frozen_layers)
-    return ENCODERS[config.encoder.kind].config(
-        vocab_size=tokenizer.get_vocab_size(),
-        max_positions=config.data.max_tokens,
-        width=config.encoder.width,
-        num_layers=config.encoder.num_layers,
-        num_heads=config.encoder.num_heads,
-        dropout=config.encoder.dropout,
-        remat=config.encoder.remat,
-        attention=config.encoder.attention,
-        dtype=dtype,
-    )

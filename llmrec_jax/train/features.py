@@ -22,17 +22,28 @@ from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.encode import Pooling, encode_texts, hidden_states
 from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.train.encoding_progress import encoding_progress
 
 
 def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, cache: Path) -> np.ndarray:
     """`encode_texts`, made once."""
-    return _cached(lambda: encode_texts(encoder, table, pooling), pooling, encoder, table, cache)
+
+    def make() -> np.ndarray:
+        with encoding_progress(len(table)) as on_batch:
+            return encode_texts(encoder, table, pooling, on_batch)
+
+    return _cached(make, pooling, encoder, table, cache)
 
 
 def cached_hidden_states(encoder: Bert | Gpt2, table: TokenTable, cache: Path) -> np.ndarray:
     """`hidden_states`, made once."""
+
+    def make() -> np.ndarray:
+        with encoding_progress(len(table)) as on_batch:
+            return hidden_states(encoder, table, on_batch)
+
     # NumPy reads a dtype that is not its own (bfloat16) as bytes.
-    hidden_TF = _cached(lambda: hidden_states(encoder, table), "hidden", encoder, table, cache)
+    hidden_TF = _cached(make, "hidden", encoder, table, cache)
     return hidden_TF.view(encoder.config.dtype)
 
 

@@ -85,9 +85,13 @@ class ProgressLine:
         if step == self._first + 1:  # the first step holds the compilation: count from after it
             self._start, self._examples, self._tokens = now, 0, 0
         seconds = max(now - self._start, 1e-9)
-        rates = f"{self._examples / seconds:,.0f} examples/s  {self._tokens / seconds:,.0f} tokens/s"
+        rates = f"{self._examples / seconds:,.0f} examples/s"
+        if self._tokens:  # none where the texts are encoded beforehand
+            rates += f"  {self._tokens / seconds:,.0f} tokens/s"
         if self._live:
             self._live.update(self._task, completed=step, description=f"loss {loss:.4f}  {rates}")
+        elif not self._quiet and step == self._first + 1:  # nothing measured yet
+            print(f"step {step}/{self._num_steps}  loss {loss:.4f}", flush=True)
         elif not self._quiet and (now - self._last_print > self._every or step == self._num_steps):
             self._last_print = now
             left = (self._num_steps - step) * seconds / max(step - self._first - 1, 1)

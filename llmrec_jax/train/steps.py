@@ -1,0 +1,153 @@
+"""The training steps: evaluate, save, next batch, step, write the metrics of the step before; in this order.
+
+The feed hands out a batch only after the save, so state and pipeline position never disagree by a batch. Preparation,
+export and report are in `loop`.
+"""
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
+from llmrec_jax.parallel import Layout, on_any_process
+from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
+from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.feed import Feed
+from llmrec_jax.train.interrupts import Interrupts, Saved
+from llmrec_jax.train.metrics import MetricsFile, ProgressLine, StepClock
+from llmrec_jax.train.optimizer import learning_rate
+from llmrec_jax.train.state import TrainState
+from llmrec_jax.train.step import train_step
+from llmrec_jax.train.workdir import as_json
+from llmrec_jax.types import Catalog
+
+
+def train_steps(
+    experiment: Experiment,
+    layout: Layout,
+    state: TrainState,
+    catalog: Catalog,
+    checkpoints: Checkpoints,
+    latest: int | None,
+    workdir: Path,
+    seconds: dict[str, float],
+    interrupts: Interrupts,
+    *,
+    quiet: bool,
+) -> tuple[TrainState, dict[str, float]]:
+    """Take the steps that are left; return the selected state (global arrays) and which step it is of."""
+    config, corpus = experiment.config, experiment.corpus
+    num_steps = config.train.steps
+    iterator = batches(corpus.plan, num_steps)
+    tokens_I = _token_counts(experiment.catalog)
+    best: dict[str, float] = {}
+    first = 0
+    pending: tuple[int, Any, int, Any] | None = None
+    stopping = False
+    is_alone = jax.process_count() == 1
+
+    if latest is not None:
+        info = checkpoints.info(latest)
+        state = layout.from_global(checkpoints.restore(latest, layout.to_global(state)))
+        iterator.set_state(info.pipeline)
+        best, first = info.best, latest
+    checkpoints.drop_after(first)
+
+    rates = np.asarray(jax.jit(jax.vmap(learning_rate(config.optim, num_steps)))(np.arange(num_steps)))
+
+    def write_pending(validate: TrainState | None = None) -> float | None:
+        nonlocal pending, stopping
+        if pending is None:
+            return None
+        step, device_metrics, tokens, stop = pending
+        metrics, pending = layout.metrics(device_metrics), None
+        stopping = stopping or bool(stop)
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        metrics |= {"tokens": float(tokens), "learning_rate": float(rates[step - 1])}
+        metrics |= clock.step(config.train.batch_size, tokens)
+        progress.update(step, metrics["loss"], config.train.batch_size, tokens)
+        if validate is not None and not bad:
+            metrics["valid/ndcg@10"] = evaluator.validate(layout.to_global(validate).params)
+            progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics['valid/ndcg@10']:.4f}")
+        if metrics_file:
+            metrics_file.write(step, metrics)
+        if bad:
+            raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
+        return metrics.get("valid/ndcg@10")
+
+    with contextlib.ExitStack() as stack:
+        step_fn = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
+        evaluator = Evaluator(experiment, layout.mesh)
+        metrics_file, clock = None, StepClock()
+        if not quiet:
+            metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
+        progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
+        stack.enter_context(timed(seconds, "train"))
+        feed = stack.enter_context(Feed(iterator, layout.put_batch))
+        for step in range(first, num_steps + 1):
+            if step > first:
+                stopping = stopping or (is_alone and interrupts.requested)
+                save = stopping or step == num_steps or step % config.train.checkpoint_every == 0
+                due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
+                if due and config.train.eval_every and evaluator.validates:
+                    value = write_pending(validate=state)
+                    if value is not None and value > best.get("value", float("-inf")):
+                        best, save = {"step": step, "value": value}, True
+                if save:
+                    write_pending()
+                    if metrics_file:
+                        metrics_file.sync()
+                    checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
+                if stopping or step == num_steps:
+                    checkpoints.wait()
+                if stopping and step < num_steps:
+                    raise Saved(f"step {step} of {num_steps} is saved; run the same command again to go on")
+                if pending is None:  # a validation or a checkpoint came between
+                    clock.restart()
+            if step < num_steps:
+                batch, placed = next(feed)
+                state, device_metrics = step_fn(state, placed, catalog)
+                if step == first:  # compiled: from here on, a signal waits for the step
+                    stack.enter_context(interrupts.postponed())
+                stop = False if is_alone else on_any_process(interrupts.requested)
+                write_pending()
+                tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
+                pending = (step + 1, device_metrics, tokens, stop)
+    state = layout.to_global(state)
+    if best:
+        state = checkpoints.restore(int(best["step"]), state)
+    return state, best or {"step": num_steps}
+
+
+def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo:
+    return RunInfo(
+        pipeline=feed.get_state(),
+        config=as_json(experiment.config),
+        data_hash=experiment.corpus.hash,
+        encoder=experiment.encoder_identity,
+        best=best,
+        batch_rule=BATCH_RULE,
+    )
+
+
+def _token_counts(catalog: Catalog) -> np.ndarray:
+    """Tokens that the step encodes for each item, int64 [I]."""
+    if catalog.token_mask_IL is None:
+        return np.zeros(len(catalog.domain_I), np.int64)
+    return np.asarray(catalog.token_mask_IL).sum(axis=1)
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Store the time spent inside as `seconds[name]`."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

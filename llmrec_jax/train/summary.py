@@ -1,0 +1,29 @@
+"""The first lines of a run: its domains, split, regime and selection; the model's size and the mesh."""
+
+import jax
+
+from llmrec_jax.data.corpus import Corpus
+from llmrec_jax.parallel import Layout
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.state import TrainState
+
+
+def data_summary(corpus: Corpus) -> str:
+    """The domains, how they are split, the regime, and what selects the step."""
+    plan = corpus.plan
+    lines = [
+        f"{d.name}: {len(users):,} of {len(d.user_ids):,} users trained on, {len(d.item_ids):,} items, "
+        f"order {d.order} ({d.report['order_reason']}), {split.method}, {rows} rows of a batch"
+        + "".join(f"\n  {note}" for note in d.report["notes"])
+        for d, split, users, rows in zip(corpus.domains, corpus.splits, plan.users, plan.rows, strict=True)
+    ]
+    selection = corpus.protocol.selection
+    whose = f" ({corpus.domains[selection.domain].name})" if selection.domain is not None else ""
+    return "\n".join([*lines, f"{corpus.protocol.regime}; selection by {selection.validator}{whose}"])
+
+
+def model_summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:
+    """Parameters, mode and mesh."""
+    num_params = sum(x.size for x in jax.tree.leaves(layout.to_global(state).params))
+    mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
+    return f"{num_params:,} parameters; {experiment.config.mesh.mode} on {mesh}"
