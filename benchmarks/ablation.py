@@ -22,7 +22,7 @@ from benchmarks.peers.works import make_works
 from benchmarks.report import show
 from llmrec_jax.data.batches.buckets import NUM_BUCKETS
 from llmrec_jax.models import from_pretrained
-from llmrec_jax.models.locate import locate
+from llmrec_jax.models.fetch import fetch
 
 ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("every text of every pair, padded to the longest title", {}),
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data-root", required=True, help="the folder of the domain folders beauty and scientific")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args()
-    minilm = locate(MINILM)
+    minilm = fetch(MINILM)
     with tempfile.TemporaryDirectory() as folder:
         make_works(args.data_root, minilm, Path(folder) / "cache", Path(folder))
         work = dict(np.load(Path(folder) / "minilm_step.npz"))

@@ -26,7 +26,7 @@ from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.models.encode import batches, encode_texts
-from llmrec_jax.models.locate import locate
+from llmrec_jax.models.fetch import fetch
 
 
 def measure(encoder: Any, table: TokenTable, repeats: int) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     texts, dtype = texts_of(args.folder.resolve(), args.items), jnp.dtype(args.dtype)
     if args.pretrained:
-        where = locate(args.pretrained)
+        where = fetch(args.pretrained)
         tokenizer, encoder = load_tokenizer(where), from_pretrained(where, dtype=dtype)
     else:
         tokenizer = train_tokenizer(texts, "bert", DataConfig().vocab_size)

@@ -25,7 +25,7 @@ from llmrec_jax.data.batches.pipeline import BatchPlan, batches, by_length, make
 from llmrec_jax.data.corpus import Corpus, load_corpus
 from llmrec_jax.data.texts.catalog import token_table
 from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer
-from llmrec_jax.models.locate import locate
+from llmrec_jax.models.fetch import fetch
 
 WARMUP = 20
 H100 = 1.04e6  # tokens/s, see above
@@ -64,7 +64,7 @@ def _tokens(config: Config, corpus: Corpus) -> np.ndarray:
     if config.encoder.pretrained is None:
         tokenizer = train_tokenizer(texts, config.encoder.kind, config.data.vocab_size)
     else:
-        tokenizer = load_tokenizer(locate(config.encoder.pretrained))
+        tokenizer = load_tokenizer(fetch(config.encoder.pretrained))
     return np.diff(token_table(texts, tokenizer, config.data.max_tokens, config.data.cache_dir).offsets)
 
 

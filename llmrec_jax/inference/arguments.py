@@ -1,4 +1,4 @@
-"""What callers pass to the `Recommender`, checked: ids, counts, texts and new items; refused where it is ambiguous."""
+"""Checks the arguments of `Recommender`: ids, counts, texts and new items."""
 
 import operator
 from collections.abc import Container, Iterable, Mapping
@@ -12,10 +12,10 @@ from llmrec_jax.errors import UserError
 
 
 def as_ids(history: Iterable[Any], known: Container[str]) -> list[str]:
-    """The ids of a history as strings. An integer means the id with these digits, if that is known.
+    """The ids of a history as strings. An integer stands for the id with the same digits, if there is one.
 
     Raises:
-      ValueError: no list of ids, or an id that is no string.
+      ValueError: not a list of ids, or an id is not a string.
     """
     return [_id(value, f"item {n} of the history", known) for n, value in enumerate(_listed(history, "history", "ids"))]
 

@@ -1,4 +1,4 @@
-"""What a finished run leaves for inference, as a folder: arrays, items, tokenizer, configuration, encoder.
+"""The bundle: the folder that a run exports for inference.
 
     config.json         configuration of the run, dimensions of the model, name of the target
     model.safetensors   parameters beside the encoder's, item vectors, popularity, whitening
@@ -6,8 +6,8 @@
     tokenizer.json      of the encoder
     encoder/            a Hugging Face folder; absent where the model reads no text
 
-Plain data throughout: nothing in a bundle is code. Read here; `writing` writes one, in place of another. Of the run's
-configuration only what inference needs is read, so bundles of other versions load where that is the same.
+A bundle holds data only, no code. `writing` writes it. Only the fields of the configuration that inference needs are
+read, so a bundle of another version loads if these are the same.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from llmrec_jax.version import __version__
 
 NAME = "bundle"  # the folder's name in a run's work folder
 EXTRAS = ("item_vectors", "popularity", "whitening_mean", "whitening_transform")  # arrays that are no parameters
-ATTEMPTS = 10  # to read a bundle that is replaced meanwhile
+ATTEMPTS = 10  # to read a bundle that is being replaced
 WAIT = 0.1  # seconds between them
 
 
@@ -76,15 +76,15 @@ class Bundle:
     files: tuple[Any, ...]  # which files these were, see `check_unchanged`
 
     def check_unchanged(self) -> None:
-        """Raise ValueError where the folder now holds another bundle than the one that was loaded."""
+        """Raise ValueError if the bundle on disk was replaced after this one was loaded."""
         if _identity(self.folder) != self.files:
             raise UserError(f"{self.folder}: replaced by another bundle since it was loaded; load it again")
 
 
 def load(folder: Path) -> Bundle:
-    """Open a bundle, or that of a run's work folder. Raises ValueError naming the file where something does not fit.
+    """Load a bundle, or the one in a run's work folder. Raises ValueError naming the file that does not fit.
 
-    A bundle that is replaced while it is read is read again.
+    If the bundle is replaced while it is read, it is read again.
     """
     for attempt in range(1, ATTEMPTS + 1):
         place = find(folder)
@@ -103,7 +103,7 @@ def load(folder: Path) -> Bundle:
 
 
 def find(folder: Path) -> Path:
-    """The bundle that is meant by `folder`: itself, or `bundle` in a run's work folder."""
+    """The bundle: `folder` itself, or `bundle/` in a run's work folder."""
     folder = folder.expanduser()
     if folder.is_file():
         raise UserError(f"{folder}: a file; a bundle is a folder, which a run leaves as {NAME}/ in its work folder")
@@ -112,7 +112,7 @@ def find(folder: Path) -> Path:
 
 
 def read_facts(folder: Path) -> Facts:
-    """What `config.json` says. Raises ValueError where the folder is not a bundle, naming what it is if known."""
+    """Read `config.json`. Raises ValueError if the folder is not a bundle, with what it is instead, if known."""
     path = folder / "config.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -149,7 +149,7 @@ def _load(folder: Path, files: Any) -> Bundle:
 
 
 def _model_config(path: Path, facts: Facts) -> ModelConfig:
-    """Unlike the rest of the run's configuration, the model's must be known whole: a field changes what it computes."""
+    """All fields of the model must be known, unlike those of other sections: each changes what it computes."""
     versions = f"the bundle was made by llmrec_jax {facts.version}, this is {__version__}"
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     if unknown := facts.config.model.keys() - known:
@@ -161,7 +161,7 @@ def _model_config(path: Path, facts: Facts) -> ModelConfig:
 
 
 def _identity(folder: Path) -> tuple[Any, ...] | None:
-    """Tells a bundle from the one that replaces it, without reading it; None where files are missing."""
+    """Identifies a bundle by the inodes, sizes and times of its files; None if files are missing."""
     try:
         stats = [(folder / name).stat() for name in ("config.json", "model.safetensors", "items.jsonl")]
     except OSError:
@@ -170,7 +170,7 @@ def _identity(folder: Path) -> tuple[Any, ...] | None:
 
 
 def _is_replaced(folder: Path) -> bool:
-    """Whether `writing.write` is at work: where a file system cannot swap two folders, there is none for a moment."""
+    """Whether `writing.write` is running. Without an atomic swap of folders, the bundle is missing for a moment."""
     return any(folder.parent.glob(f".{folder.name}.*"))
 
 

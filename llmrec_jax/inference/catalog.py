@@ -1,6 +1,6 @@
-"""The items that a `Recommender` chooses from, as one value that never changes: more items make a new value.
+"""The items that a `Recommender` chooses from, as an immutable value: adding items makes a new one.
 
-So threads that recommend while items are added see all of the new items or none.
+A thread that recommends while another adds items sees all of the new items or none.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from llmrec_jax.inference.bundle import Bundle, BundleItem
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Catalog:
-    """Items of every domain the model was trained on, and those that came later."""
+    """Items of all training domains, and items added later."""
 
     items: list[BundleItem]
     number: dict[str, int]  # item id -> position in `items`; an id that two domains share means the target's item
@@ -31,7 +31,7 @@ class Catalog:
         return cls(list(bundle.items), number, vectors_ID, popularity_I, is_candidate_I)
 
     def with_items(self, items: Sequence[BundleItem], vectors_QD: np.ndarray) -> "Catalog":
-        """This catalogue and items of the target that nobody has taken yet."""
+        """This catalogue plus new items of the target, without interactions."""
         return Catalog(
             items=[*self.items, *items],
             number=self.number | {item.item_id: len(self.items) + q for q, item in enumerate(items)},

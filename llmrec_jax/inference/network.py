@@ -1,6 +1,6 @@
-"""The trained network of a bundle, on this machine's default device: user vectors of histories, item vectors of texts.
+"""The trained network of a bundle on the default device: histories to user vectors, texts to item vectors.
 
-Loads JAX and Flax, which takes a second; `recommender` imports it when a bundle is loaded. No trainer.
+Imports JAX and Flax, which takes a second, so `recommender` imports this file when it loads a bundle. No trainer.
 
 Shape letters beside those of `types.py`: Q texts asked for.
 """
@@ -69,7 +69,7 @@ class Network:
         return np.asarray(_item_vectors(self._params, padded_QF, graphdef=self._graphdef))[: len(texts)]
 
     def _encoder_and_tokenizer(self) -> tuple[Bert | Gpt2, Tokenizer]:
-        """Read on first use: who recommends from histories alone needs neither."""
+        """Loaded on first use: recommending from histories needs neither."""
         with self._lock:
             if self._text_parts is None:
                 folder = self._bundle.folder

@@ -1,6 +1,6 @@
-"""The `Recommender`: a bundle, loaded, that answers. One CPU is enough; no data folder, no optimizer.
+"""The `Recommender`: loads a bundle and recommends items. One CPU is enough; no data folder, no optimizer.
 
-Imports neither JAX nor Flax before a bundle is loaded, and never the trainer.
+JAX and Flax are imported when a bundle is loaded, the trainer never.
 """
 
 import threading
@@ -27,7 +27,7 @@ class Recommendation(NamedTuple):
 
 
 class Recommendations(list[Recommendation]):
-    """A list of recommendations, best first, which says what it is based on."""
+    """A list of recommendations, best first, and what it is based on."""
 
     def __init__(self, found: Sequence[Recommendation], *, unknown: Sequence[str], fallback: bool):
         super().__init__(found)
@@ -54,7 +54,7 @@ class Recommender:
 
     @classmethod
     def load(cls, bundle: str | Path) -> "Recommender":
-        """Load the bundle that a run left, or that of the run's work folder. Raises ValueError where it is neither."""
+        """Load a bundle, or the one in a run's work folder. Raises ValueError if it is neither."""
         return cls(load(Path(bundle)))
 
     def unknown(self, history: Sequence[str]) -> list[str]:

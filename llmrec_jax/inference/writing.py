@@ -1,6 +1,6 @@
-"""Writes a bundle beside its place and puts it there at once; never deletes a folder that is not a bundle.
+"""Writes bundles: to a temporary folder, then swapped into place. Never deletes a folder that is not a bundle.
 
-What is in a bundle stands in `bundle`.
+The format is described in `bundle`.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def write(
     tokenizer: Tokenizer,
     encoder: Bert | Gpt2 | None,
 ) -> None:
-    """Write a bundle, in place of the one that is there.
+    """Write a bundle and replace the one that is there.
 
     Args:
       folder: the bundle's; its parent is made where it is missing.
@@ -52,7 +52,7 @@ def write(
       encoder: None where the model reads no text.
 
     Raises:
-      ValueError: what is there is not a bundle that this program wrote. Then nothing is changed.
+      ValueError: `folder` holds something other than a bundle of this program; it is left unchanged.
     """
     with _draft_beside(folder) as draft:
         # By `write_bytes`, which honours the umask: files of `safetensors.numpy.save_file` are for their owner only.
@@ -67,7 +67,7 @@ def write(
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise ValueError where `folder` is there and holds anything but a bundle that this program wrote."""
+    """Raise ValueError if `folder` exists and holds anything but a bundle of this program."""
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         return
     advice = "is not replaced; move it away or choose another --workdir"
@@ -84,7 +84,7 @@ def check_replaceable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _draft_beside(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which takes the place of `folder` at the end, unless there was an error."""
+    """A temporary folder that replaces `folder` at the end, unless there was an error."""
     folder = folder.resolve()  # a link stays one
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_replaceable(folder)
@@ -92,10 +92,10 @@ def _draft_beside(folder: Path) -> Iterator[Path]:
         draft, old = Path(temporary) / "new", Path(temporary) / "old"
         draft.mkdir()
         yield draft
-        check_replaceable(folder)  # it may have come meanwhile
+        check_replaceable(folder)  # it may be new
         try:
             _exchange(draft, folder)
-        except OSError:  # there is none yet, or the file system cannot
+        except OSError:  # there is no bundle yet, or the file system cannot swap
             if folder.exists():
                 folder.rename(old)
             try:
@@ -106,7 +106,7 @@ def _draft_beside(folder: Path) -> Iterator[Path]:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Swap two folders in one step. Raises OSError where the system or the file system has no such call."""
+    """Swap two folders atomically. Raises OSError if the operating system or the file system cannot."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         raise OSError(errno.ENOSYS, "no renameat2")

@@ -41,8 +41,7 @@ class Sides(NamedTuple):
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
-    if outputs.candidates is None:
-        raise UserError("loss.ranking 'softmax' needs every item's vector; the outputs hold no candidates")
+    assert outputs.candidates is not None, "the forward pass computed no candidates"
     return ranking.softmax(
         outputs.user_PD[domain],
         outputs.candidates[domain].vectors_ND,

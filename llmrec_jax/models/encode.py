@@ -18,7 +18,8 @@ from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import pool
 
-BATCH = 64  # texts encoded at a time
+BATCH = 64  # texts encoded at a time, fewer where they are long
+MAX_TOKENS = 64 * 512  # of a batch, padding included
 LENGTHS = (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
 
 Pooling = Literal["mean", "cls", "last"]
@@ -66,12 +67,17 @@ def hidden_states(encoder: Bert | Gpt2, table: Texts, on_batch: Callable[[int], 
 
 
 def batches(table: Texts, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of the table with their tokens and mask, padded to `BATCH` rows. Sorted by length: little is padding."""
+    """Rows of the table with their tokens and mask, padded to whole batches. Sorted by length: little is padding."""
     lengths_N = np.diff(table.offsets)
     order = np.argsort(lengths_N, kind="stable")
-    for start in range(0, len(order), BATCH):
+    start = 0
+    while start < len(order):
         rows = order[start : start + BATCH]
-        yield rows, *table.padded(np.resize(rows, BATCH), min(padded_length(lengths_N[rows[-1]]), max_positions))
+        length = min(padded_length(lengths_N[rows[-1]]), max_positions)
+        size = min(BATCH, max(1, MAX_TOKENS // length))
+        rows = rows[:size]
+        yield rows, *table.padded(np.resize(rows, size), length)
+        start += len(rows)
 
 
 def padded_length(length: int) -> int:

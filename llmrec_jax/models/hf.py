@@ -1,6 +1,6 @@
 """Encoders from and to Hugging Face folders: config.json and safetensors, under Hugging Face's names, without torch.
 
-What things are called there stands in `architectures`. Reads no tokenizer and no trainer's checkpoint; no pickle.
+`architectures` maps the names. Reads no tokenizer, no checkpoint of the trainer, no pickle.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ def save_pretrained(encoder: Bert | Gpt2, folder: str | Path, tokenizer: Tokeniz
 
 
 def save_config(config: BertConfig | Gpt2Config, folder: Path, tokenizer: Tokenizer | None = None) -> None:
-    """What `save_pretrained` writes beside the weights, into a folder that is there."""
+    """Write what `save_pretrained` writes beside the weights; the folder must exist."""
     files = {}
     ids: dict[str, int | None] = {}
     if tokenizer is not None:

@@ -1,6 +1,6 @@
 """`config.json` of a Hugging Face folder: read into an encoder's config, and written such that transformers reads it.
 
-Which keys there are stands in `architectures`.
+`architectures` lists the keys.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_no_lfs_pointer(path: Path, content: bytes) -> None:
-    """Raise ValueError where a file begins as the text that Git LFS leaves in place of a file."""
+    """Raise ValueError if the content is a Git LFS pointer."""
     if content.startswith(LFS_POINTER):
         raise UserError(f"{path}: a Git LFS pointer in place of the file: install git-lfs and run `git lfs pull` in "
                         f"{path.parent}, or download the file again")  # fmt: skip

@@ -1,6 +1,6 @@
-"""The tokenizer beside an encoder: written such that transformers' `AutoTokenizer` gives the same ids, and checked.
+"""Writes an encoder's tokenizer for transformers' `AutoTokenizer`, with the same ids, and checks that it fits.
 
-Trains and loads none; `data/texts/tokenizer.py` does.
+`data/texts/tokenizer.py` trains and loads tokenizers.
 """
 
 import json
@@ -14,7 +14,7 @@ from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.models.gpt2 import Gpt2Config
 
 _END = ("<|endoftext|>", "</s>")
-# What transformers calls special tokens, and the names that they have in vocabularies, the most common first.
+# transformers' name of each special token -> its spellings in vocabularies, the most common first.
 SPECIAL_TOKENS: dict[str, dict[str, tuple[str, ...]]] = {
     "bert": {
         "unk_token": ("[UNK]", "<unk>"),
@@ -54,7 +54,7 @@ def special_ids(tokenizer: Tokenizer, config: BertConfig | Gpt2Config) -> dict[s
 
 
 def check_vocabulary(tokenizer: Tokenizer, vocab_size: int, where: Any) -> None:
-    """Raise ValueError where the tokenizer has ids for which the table of token embeddings has no row."""
+    """Raise ValueError if the tokenizer has ids beyond the token embeddings."""
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= vocab_size:
         token = tokenizer.id_to_token(largest)

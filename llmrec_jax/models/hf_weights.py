@@ -1,6 +1,6 @@
-"""The tensors of a Hugging Face folder: opened under the names that `architectures` knows, and loaded as our arrays.
+"""Reads the tensors of a Hugging Face folder into our arrays, by the names in `architectures`.
 
-Reads safetensors only: one file or several with an index. No pickle.
+Safetensors only, in one file or in shards with an index. No pickle.
 """
 
 import fnmatch
@@ -43,7 +43,7 @@ class Stored(NamedTuple):
 
 
 def open_tensors(folder: Path, arch: Architecture) -> tuple[dict[str, Stored], list[str]]:
-    """Every tensor of the body by its Hugging Face name (no prefix, today's spelling), and the names that clash.
+    """Every tensor of the body by its Hugging Face name (no prefix, current spelling), and the names that clash.
 
     Raises ValueError where a file is missing or unreadable, with what to do.
     """
@@ -119,7 +119,7 @@ def _open_files(folder: Path) -> list[Any]:
 
 
 def _no_weights(folder: Path) -> str:
-    """Why a folder without model.safetensors cannot be loaded, and what to do."""
+    """The error for a folder without safetensors, with what to do."""
     pickled = [path.name for pattern in PICKLED for path in sorted(folder.glob(pattern))]
     others = [path.name for pattern in OTHER_FRAMEWORKS for path in sorted(folder.glob(pattern))]
     safe = [path.name for path in sorted(folder.glob("*.safetensors"))]
@@ -136,10 +136,10 @@ def _no_weights(folder: Path) -> str:
 
 
 def _prefixes(names: list[str], arch: Architecture) -> tuple[str, str]:
-    """What stands before the names of the body's tensors, and before those of heads.
+    """The prefix of the body's tensor names, and that of the heads'.
 
-    Found from the table of tokens: DataParallel puts `module.` before all names, sentence-transformers `0.auto_model.`,
-    a model with a head `bert.` or `transformer.` before the body's.
+    Taken from the name of the token embeddings. DataParallel puts `module.` before all names, sentence-transformers
+    `0.auto_model.`, and a model with a head puts `bert.` or `transformer.` before the body's.
     """
     table = arch.tensors["tokens.embedding"].name
     found = {name.removesuffix(table) for name in (WRAPPERS.sub("", name) for name in names) if name.endswith(table)}

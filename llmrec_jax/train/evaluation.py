@@ -24,8 +24,12 @@ from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import as_json, read_config
 
-# Fields that change no number, and those of the data, which `Corpus.hash` knows by what they lead to.
-NO_NUMBER = ("data.", "mesh.", "train.eval_batch_size", "train.checkpoint_every", "encoder.remat", "encoder.chunk_size", "loss.block_size")  # fmt: skip # noqa: E501
+# Fields (by their beginning) left out of the hash of a run: those that change no number, and those that say where data
+# and encoder lie, of which it has the content.
+NOT_HASHED = (
+    *("data.", "encoder.pretrained", "encoder.remat", "encoder.chunk_size", "loss.block_size"),
+    *("mesh.", "train.checkpoint_every", "train.eval_batch_size"),
+)
 
 
 class Evaluator:
@@ -42,7 +46,7 @@ class Evaluator:
 
     @property
     def validates(self) -> bool:
-        """There are events to select a step by; else the last step is taken."""
+        """Whether there are events to select a step by; if not, the last step is taken."""
         return self._case is not None
 
     @property
@@ -97,10 +101,11 @@ class Evaluator:
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:
-    """`Corpus.hashes`, the run's with the rest of the configuration: two runs of one hash have the same numbers."""
+    """`Corpus.hashes`, that of the run over encoder and configuration too: runs of one hash have the same numbers."""
     config = config_lib.flatten(as_json(experiment.config))
-    decides = {name: value for name, value in config.items() if not name.startswith(NO_NUMBER)}
-    run = json.dumps([experiment.corpus.hash, sorted(decides.items())], allow_nan=False)
+    decides = {name: value for name, value in config.items() if not name.startswith(NOT_HASHED)}
+    parts = [experiment.corpus.hash, experiment.encoder_identity.get("hash"), sorted(decides.items())]
+    run = json.dumps(parts, allow_nan=False)
     return experiment.corpus.hashes | {"run": hashlib.sha256(run.encode()).hexdigest()}
 
 

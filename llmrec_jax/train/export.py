@@ -1,4 +1,4 @@
-"""The bundle of a finished run: what inference needs of it, handed to `inference.writing`."""
+"""Exports the bundle of a finished run with `inference.writing`."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,7 @@ from llmrec_jax.train.loop import Trained
 
 
 def save_bundle(trained: Trained, folder: Path) -> None:
-    """Write the bundle, in place of the one that is there. Raises ValueError where something else is there."""
+    """Write the bundle and replace the one that is there. Raises ValueError if something else is there."""
     experiment = trained.experiment
     params = {name: value for name, value in trained.params.items() if name not in ("encoder", "discriminators")}
     arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}

@@ -103,7 +103,7 @@ def _run(
                 claim(workdir, config)
             catalog = layout.put_whole(experiment.catalog)
             state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
-        console.print(model_summary(experiment, layout, state), highlight=False)
+        console.print(model_summary(experiment, layout, state), markup=False, highlight=False)
 
         state, best = train_steps(
             experiment, layout, state, catalog, checkpoints, latest, workdir, seconds, interrupts, quiet=not is_first

@@ -1,4 +1,4 @@
-"""What a run says while it goes: `metrics.jsonl`, a line for every step, and a progress line for people."""
+"""The output of a run while it trains: `metrics.jsonl`, a line for each step, and a progress line on the terminal."""
 
 import json
 import math
@@ -15,7 +15,7 @@ TIMING = ("seconds", "examples_per_second", "tokens_per_second")  # fields of a 
 
 
 class MetricsFile:
-    """`metrics.jsonl` of a run: opened after a restore, it drops torn lines and those of steps that will run again."""
+    """`metrics.jsonl` of a run. Opened after a restore, it drops torn lines and those of steps that will run again."""
 
     def __init__(self, path: Path, restored_step: int):
         """Keep the whole lines up to `restored_step` and append after them."""
@@ -37,7 +37,7 @@ class MetricsFile:
         self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
 
     def sync(self) -> None:
-        """Let what was written outlive the machine: a checkpoint must not be newer than the lines before it."""
+        """Write through to the disk: a checkpoint must not be newer than the lines before it."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class StepClock:
 
 
 class ProgressLine:
-    """Step, loss, throughput and time left: one live line on a terminal, a plain line now and then elsewhere."""
+    """Step, loss, throughput and time left: a live line on a terminal, elsewhere a plain line every few seconds."""
 
     def __init__(self, num_steps: int, first_step: int, every_seconds: float = 10.0, *, quiet: bool = False):
         """Start the clock; `quiet` (every process but the first) prints nothing."""
@@ -98,7 +98,7 @@ class ProgressLine:
             print(f"step {step}/{self._num_steps}  loss {loss:.4f}  {rates}  {left:.0f} s left", flush=True)
 
     def note(self, text: str) -> None:
-        """Print a line of its own above the live one."""
+        """Print a line above the live one."""
         if self._live:
             self._live.console.print(text)
         elif not self._quiet:

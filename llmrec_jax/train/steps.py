@@ -117,8 +117,8 @@ def train_steps(
                 state, device_metrics = step_fn(state, placed, catalog)
                 if step == first:  # compiled: from here on, a signal waits for the step
                     stack.enter_context(interrupts.postponed())
-                stop = False if is_alone else on_any_process(interrupts.requested)
                 write_pending()
+                stop = False if is_alone else on_any_process(interrupts.requested)
                 tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
                 pending = (step + 1, device_metrics, tokens, stop)
     state = layout.to_global(state)

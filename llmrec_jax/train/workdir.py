@@ -35,8 +35,8 @@ def check(workdir: Path, config: Config) -> None:
     if not path.exists():
         if found := [name for name in WRITTEN if (workdir / name).exists()]:
             raise UserError(
-                f"{workdir} holds {', '.join(found)}, but no config.json of a run, and what is not a run's is not "
-                "written over: choose another --workdir"
+                f"{workdir} holds {', '.join(found)}, but no config.json: not written by a run of this program, and so "
+                "not replaced; choose another --workdir"
             )
         return
     theirs, ours = config_lib.flatten(_read(path)), config_lib.flatten(as_json(config))

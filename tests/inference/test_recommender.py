@@ -1,31 +1,19 @@
 """A bundle answers alone: without data, cache, configuration or optimizer, and as the evaluation saw the model."""
 
 import dataclasses
-import json
-import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from llmrec_jax import Recommender
 from llmrec_jax.data.domains.records import item_text
-from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.export import save_bundle
-from tests.inference.untrained import run_and_bundle, untrained_run
+from tests.inference.untrained import untrained_run
 from tests.train.tiny import pretrained_config
-
-
-@pytest.fixture(scope="module")
-def text_run(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("text"), "text+id")
-
-
-@pytest.fixture(scope="module")
-def id_run(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("id"), "id", "dann")
 
 
 @pytest.fixture
@@ -55,14 +43,28 @@ def test_k(recommender, text_run):
     books = text_run[0].experiment.corpus.domains[1].item_ids
     assert set(ids(recommender.recommend(books[:2], k=10_000))) == set(books[2:])
     assert recommender.recommend(books, k=3) == []
+    assert recommender.recommend(books[:2], k=3.0) == recommender.recommend(books[:2], k=np.int64(3))
     with pytest.raises(ValueError, match="k=0"):
         recommender.recommend(books[:2], k=0)
+
+
+def test_a_recommendation_is_a_triple_with_names(recommender):
+    first = recommender.recommend(["book-0001"], k=1)[0]
+    item_id, score, title = first
+    assert first == (item_id, score, title) == (first.item_id, first.score, first.title)
+
+
+def test_ids_that_cannot_be_printed_are_warned_of(recommender):
+    with pytest.warns(UserWarning, match=r"unknown: '\\ud83d'"):
+        recommender.recommend(["\ud83d"])
 
 
 def test_unknown_items_are_warned_of_and_left_out(recommender):
     with pytest.warns(UserWarning, match="1 of 2 items are unknown: nowhere"):
         found = recommender.recommend(["nowhere", "book-0001"])
     assert found == recommender.recommend(["book-0001"])
+    assert (found.unknown, found.fallback) == (["nowhere"], False)
+    assert recommender.recommend(["book-0001"]).unknown == []
     assert recommender.unknown(["nowhere", "book-0001"]) == ["nowhere"]
 
 
@@ -70,9 +72,11 @@ def test_nothing_known_is_answered_by_popularity(recommender, text_run):
     corpus = text_run[0].experiment.corpus
     counts = dict(zip(corpus.domains[1].item_ids, corpus.train_counts(1), strict=True))
     found = recommender.recommend([], k=50)
+    assert found.fallback
     assert [counts[item_id] for item_id in ids(found)] == sorted(counts.values(), reverse=True)[:50]
-    with pytest.warns(UserWarning, match="unknown"):
-        assert recommender.recommend(["nowhere"], k=50) == found
+    with pytest.warns(UserWarning, match="unknown: nowhere; the answer is the most popular items"):
+        again = recommender.recommend(["nowhere"], k=50)
+    assert (again, again.fallback, again.unknown) == (found, True, ["nowhere"])
 
 
 def test_taste_shown_in_the_source_counts(recommender):
@@ -173,76 +177,55 @@ def test_items_known_by_id_alone(id_run, tmp_path, monkeypatch):
         recommender.add_items([{"item_id": "new", "title": "New"}])
 
 
-def test_a_bundle_has_no_discriminators(id_run):
-    run, folder = id_run
-    kernels = [run.params["discriminators"][level]["up"]["kernel"] for level in ("item", "user")]
-    assert (kernels[0] != kernels[1]).any()
-    assert not [name for name in load_file(folder / "model.safetensors") if "discriminator" in name]
+def test_many_items_are_added_in_linear_time(recommender):
+    """Up to the last item, which is wrong, so that nothing is encoded."""
+
+    def seconds(count):
+        items = [{"item_id": f"new-{n}", "title": "t"} for n in range(count)] + [{"item_id": "new-0", "title": "t"}]
+        start = time.process_time()
+        with pytest.raises(ValueError, match=f"item {count}: the id 'new-0' is taken"):
+            recommender.add_items(items)
+        return time.process_time() - start
+
+    seconds(100)
+    assert seconds(40_000) < 25 * seconds(4000)  # 100 times, were each compared with those before
 
 
-def test_encoder_is_a_folder_of_its_own(text_run):
-    run, folder = text_run
-    encoder = from_pretrained(folder / "encoder")
-    assert (folder / "encoder" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    hidden = encoder(np.array([[2, 5, 6, 3]]), np.ones((1, 4), bool))
-    assert hidden.shape == (1, 4, run.experiment.config.encoder.width)
+def test_items_are_added_beside_requests(recommender, text_run, monkeypatch):
+    """Readers see all items of a call or none, with vectors and titles that belong together."""
+    width = text_run[0].experiment.config.model.width
+    vectors = {}
 
+    def vectors_of(texts):
+        for text in texts:
+            vectors[text] = np.full(width, len(vectors) + 1, np.float32)
+        return np.stack([vectors[text] for text in texts])
 
-def damage(folder, name):
-    """Damage one part of a bundle in one way; return the file that the message must name."""
-    if name == "no item vectors":
-        arrays = load_file(folder / "model.safetensors")
-        save_file({k: v for k, v in arrays.items() if k != "item_vectors"}, folder / "model.safetensors")
-        return "model.safetensors"
-    if name == "a parameter too few":
-        arrays = load_file(folder / "model.safetensors")
-        del arrays["item_tower.project.kernel"]
-        save_file(arrays, folder / "model.safetensors")
-        return "model.safetensors"
-    if name == "config without dims":
-        facts = json.loads((folder / "config.json").read_text())
-        del facts["dims"]
-        (folder / "config.json").write_text(json.dumps(facts))
-        return "config.json"
-    if name == "config of another version":
-        facts = json.loads((folder / "config.json").read_text())
-        facts["config"]["model"]["novelty"] = 1
-        (folder / "config.json").write_text(json.dumps(facts))
-        return "config.json"
-    action, file = name.split(" ")
-    if action == "lost":
-        (folder / file).unlink()
-    else:
-        content = (folder / file).read_bytes()
-        (folder / file).write_bytes(content[: len(content) // 2])
-    return file
+    monkeypatch.setattr(recommender._network, "item_vectors", vectors_of)
+    before, done, failed = len(recommender.recommend([], k=10_000)), threading.Event(), []
 
+    def read():
+        while not done.is_set():
+            catalog = recommender._catalog
+            sizes = {len(catalog.items), len(catalog.vectors_ID), len(catalog.popularity_I), len(catalog.number)}
+            new = recommender.recommend([], k=10_000)[before:]
+            if len(new) % 3 or len(sizes) > 1 or any(item_id != title for item_id, _, title in new):
+                failed.append((len(new), sizes))
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "no item vectors",
-        "a parameter too few",
-        "config without dims",
-        "config of another version",
-        *(f"lost {file}" for file in ("config.json", "model.safetensors", "items.jsonl")),
-        *(f"cut {file}" for file in ("config.json", "model.safetensors", "items.jsonl")),
-    ],
-)
-def test_damaged_bundle_names_the_file(text_run, tmp_path, name):
-    folder = tmp_path / "bundle"
-    shutil.copytree(text_run[1], folder)
-    file = damage(folder, name)
-    with pytest.raises(ValueError, match=file.replace(".", r"\.")):
-        Recommender.load(folder)
+    def add(writer):
+        for n in range(20):
+            names = [f"{writer}-{n}-{part}" for part in range(3)]
+            recommender.add_items([{"item_id": name, "title": name} for name in names])
 
-
-@pytest.mark.parametrize("file", ["tokenizer.json", "encoder/config.json", "encoder/model.safetensors"])
-def test_damaged_text_part_names_the_file_when_it_is_needed(text_run, tmp_path, file):
-    folder = tmp_path / "bundle"
-    shutil.copytree(text_run[1], folder)
-    (folder / file).write_bytes(b"{")
-    recommender = Recommender.load(folder)
-    assert recommender.recommend(["book-0001"])
-    with pytest.raises(ValueError, match=file.replace(".", r"\.")):
-        recommender.encode(["text"])
+    reader, writers = threading.Thread(target=read), [threading.Thread(target=add, args=(w,)) for w in range(3)]
+    for thread in [reader, *writers]:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    reader.join()
+    assert not failed
+    assert len(recommender.recommend([], k=10_000)) == before + 3 * 20 * 3
+    catalog = recommender._catalog
+    added = catalog.items[len(text_run[0].experiment.corpus.joint) :]
+    assert all((catalog.vectors_ID[catalog.number[item.item_id]] == vectors[item.title]).all() for item in added)

@@ -245,7 +245,7 @@ def test_refusals(outputs):
         objective.build(LossConfig(temperature=-1.0), AdaptConfig(), NUM_DOMAINS)
     with pytest.raises(ValueError, match="got 1 domain"):
         objective.build(LossConfig(), AdaptConfig(method="mmd"), 1)
-    with pytest.raises(ValueError, match="no candidates"):
+    with pytest.raises(AssertionError, match="no candidates"):
         objective.evaluate(build("softmax"), outputs._replace(candidates=None), 0.0)
     with pytest.raises(AssertionError, match="no discriminator of item vectors"):
         objective.evaluate(build(method="dann"), outputs._replace(discriminate={}), 0.0)

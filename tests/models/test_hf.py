@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import jax
 import ml_dtypes
 import numpy as np
@@ -15,37 +14,10 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from llmrec_jax.models import Bert, Gpt2, from_pretrained, save_pretrained
+from llmrec_jax.models import from_pretrained, save_pretrained
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.layers import pool
-
-GOLDEN = Path(__file__).parent / "golden"
-KINDS = {"bert": Bert, "gpt2": Gpt2}
-either = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture
-def edit(tmp_path):
-    """Copy a golden folder with its tensors passed through a function, its config updated."""
-
-    def copy(kind, tensors=lambda tensors: tensors, **config):
-        folder = tmp_path / "edited"
-        folder.mkdir()
-        save_file(tensors(load_file(GOLDEN / kind / "model.safetensors")), folder / "model.safetensors")
-        config = json.loads((GOLDEN / kind / "config.json").read_text()) | config
-        (folder / "config.json").write_text(json.dumps(config))
-        return folder
-
-    return copy
-
-
-def same(ours, theirs):
-    """Whether two encoders hold the same arrays, bit for bit."""
-    return jax.tree.all(jax.tree.map(lambda a, b: a.tobytes() == b.tobytes(), *map(arrays, (ours, theirs))))
-
-
-def arrays(encoder):
-    return jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(encoder)))
+from tests.models.golden_folders import GOLDEN, KINDS, arrays, either, same
 
 
 @either
@@ -180,25 +152,6 @@ def test_broken_files(edit, tmp_path):
         from_pretrained(folder)
 
 
-def test_the_hub(monkeypatch):
-    asked = []
-
-    def download(repo_id, allow_patterns):
-        asked.append((repo_id, allow_patterns))
-        return str(GOLDEN / "gpt2")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert isinstance(from_pretrained("someone/gpt2-tiny"), Gpt2)
-    assert asked == [("someone/gpt2-tiny", ["*.safetensors", "*.json", "*.txt"])]
-
-    def unreachable(repo_id, allow_patterns):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(ValueError, match=r"someone/gpt2-tiny: no such folder, .* no route to host"):
-        from_pretrained("someone/gpt2-tiny")
-
-
 @pytest.fixture(scope="module")
 def torch_hidden():
     """A function: hidden states that transformers computes from a folder."""
@@ -231,7 +184,7 @@ def random_rows(vocab_size, length):
 @pytest.mark.parity
 @either
 def test_what_we_save_runs_in_torch(kind, torch_hidden, tmp_path):
-    config = ENCODERS[kind].config(vocab_size=50, max_positions=20, width=32, num_layers=4, num_heads=4, mlp_width=80)
+    config = ENCODERS[kind].config(vocab_size=50, max_positions=20, width=32, num_layers=4, num_heads=4)
     encoder = new_encoder(config, nnx.Rngs(0))
     save_pretrained(encoder, tmp_path)
     ids_BL, mask_BL = random_rows(50, 20)

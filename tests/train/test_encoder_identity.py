@@ -60,7 +60,7 @@ def test_a_hub_id_is_pinned_to_its_revision(tmp_path, tokenizer, monkeypatch):
 def test_another_encoder_is_refused(folder, tmp_path):
     config = with_encoder(pretrained=folder)
     check_same(tmp_path, config, {"hash": "1"}, {"hash": "1", "revision": "abc"})
-    with pytest.raises(ValueError, match=r"is not the encoder that the run was trained with: .*\n  hash 1, now 2\n"):
+    with pytest.raises(ValueError, match=r"is not the encoder that the run was trained with \(hash 1, now 2: "):
         check_same(tmp_path, config, {"hash": "1"}, {"hash": "2"})
 
 

@@ -144,7 +144,7 @@ def killed(root):
         outputs = [process.communicate(timeout=240)[0] for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 75, output
-        assert f"stopped: step 3 of {STEPS} is saved" in output  # they agree one step later
+        assert f"stopped: step 3 of {STEPS} is saved" in output  # the next step asks all, the one after knows
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == 3
     with started(root, "jit", 2, workdir, KILL_AT=str(KILLED_AT)) as processes:
         output = processes[0].communicate(timeout=240)[0]

@@ -73,7 +73,7 @@ def test_the_fields_that_may_differ_exist():
 @pytest.mark.parametrize("name", ["bundle", "metrics.jsonl", "report.json"])
 def test_what_is_there_without_a_run_is_not_written_over(tmp_path, name):
     (tmp_path / name).mkdir()
-    assert refused(tmp_path, Config()).startswith(f"{tmp_path} holds {name}, but no config.json of a run")
+    assert refused(tmp_path, Config()).startswith(f"{tmp_path} holds {name}, but no config.json: not written by a run")
 
 
 def test_files_of_other_programs_are_named(tmp_path):

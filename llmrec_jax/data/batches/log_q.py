@@ -1,4 +1,4 @@
-"""Which items the histories of a plan hold, and with what probability a batch does: the in-batch correction.
+"""The items that training events name, and the probability that a batch holds each: the logQ correction.
 
 I items of the joint catalogue   E training events of a domain's users, end to end
 """
@@ -12,13 +12,13 @@ ALMOST_SURE = 1 - 1e-9  # log(1 - p) stays finite
 
 
 def log_q(plan: BatchPlan) -> np.ndarray:
-    """Log probability that a batch holds an item, float32 [I]: the correction of an in-batch softmax.
+    """Log probability that a batch holds an item, float32 [I], to correct an in-batch softmax.
 
-    A step draws each user `rows / users` times on average, and a draw shows a window of `max_history + 1` events. So an
-    item is missing with probability `prod_e (1 - draws * p_e)` over its training events, `p_e` being the probability
-    that the window holds event e. Events are taken as independent. All values are finite: an item that no batch holds
-    gets the probability of an average event, or 1 / items where its domain has no rows. `unlabelled_items` come on top,
-    each target item with the same probability.
+    A step draws each user `rows / users` times on average, each time with a window of `max_history + 1` events. So a
+    batch lacks an item with probability `prod_e (1 - draws * p_e)` over the item's training events e, where `p_e` is
+    the probability that the user's window holds e. Events are taken as independent. All values are finite: items
+    without training events get the probability of an average event, and all items of a domain without rows 1 / items.
+    `unlabelled_items` are added: every target item is among them with the same probability.
 
     Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
     """
@@ -29,7 +29,7 @@ def log_q(plan: BatchPlan) -> np.ndarray:
         if not rows:
             log_missing_I[start:end] = np.log1p(-min(1 / (end - start), ALMOST_SURE))
             continue
-        whole, rest = divmod(rows / len(users), 1)  # with more rows than users, everyone is drawn `whole` times
+        whole, rest = divmod(rows / len(users), 1)  # each user is drawn `whole` or `whole + 1` times
         events = _train_events(split, users)
         shown_E = np.minimum(_window_probability(split, users, plan.max_history + 1), ALMOST_SURE)
         log_missing_E = whole * np.log1p(-shown_E) + np.log1p(-rest * shown_E)
@@ -43,7 +43,7 @@ def log_q(plan: BatchPlan) -> np.ndarray:
 
 
 def trained_items(plan: BatchPlan) -> np.ndarray:
-    """Whether a training event of a user that batches draw names the item, bool [I]."""
+    """Whether an item occurs in a training event of a user that is trained on, bool [I]."""
     trained_I = np.zeros(int(plan.starts[-1]), bool)
     for split, users, rows, start in zip(plan.splits, plan.users, plan.rows, plan.starts[:-1], strict=True):
         if rows:
@@ -58,7 +58,7 @@ def _train_events(split: Split, users: np.ndarray) -> np.ndarray:
 
 
 def _window_probability(split: Split, users: np.ndarray, window: int) -> np.ndarray:
-    """The probability that a user's window, begun anywhere with equal chance, holds each training event, [E]."""
+    """The probability that a user's window, its start drawn uniformly, holds each training event, [E]."""
     lengths = split.train_end[users] - split.offsets[users]
     length_E = np.repeat(lengths, lengths)
     position_E = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,4 +1,4 @@
-"""How many rows of a batch each domain gets and where they lie, the same in every batch; and whose rows they are.
+"""How many rows of a batch each domain has and where, the same in every batch; and which users fill them.
 
 B rows of a batch   M rows of one domain
 """
@@ -56,10 +56,10 @@ def interleave(rows: Sequence[int]) -> np.ndarray:
 
 
 def users_of_step(users: np.ndarray, rows: int, step: int, seed: tuple[int, ...]) -> np.ndarray:
-    """The users [M] of a domain's rows in a step: each once an epoch, in an order of its own for each epoch.
+    """The users [M] of a domain's rows in a step: each user once an epoch, reshuffled every epoch.
 
-    `users` are sorted by what they cost. They are cut into as many runs as there are rows, and a step takes one of each
-    run: all steps cost about the same, and a user still meets nearly every other.
+    `users` are sorted by the length of their histories and cut into as many runs as there are rows. A step takes one
+    user of each run, so all steps cost about the same, and over the epochs nearly every pair of users shares a batch.
     """
     if not rows:
         return users[:0]
@@ -73,11 +73,11 @@ def users_of_step(users: np.ndarray, rows: int, step: int, seed: tuple[int, ...]
 
 @functools.lru_cache(maxsize=32)
 def _order(seed: tuple[int, ...], size: int, rows: int) -> np.ndarray:
-    """A permutation whose every `rows` places in a row hold about one of each of `rows` equal runs of the numbers."""
+    """A permutation: with the numbers cut into `rows` equal runs, any `rows` neighbours have about one of each."""
     rng = np.random.default_rng(seed)
     run = -(-size // rows)
     grid = np.arange(-(-size // run) * run, dtype=np.int32).reshape(-1, run)
     grid = rng.permuted(grid, axis=1)
-    rng.shuffle(grid)  # else a step's first rows would be its dearest
+    rng.shuffle(grid)  # else the first rows of each step would have the longest histories
     order = grid.T.reshape(-1)
     return order[order < size]

@@ -1,6 +1,6 @@
-"""Which events are for training, which are held out, and what one domain could give away about another.
+"""Which events are for training and which are held out, and what two domains share that could leak.
 
-Pure functions of a domain and a seed. Nothing here is stored: a split is cheap to make again.
+Pure functions of a domain and a seed. A split is cheap and is made anew by every run, not stored.
 
 Shape letters: E events of the domain, users end to end.
 """
@@ -36,7 +36,7 @@ class Split(NamedTuple):
     train_end: np.ndarray  # int64 [users]: training events are items_E[offsets[u]:train_end[u]]
     valid: np.ndarray  # int64 [users]: index of the validation event, -1 = none
     test: np.ndarray  # int64 [users]: index of the test event, -1 = none
-    method: str  # what was really done
+    method: str  # in words, for the report
     order_E: np.ndarray | None = None  # int64: index of each event in the domain's arrays; None: the same
 
     def training_events(self, users: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def leaks(source: Domain, target: Domain, training_E: np.ndarray, order_E: np.nd
 
 
 def nobody(domain: Domain, split: Split, event: Literal["valid", "test"]) -> str:
-    """Why a split holds out no event of a domain: the end of a message."""
+    """The reason why a split holds out no event of a domain, for a message."""
     longest = int(np.diff(domain.offsets).max(initial=0))
     if split.method.startswith("temporal"):
         return f"no user has both an event that falls to {event} and one before it ({split.method})"

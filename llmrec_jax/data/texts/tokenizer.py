@@ -89,16 +89,29 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the Rust side raises bare Exception
+            if (folder / "tokenizer.json").read_bytes().startswith(b"version https://git-lfs"):
+                raise UserError(f"{folder / 'tokenizer.json'}: a Git LFS pointer in place of the file: run `git lfs "
+                                f"pull` in {folder}, or download the file again") from error  # fmt: skip
             raise UserError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error})") from error
     elif (folder / "vocab.txt").is_file() or all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
         from transformers import AutoTokenizer  # slow to import, and only old folders need it
 
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+        options = _casing(folder)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, **options).backend_tokenizer
     else:
         raise UserError(f"{folder}: no tokenizer.json, no vocab.json with merges.txt and no vocab.txt")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer if tokenizer.encode("").ids else _close_texts(tokenizer)
+
+
+def _casing(folder: Path) -> dict[str, bool]:
+    """Whether a BERT's vocab.txt wants lowercased texts, where its folder does not say: not if it has capitals."""
+    config, vocabulary = folder / "tokenizer_config.json", folder / "vocab.txt"
+    if not vocabulary.is_file() or (config.is_file() and b'"do_lower_case"' in config.read_bytes()):
+        return {}
+    tokens = vocabulary.read_text(encoding="utf-8").splitlines()
+    return {"do_lower_case": all(token == token.lower() or token.startswith("[") for token in tokens)}
 
 
 def train_tokenizer(texts: Sequence[str], kind: Literal["bert", "gpt2"], vocab_size: int) -> Tokenizer:

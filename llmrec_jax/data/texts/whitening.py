@@ -1,8 +1,8 @@
-"""Text features of a catalogue as the rest of the program likes them: centred, evened out, of length one.
+"""Text vectors of a catalogue: centred, half-whitened, L2-normalized.
 
-Vectors of a language model share one large direction and a few dominant ones; cosines between them are mostly about
-those. Half-whitening (principal components scaled by eigenvalue^-1/4) is the middle between leaving that as it is and
-giving every direction the same variance; it was the safe choice on every domain measured.
+The vectors of a language model share one large direction and a few dominant ones, and these decide most of their
+cosines. Half-whitening scales the principal components by eigenvalue^-1/4: halfway between leaving them as they are and
+whitening (eigenvalue^-1/2), where all have the same variance. It was the safe choice on every domain measured.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Whitening(NamedTuple):
-    """An affine map of text vectors, fitted on a catalogue and kept with the model for items that come later."""
+    """An affine map of text vectors, fitted on a catalogue; saved with the model, which applies it to new items."""
 
     mean_F: np.ndarray
     transform_FF: np.ndarray
