@@ -1,4 +1,4 @@
-"""Devices: how arrays lie on the mesh, and how one step runs on all of it.
+"""The device mesh: how arrays are sharded over it, and how a training step runs on it.
 
 Two layouts with the same methods run the same step. `Jit` (default) compiles one program over the whole mesh, and the
 compiler inserts the communication. `Pmap` runs the step under `jax.pmap` with the state replicated, and the step calls
