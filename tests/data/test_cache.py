@@ -7,7 +7,8 @@ import pytest
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data import cache
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import demo, load_domain
+from llmrec_jax.data.domains import demo
+from llmrec_jax.data.domains.domain import load_domain
 from llmrec_jax.errors import UserError
 
 

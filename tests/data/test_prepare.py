@@ -201,7 +201,8 @@ def test_killed_and_simultaneous_preparations(tmp_path):
     command = f"""
 import os, sys
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.domains import load_domain, prepare
+from llmrec_jax.data.domains import prepare
+from llmrec_jax.data.domains.domain import load_domain
 if sys.argv[1] == "die":
     prepare.write = lambda *_: os.kill(os.getpid(), 9)
 print(load_domain("shop", DataConfig(root={str(tmp_path)!r}, cache_dir={str(tmp_path / "cache")!r})).folder)
