@@ -85,17 +85,14 @@ def to_host(tree: Any) -> Any:
 
 
 def on_any_process(flag: bool) -> jax.Array:
-    """Whether `flag` holds on any process of the job: bool scalar, computed behind what the devices have to do already.
+    """Whether `flag` is true on any process of the job: a bool scalar, computed asynchronously on the devices.
 
-    All processes must call it, in the same order with what else runs on the devices.
+    All processes must call it, in the same order relative to their other programs.
     """
     mesh = Mesh(np.array(jax.devices()), ("data",))
     flags_local = np.full(jax.local_device_count(), flag)
     flags = jax.make_array_from_process_local_data(NamedSharding(mesh, P("data")), flags_local, (mesh.size,))
-    return _any(flags)
-
-
-_any = jax.jit(jnp.any)
+    return jax.jit(jnp.any)(flags)
 
 
 @dataclasses.dataclass(frozen=True)
