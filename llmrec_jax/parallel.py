@@ -1,4 +1,4 @@
-"""Devices: how arrays lie on the mesh, and how one step runs on all of it.
+"""The device mesh: how arrays are sharded over it, and how a training step runs on it.
 
 Two layouts with the same methods run the same step. `Jit` (default) compiles one program over the whole mesh, and the
 compiler inserts the communication. `Pmap` runs the step under `jax.pmap` with the state replicated, and the step calls
@@ -85,17 +85,14 @@ def to_host(tree: Any) -> Any:
 
 
 def on_any_process(flag: bool) -> jax.Array:
-    """Whether `flag` holds on any process of the job: bool scalar, computed behind what the devices have to do already.
+    """Whether `flag` is true on any process of the job: a bool scalar, computed asynchronously on the devices.
 
-    All processes must call it, in the same order with what else runs on the devices.
+    All processes must call it, in the same order relative to their other programs.
     """
     mesh = Mesh(np.array(jax.devices()), ("data",))
     flags_local = np.full(jax.local_device_count(), flag)
     flags = jax.make_array_from_process_local_data(NamedSharding(mesh, P("data")), flags_local, (mesh.size,))
-    return _any(flags)
-
-
-_any = jax.jit(jnp.any)
+    return jax.jit(jnp.any)(flags)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How verbs take folders and print: for people or as one JSON object, safely whatever the data holds."""
+"""Output of the commands, as text or as one JSON object; safe for any text that the data holds."""
 
 import contextlib
 import json as json_lib
@@ -12,13 +12,13 @@ import tyro
 
 Folder = tyro.conf.Positional[Path]
 CLOSED_PIPE = 141  # the exit code that a shell gives to a program ended by a closed pipe
-# Characters that move the cursor, change colours or turn the direction of a whole line.
+# Characters that move the cursor, change colours, or change the direction of writing.
 CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
 DIRECTION = dict.fromkeys((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
 
 def clean(text: str) -> str:
-    """Text of the data as one line that a terminal shows and does not obey: no tabs, line breaks, escape codes."""
+    """The text on one line, without characters that control a terminal: tabs, line breaks, escape codes."""
     return text.translate(CONTROL | DIRECTION)
 
 

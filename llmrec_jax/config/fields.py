@@ -46,8 +46,8 @@ class DataConfig:
     max_tokens: int = 64
     """Texts are truncated to this many tokens."""
     field_dropout: float = 0.0
-    """Probability that a training step reads an item by its title alone, so that items of which little is written are
-    placed near those of which much is. Evaluation and inference read all that is there."""
+    """Probability that a training step reads an item by its title alone. It brings items with little text nearer to
+    what they would be with all of it, and may cost accuracy on full texts. Evaluation and inference never do this."""
     vocab_size: int = 8192
     """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
     unlabelled_items: int = 0

@@ -99,19 +99,19 @@ def _encode_catalogue(
     Item i is in shard i modulo the number of shards, so a domain (a range of items) is the same rows of every shard,
     and all devices have equally many of its items to score. Padding repeats the last item.
     """
-    num_items, num_shares = len(catalog.domain_I), collectives.num_shards
-    num_rows = -(-num_items // num_shares)
-    ids_CK = collectives.local_shards(jnp.arange(num_rows * num_shares).reshape(num_rows, num_shares).T)
+    num_items, num_shards = len(catalog.domain_I), collectives.num_shards
+    num_rows = -(-num_items // num_shards)
+    ids_CK = collectives.local_shards(jnp.arange(num_rows * num_shards).reshape(num_rows, num_shards).T)
     padded_CK = jnp.minimum(ids_CK, num_items - 1)
     vectors_ND = model.encode_items(padded_CK.reshape(-1), catalog, key, **task.how)
     vectors_CKD = vectors_ND.reshape(*ids_CK.shape, -1)
 
     def candidates(start: int, end: int) -> Candidates:
-        rows = slice(start // num_shares, -(-end // num_shares))
+        rows = slice(start // num_shards, -(-end // num_shards))
         is_own_CK = (ids_CK[:, rows] >= start) & (ids_CK[:, rows] < end)
         return Candidates(vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]), is_own_CK.reshape(-1))
 
-    rows_U = items_U // num_shares
+    rows_U = items_U // num_shards
     is_here_CU = ids_CK[:, rows_U] == items_U[None]
     vectors_CUD = jnp.where(is_here_CU[..., None], vectors_CKD[:, rows_U], 0)
     return tuple(map(candidates, task.starts, task.starts[1:])), collectives.psum(vectors_CUD.sum(axis=0))

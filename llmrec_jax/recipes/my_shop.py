@@ -8,7 +8,8 @@ Result:    test NDCG@10 / Recall@10, one seed, beside text_knn_decayed, the best
            gift cards, 458 users, 148 items: .2023 / .3646 (.1313 / .2598)
            scientific supplies, 8,440 users, 4,361 items: .0869 / .1308 (.0763 / .1178)
 
-A small shop overfits long before the last step, so the model is validated often and the best step is exported.
+A small shop overfits long before the last step, so the model is validated often and the best step is exported. A large
+shop needs more steps: 1,500 steps are 23 passes over the histories of 8,440 users, but 9 over those of 22,000.
 """
 
 from llmrec_jax.config import (

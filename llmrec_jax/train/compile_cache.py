@@ -1,8 +1,8 @@
 """The compiled programs of a run, kept in its work folder: a run that goes on does not compile again.
 
 JAX decides which programs are the same (text, flags, versions, kind of device) and which are worth a file (those that
-take more than a second to compile); it compiles again what it cannot read. Whoever can write the folder can run code in
-the processes that read it, so only its owner may.
+take more than a second to compile). It compiles what it cannot read, but never replaces it: damaged files are deleted.
+Whoever can write the folder can run code in the processes that read it, so only its owner may.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+from jax._src.compilation_cache import decompress_executable  # private: JAX can check no file in public
 from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
@@ -35,6 +36,8 @@ def kept_in(workdir: Path, console: Console) -> Iterator[None]:
         console.print(f"{folder} can be written by others and is not used; chmod 700, or set JAX_COMPILATION_CACHE_DIR")
         yield
         return
+    if jax.process_index() == 0:
+        _delete_damaged(folder, console)
     _use(str(folder.absolute()))
     try:
         yield
@@ -42,6 +45,15 @@ def kept_in(workdir: Path, console: Console) -> Iterator[None]:
         _use(None)
         with contextlib.suppress(OSError):  # it is not empty, as a rule
             folder.rmdir()
+
+
+def _delete_damaged(folder: Path, console: Console) -> None:
+    for file in folder.glob("*-cache"):
+        try:
+            decompress_executable(file.read_bytes())
+        except Exception as error:  # of zlib or of one of two zstd packages, whichever JAX has found
+            file.unlink()
+            console.print(f"{file} is damaged and is made again: {error}", markup=False, highlight=False)
 
 
 def _use(folder: str | None) -> None:

@@ -1,6 +1,6 @@
-"""What the encoder is given of each item: tokens, hidden states of its frozen layers, or a frozen encoder's vectors.
+"""The text inputs of the catalogue: tokens, hidden states of frozen layers, or vectors of a frozen encoder.
 
-Made once a run from the catalogue's texts and cached. All of it is computed in float32, whatever the run trains in.
+Computed once per run and cached; hidden states and vectors in float32, whatever the run trains in.
 
 Shape letters: those of `types`.
 """
@@ -25,14 +25,14 @@ from llmrec_jax.train.features import cached_features, cached_hidden_states
 
 
 class ItemInputs(NamedTuple):
-    """Tokens where the encoder runs in the step, vectors [I, F] where it is frozen or items have no text."""
+    """Tokens, if the encoder runs in the step; else vectors [I, F]."""
 
-    items: TokenTable | np.ndarray  # with `data.field_dropout` followed by those of the titles alone
-    whitening: Whitening | None  # of a frozen encoder's vectors
+    items: TokenTable | np.ndarray  # of the texts; with `data.field_dropout` then of the titles alone
+    whitening: Whitening | None  # of vectors from a frozen encoder
 
 
 def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, tokenizer: Tokenizer) -> ItemInputs:
-    """What the configured encoder reads, of the joint catalogue."""
+    """The inputs of the joint catalogue for the configured encoder; zeros [I, 1] if items have no text."""
     if config.model.item_features == "id":
         return ItemInputs(np.zeros((len(corpus.joint), 1), np.float32), None)
     parts = [domain.texts for domain in corpus.domains]
@@ -51,14 +51,14 @@ def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, 
 def text_vectors(
     config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
 ) -> np.ndarray:
-    """One vector a text from an encoder as it is, float32 [N, F]; cached."""
+    """One vector per text from an encoder that is not trained, float32 [N, F]; cached."""
     table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
     with jax.default_matmul_precision("highest"):  # as on the CPU that a bundle encodes on
         return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))
 
 
 def frozen_states(config: Config, pretrained: Bert | Gpt2, table: TokenTable) -> np.ndarray:
-    """What the encoder's frozen layers make of each token, float32 [T, F]; cached."""
+    """The output of the encoder's frozen layers for each token, float32 [T, F]; cached."""
     lower = frozen_layers.lower_encoder(pretrained, config.encoder.frozen_layers)
     with jax.default_matmul_precision("highest"):
         return cached_hidden_states(lower, table, cache_folder(config.data, "features"))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import os
 import shutil
 
 import jax
@@ -77,6 +78,28 @@ def test_a_folder_that_others_can_write_is_not_used(tmp_path):
     with compile_cache.kept_in(tmp_path, said):
         assert jax.config.jax_compilation_cache_dir is None
     assert "can be written by others" in said.file.getvalue()
+
+
+@pytest.mark.parametrize("size", [0, 50])
+def test_a_damaged_program_is_compiled_and_kept_again(tmp_path, size, recwarn):
+    def compiled():
+        jax.clear_caches()
+        said = Console(file=io.StringIO(), width=1000)
+        with compile_cache.kept_in(tmp_path, said):
+            assert jax.jit(lambda x: x + 1)(1) == 2
+        return said.file.getvalue(), {file.name: file.stat().st_size for file in folder.glob("*-cache")}
+
+    folder = tmp_path / compile_cache.FOLDER
+    said, sizes = compiled()
+    assert sizes
+    assert not said
+    for name in sizes:
+        os.truncate(folder / name, size)
+    said, again = compiled()
+    assert again.keys() == sizes.keys()
+    assert min(again.values()) > 50
+    assert said.count("is damaged and is made again") == len(sizes)
+    assert not recwarn.list
 
 
 def test_the_users_choice_stands(tmp_path):

@@ -1,7 +1,6 @@
-"""A domain, as the rest of the program sees it: ids, texts and one flat array of events.
+"""The `Domain`: ids, texts and one flat array of events, read from the cache and prepared where it is not there.
 
-Knows where a domain comes from (a name, a path, `demo:NAME`) and reads what `prepare` wrote; does not parse anyone's
-input and does not split.
+Resolves a name, a path or `demo:NAME`; parses no input files (`schema` does) and does not split.
 
 Shape letters: E events of the domain, users end to end.
 """
@@ -23,7 +22,7 @@ from llmrec_jax.data.domains.settings import Order
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Domain:
-    """One shop. Items and users are numbered in the order of their ids' lists; `items_E` holds item numbers."""
+    """One shop. Items and users are numbered by their position in `item_ids` and `user_ids`."""
 
     name: str  # "beauty"; "films" for demo:films
     folder: Path  # the prepared folder in the cache

@@ -51,7 +51,7 @@ def read_items(path: Path, settings: Settings, findings: Findings) -> Items:
 def _objects(
     path: Path, lines: Iterator[tuple[int, str]], findings: Findings
 ) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
-    """Numbered lines, blank ones left out; or the numbered elements of a file that is one array."""
+    """Yield the numbered lines that are not blank, or the numbered elements of a file that is one JSON array."""
     full = ((number, line) for number, line in lines if line.strip())
     for number, line in full:
         if line.strip() == "{":

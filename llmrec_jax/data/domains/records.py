@@ -1,4 +1,4 @@
-"""An item, what may be wrong with it, and the text that it is known by. Knows nothing of files; `items` reads those."""
+"""An item: its fields, their checks, and the text that models read. `items` reads the files."""
 
 import html
 import re
@@ -38,9 +38,9 @@ def item_text(
     fields: Sequence[str] = TEXT_FIELDS,
     description_chars: int = DESCRIPTION_CHARS,
 ) -> str:
-    """The text an item is known by: its `fields` between full stops, absent ones left out, the description cut.
+    """The text of an item: its `fields` joined by full stops, absent ones left out, the description cut.
 
-    HTML is taken out (`plain`), so that an item added later reads as it would in a prepared domain.
+    HTML is removed (`plain`), so an item that is added later has the same text as in a prepared domain.
     """
     texts = {
         "title": plain(title) or title,

@@ -1,4 +1,4 @@
-"""Reads a domain folder: good records in columns, bad ones named by file, line and reason, notes on what was done.
+"""Reads a domain folder into columns; names each bad record by file, line and reason; notes how files were read.
 
 A folder holds `items.jsonl` and `interactions.csv`, each plain or `.gz`, and perhaps a `domain.json`. Nothing here
 sorts, drops repeats, or writes files.

@@ -1,4 +1,4 @@
-"""A prepared domain as a TFDS data set: array_record files, written without TensorFlow. TFDS is known here only."""
+"""Exports a domain as a TFDS data set of array_record files, without TensorFlow. Only this file imports TFDS."""
 
 import contextlib
 import io
