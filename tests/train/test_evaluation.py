@@ -63,10 +63,10 @@ def test_a_left_out_source_selects_the_step_of_a_zero_shot_run(left_out_run):
 
 
 def test_the_first_lines_say_whom_a_run_learns_from_and_what_selects_it(left_out_run):
-    films, series, books, protocol = data_summary(left_out_run.corpus).split("\n")
-    assert (
-        films == "films: 1,500 of 1,500 users trained on, 500 items, order timestamp, leave-one-out, 16 rows of a batch"
-    )
+    lines = [line for line in data_summary(left_out_run.corpus).split("\n") if not line.startswith(" ")]
+    films, series, books, protocol = lines
+    assert films.startswith("films: 1,500 of 1,500 users trained on, 500 items, order timestamp")
+    assert films.endswith("leave-one-out, 16 rows of a batch")
     assert series.startswith("series: 0 of ")
     assert books.startswith("books: 0 of 1,200 users trained on, 450 items, order timestamp")
     assert protocol == "zero-shot; selection by left_out_source_valid_ndcg@10 (series)"

@@ -27,7 +27,7 @@ POSITIONS = 20
 def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretrained")
     tokenizer = train_tokenizer([item.title for item in demo._items("books")[0]], "bert", 300)
-    sizes = BertConfig(vocab_size=300, max_positions=POSITIONS, width=32, num_layers=1, num_heads=2)
+    sizes = BertConfig(vocab_size=300, max_positions=POSITIONS, width=32, num_layers=1, num_heads=2, dropout=0.0)
     save_pretrained(new_encoder(sizes, nnx.Rngs(7)), folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = tiny_config(folder / "cache", sources=())
