@@ -63,7 +63,7 @@ def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -
     import jax
 
     from llmrec_jax.inference.writing import check_replaceable
-    from llmrec_jax.models.locate import locate
+    from llmrec_jax.models.fetch import ensure
     from llmrec_jax.train.export import save_bundle
     from llmrec_jax.train.loop import train_and_evaluate
 
@@ -73,7 +73,7 @@ def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -
         console.print(f"a new run in {workdir}", markup=False, highlight=False)
     check_replaceable(workdir / "bundle")
     if config.encoder.pretrained:
-        locate(config.encoder.pretrained)  # refused now, not after the data is prepared
+        ensure(config.encoder.pretrained)  # downloaded or refused now, not after the data is prepared
     try:
         train_and_evaluate(
             config,

