@@ -22,8 +22,8 @@ class DataConfig:
     temporal: one cut in time, the target's, for all domains.
     random: leave-one-out after shuffling each user's events."""
     split_seed: int = 0
-    """Seed of what is held out where that is random (data.split=random, domains without order) and of the users that
-    data.target_fraction keeps. Runs of one split_seed are tested on the same events, whatever their seed."""
+    """Seed of random hold-outs (data.split=random, domains without order) and of the users data.target_fraction keeps.
+    Runs with the same split_seed have the same test events, whatever their seed."""
     target_fraction: float = 1.0
     """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
     Not data.target_share, which is the target's share of each batch."""
@@ -46,8 +46,8 @@ class DataConfig:
     max_tokens: int = 64
     """Texts are truncated to this many tokens."""
     field_dropout: float = 0.0
-    """Probability that a training step reads an item by its title alone. It brings items with little text nearer to
-    what they would be with all of it, and may cost accuracy on full texts. Evaluation and inference never do this."""
+    """Probability that a training step reads only an item's title; evaluation and inference read the whole text.
+    Brings items with little text nearer to where their full text would be; may cost accuracy on full texts."""
     vocab_size: int = 8192
     """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
     unlabelled_items: int = 0
@@ -177,8 +177,8 @@ class OptimConfig:
     learning_rate: float = 1e-3
     """Peak learning rate, reached after warm-up."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """After the warm-up: cosine decays to 0 at train.steps; constant stays, and a finished run can go on with more
-    train.steps."""
+    """cosine: after the warm-up, decays to 0 at train.steps.
+    constant: stays at the peak, and a finished run can go on with more train.steps."""
     encoder_scale: float = 1.0
     """The encoder's learning rate as a multiple of learning_rate."""
     warmup_steps: int = 50
@@ -200,9 +200,11 @@ class TrainConfig:
     eval_every: int = 100
     """Steps between validations; the step with the best score is exported. 0: no validation, the last step."""
     selection: str = "auto"
-    """Whose validation events select the step. auto: those of the target's kept users (data.target_fraction); zero-shot
-    those of a source left out of the training (the smallest with 100 validation users) and, with one source alone, the
-    last step. last_step: nobody's. Or the source to leave out, by its name in data.sources."""
+    """Which validation events select the step.
+    auto: those of the target's users that are trained on; zero-shot, those of a source that is left out of training.
+    Zero-shot with one source, auto takes the last step; with several, it leaves out the smallest with 100 such users.
+    last_step: none, the last step is taken.
+    NAME: the source with this name in data.sources, which is left out of training."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     eval_batch_size: int = 256
