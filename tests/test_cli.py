@@ -239,7 +239,9 @@ def test_a_run_and_its_bundle_are_taken_for_each_other(call, bundle, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(bundle, run / "bundle")
     history = ("--history", "book-0001", "--json")
-    assert call(cli.main, "recommend", run, *history) == call(cli.main, "recommend", bundle, *history)
+    code, out, err = call(cli.main, "recommend", run, *history)
+    assert (code, out) == call(cli.main, "recommend", bundle, *history)[:2]
+    assert err == f"{run} is a work folder; recommending from {run / 'bundle'}\n"
     code, _, err = call(cli.main, "evaluate", run / "bundle")
     assert code == 2
     assert f"{run} holds no run" in err

@@ -68,8 +68,8 @@ def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
 def test_recipes_and_verbs_in_prose_exist(page):
     text = page.read_text()
     assert set(re.findall(r"llmrec train (\w+)", text)) - {"NAME"} <= set(recipes.names())
-    for verb in re.findall(r"python -m llmrec_jax ([a-z]+)", text):
-        assert callable(getattr(cli, verb))
+    for verb in re.findall(r"python -m llmrec_jax ([a-z-]+)", text):
+        assert callable(getattr(cli, verb.replace("-", "_")))
 
 
 def test_the_picture_has_a_dark_mode_and_loads_nothing():

@@ -1,16 +1,14 @@
 """Verbs about finished runs: `evaluate` and `recommend`."""
 
 import json as json_lib
-import re
 import sys
-import unicodedata
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmrec_jax.cli.printing import Folder
+from llmrec_jax.cli.printing import Folder, clean
 
 
 def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | None = None, json: bool = False) -> int:
@@ -49,9 +47,12 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
       json: Print one JSON object. Its "fallback" is true where nothing in the history is known and the answer is the
         most popular items.
     """
+    from llmrec_jax.inference.bundle import find
     from llmrec_jax.inference.recommender import Recommender
 
     recommender = Recommender.load(bundle)
+    if (place := find(bundle)) != bundle:
+        print(f"{bundle} is a work folder; recommending from {place}", file=sys.stderr)
     unknown = recommender.unknown(history)
     found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k)
     if json:
@@ -59,14 +60,11 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
         print(json_lib.dumps(answer, allow_nan=False))
         return 0
     if unknown:
-        print(_printable(f"unknown and left out: {', '.join(unknown)}", sys.stderr.encoding), file=sys.stderr)
+        print(clean(f"unknown and left out: {', '.join(unknown)}"), file=sys.stderr)
     if found.fallback:
         given = "nothing in the history is known" if history else "no history is given"
         print(f"{given}: these are the most popular items", file=sys.stderr)
-    rows = [
-        (_printable(item_id, sys.stdout.encoding), f"{score:.4f}", _printable(title, sys.stdout.encoding))
-        for item_id, score, title in found
-    ]
+    rows = [(clean(item_id), f"{score:.4f}", clean(title)) for item_id, score, title in found]
     if not sys.stdout.isatty():
         for row in rows:
             print(*row, sep="\t")
@@ -78,15 +76,10 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
     return 0
 
 
-def _printable(text: str, encoding: str | None) -> str:
-    """`text` as one line without control characters, with ? for characters that the encoding lacks."""
-    text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)  # colours and the like
-    text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)  # controls of the writing direction
-    text = "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
-    return text.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
-
-
 def _run_of(folder: Path) -> Path:
     """The work folder: `folder` itself, or the parent of a bundle."""
-    is_bundle = (folder / "items.jsonl").is_file() and (folder / "tokenizer.json").is_file()
-    return folder.resolve().parent if is_bundle else folder
+    if not ((folder / "items.jsonl").is_file() and (folder / "tokenizer.json").is_file()):
+        return folder
+    workdir = folder.resolve().parent
+    print(f"{folder} is a bundle; evaluating the run in its work folder {workdir}", file=sys.stderr)
+    return workdir

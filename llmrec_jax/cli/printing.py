@@ -3,6 +3,7 @@
 import contextlib
 import json as json_lib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +13,15 @@ import tyro
 
 Folder = tyro.conf.Positional[Path]
 CLOSED_PIPE = 141  # the exit code that a shell gives to a program ended by a closed pipe
+ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # ANSI sequences, such as colours
 # Characters that move the cursor, change colours, or change the direction of writing.
 CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
 DIRECTION = dict.fromkeys((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
 
 def clean(text: str) -> str:
-    """The text on one line, without characters that control a terminal: tabs, line breaks, escape codes."""
-    return text.translate(CONTROL | DIRECTION)
+    """Text of the data as one line that is safe to print: no tabs, line breaks, escape codes or direction controls."""
+    return ESCAPE.sub("", text).translate(CONTROL | DIRECTION)
 
 
 def print_facts(json: bool, facts: dict[str, Any], *lines: str) -> None:
