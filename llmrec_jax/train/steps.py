@@ -110,7 +110,7 @@ def train_steps(
                     checkpoints.wait()
                 if stopping and step < num_steps:
                     raise Saved(f"step {step} of {num_steps} is saved; run the same command again to go on")
-                if pending is None:  # the metrics were written before a validation or checkpoint
+                if pending is None:  # a validation or checkpoint took place
                     clock.restart()
             if step < num_steps:
                 batch, placed = next(feed)

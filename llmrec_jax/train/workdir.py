@@ -80,7 +80,7 @@ def as_json(config: Config) -> dict[str, Any]:
 
 def _may_differ(name: str, theirs: dict[str, Any], config: Config) -> bool:
     if name == "train.steps":
-        # Without decay and without DANN (its weight follows a schedule), a step does not depend on train.steps.
+        # Only learning-rate decay and the DANN schedule make a step depend on train.steps.
         is_constant = config.optim.schedule == "constant" and config.adapt.method != "dann"
         return is_constant and config.train.steps > theirs.get(name, config.train.steps)
     return name in MAY_DIFFER or (name in MAY_DIFFER_WITHOUT_DROPOUT and not _drops(config))
