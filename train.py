@@ -1,8 +1,7 @@
 """Train one experiment: `python train.py CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]`.
 
-Reads the configuration file, joins the job of several processes where there is one, trains, evaluates, and leaves
-`config.json`, `metrics.jsonl`, `report.json`, `checkpoints/` and `bundle/` in DIR. Called again, it goes on where it
-was.
+Reads the configuration file, joins the multi-process job if there is one, trains and evaluates. Writes `config.json`,
+`metrics.jsonl`, `report.json`, `checkpoints/` and `bundle/` to DIR. The same command again resumes the run.
 """
 
 import sys

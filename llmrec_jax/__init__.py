@@ -1,4 +1,4 @@
-"""Recommenders whose items are text, so that what is learned in one shop carries over to the next."""
+"""Recommenders that represent items by their text, so that what they learn in one shop transfers to another."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ __all__ = ["Recommender", "UserError", "__version__", "losses", "models"]
 
 
 def __getattr__(name: str) -> Any:
-    # On demand: most of the program needs no inference, and a command's --help should not load JAX.
+    # Imported on demand, so that --help does not load JAX.
     if name == "Recommender":
         from llmrec_jax.inference.recommender import Recommender
 

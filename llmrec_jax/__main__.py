@@ -1,4 +1,4 @@
-"""The commands: `python -m llmrec_jax VERB ...`; `--help` lists the verbs."""
+"""Entry point of `python -m llmrec_jax VERB ...`; `--help` lists the verbs."""
 
 import sys
 

@@ -1,8 +1,7 @@
-"""How a process joins the job of several that it belongs to, and how process 0 decides for all.
+"""Initializes `jax.distributed` in multi-process jobs, and broadcasts decisions of process 0.
 
-Hosts started by hand say who they are in `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `JAX_NUM_PROCESSES` and
-`JAX_PROCESS_ID`; Slurm and TPU pods say it themselves. This file knows no mesh; joining comes before anything touches a
-device.
+Processes started by hand set `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `JAX_NUM_PROCESSES` and
+`JAX_PROCESS_ID`; Slurm and TPU pods are detected. `join` must run before any device is used; the mesh is in `parallel`.
 """
 
 import dataclasses
@@ -14,27 +13,27 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax._src.clusters import ClusterEnv  # private: JAX tells nobody in public what it found out about a pod or Slurm
+from jax._src.clusters import ClusterEnv  # private: JAX does not expose what it detects about a pod or Slurm
 from jax.experimental import multihost_utils
 
 from llmrec_jax.errors import UserError
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-TIMEOUT = 300  # seconds that a job waits for all of its processes
+TIMEOUT = 300  # seconds to wait for all processes of the job
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A job of several processes, as one of them sees it."""
+    """A multi-process job, and the id of this process in it."""
 
     address: str  # host:port of process 0
     num_processes: int
     process_id: int
 
     def __post_init__(self):
-        """Raise ValueError where this cannot be one of so many processes."""
+        """Raises ValueError if the address or the process id is invalid."""
         if not self.address.rpartition(":")[2].isdecimal():
             raise UserError(f"JAX_COORDINATOR_ADDRESS={self.address!r} is not host:port")
         if not 0 <= self.process_id < self.num_processes:
@@ -42,26 +41,26 @@ class Job:
 
 
 def join() -> None:
-    """Join the job that the environment describes; alone, do nothing.
+    """Join the multi-process job that the environment describes; does nothing for a single process.
 
-    Afterwards every process sees the devices of all. Each plans the same batches from (seed, step) and takes the same
-    number of steps, so none can wait for another at the end of the data.
+    Afterwards every process sees the devices of all. Each plans the same batches from (seed, step) and runs the same
+    number of steps, so no process runs out of data before the others.
 
-    Raises ValueError where the environment contradicts itself. Where processes are missing, JAX ends this one.
+    Raises ValueError if the environment is inconsistent. If processes are missing, JAX ends this one.
     """
     job = find_job()
     if job is None:
         return
     where = f"process {job.process_id} of {job.num_processes}, process 0 at {job.address}"
     print(f"{where}: waiting up to {TIMEOUT} s for all", file=sys.stderr, flush=True)
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away from `train.interrupts`
+    jax.config.update("jax_enable_preemption_service", False)  # it would take over SIGTERM
     jax.distributed.initialize(job.address, job.num_processes, job.process_id, initialization_timeout=TIMEOUT)
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What `make` returns on process 0 (JSON), on all processes of the job; called on that one only.
+    """Call `make` on process 0 only and return its result (JSON) on all processes.
 
-    What it raises for a user's error or about a file is a `UserError` on all.
+    With several processes, a `UserError` or `OSError` from it becomes a `UserError` on all of them.
     """
     if jax.process_count() == 1:
         return make()
@@ -81,7 +80,7 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def find_job() -> Job | None:
-    """The job of several processes that the environment describes, None for a process alone."""
+    """The multi-process job that the environment describes, None for a single process."""
     if any(name in os.environ for name in ENVIRONMENT):
         job = Job(_variable("JAX_COORDINATOR_ADDRESS"), _number("JAX_NUM_PROCESSES"), _number("JAX_PROCESS_ID"))
     elif _in_slurm() or _on_tpu_pod():
@@ -115,9 +114,9 @@ def _in_slurm() -> bool:
 
 
 def _on_tpu_pod() -> bool:
-    if "tpu" not in (jax.config.jax_platforms or ""):  # JAX itself puts it there where it finds chips
+    if "tpu" not in (jax.config.jax_platforms or ""):  # JAX sets it if it finds TPU chips
         return False
     workers = os.environ.get("TPU_PROCESS_ADDRESSES", os.environ.get("TPU_WORKER_HOSTNAMES"))
     if workers is not None:
         return "," in workers or int(os.environ.get("MEGASCALE_NUM_SLICES", "1")) > 1
-    return "TPU_SKIP_MDS_QUERY" not in os.environ  # a TPU VM, whose metadata server knows the rest
+    return "TPU_SKIP_MDS_QUERY" not in os.environ  # a TPU VM: JAX queries its metadata server for the rest

@@ -1,4 +1,4 @@
-"""How a command fails: a `UserError` becomes one message and exit code 2, a signal exit code 75, a bug a traceback."""
+"""How a command fails: exit code 2 and one message for a `UserError`, 75 for a signal, a traceback for a bug."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 WRONG_INPUT = 2
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
-# What the machine, not the program, is to blame for, and what to do about it.
+# System errors that are not bugs of this program, and what to do about them.
 REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EDQUOT: "free some space and run the same command again",
@@ -37,9 +37,9 @@ class Status:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[Status]:
-    """Print what is not a bug without a traceback and set the exit code.
+    """Print errors that are not bugs without a traceback and set the exit code.
 
-    That is a `UserError`, a file or folder that cannot be read or written (`REMEDIES`), and a `KeyboardInterrupt`.
+    These are `UserError`, files that cannot be read or written (`REMEDIES`), and `KeyboardInterrupt`.
     """
     status = Status()
     try:

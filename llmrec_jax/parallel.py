@@ -1,8 +1,8 @@
 """The device mesh: how arrays are sharded over it, and how a training step runs on it.
 
 Two layouts with the same methods run the same step. `Jit` (default) compiles one program over the whole mesh, and the
-compiler inserts the communication. `Pmap` runs the step under `jax.pmap` with the state replicated, and the step calls
-the collectives itself. The names of the mesh axes occur in this file only.
+compiler inserts the communication. `Pmap` runs the step under `jax.pmap` with a replicated state, and the step calls
+the collectives. The names of the mesh axes are used in this file only.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ Step = Callable[..., tuple[State, dict[str, jax.Array]]]
 
 
 def make_mesh(config: MeshConfig) -> Mesh:
-    """A mesh of all devices, (data, fsdp, tensor). Raises ValueError where the sizes do not fit their number."""
+    """A mesh of all devices, (data, fsdp, tensor). Raises ValueError if the sizes do not fit."""
     num_devices = jax.device_count()
     data = config.data if config.data > 0 else max(1, num_devices // (config.fsdp * config.tensor))
     shape = (data, config.fsdp, config.tensor)
@@ -57,7 +57,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, *, in_use: bool = False) -> P:
     """How one array of the state is sharded: by its tensor rule, and its largest divisible dimension over fsdp.
 
-    With `in_use` the sharding that a step computes with: by the tensor rule only.
+    With `in_use`, the sharding inside a step: by the tensor rule only.
     """
     axes: list[str | None] = [None] * len(shape)
     if np.prod(shape) < MIN_SHARDED_SIZE:
@@ -73,7 +73,7 @@ def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, *, in_use: bool = Fal
 
 
 def state_shardings(state: State, mesh: Mesh) -> State:
-    """The sharding of every array of a state (maybe abstract). Moments are sharded like their parameters."""
+    """The sharding of every array of a state (arrays may be abstract). Moments are sharded like their parameters."""
     return jax.tree_util.tree_map_with_path(
         lambda path, x: NamedSharding(mesh, spec_of(jax.tree_util.keystr(path), x.shape, mesh)), state
     )
@@ -97,7 +97,7 @@ def on_any_process(flag: bool) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Jit:
-    """One program over the whole mesh; arrays are global, sharded by the rules above."""
+    """One program over the whole mesh; arrays are global, sharded by the rules above (`spec_of`)."""
 
     mesh: Mesh
 
@@ -107,7 +107,7 @@ class Jit:
         return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
 
     def collectives(self) -> Collectives:
-        """The step sees global arrays, so sums are complete already and an all_gather is a sharding constraint."""
+        """The step sees global arrays, so sums are already global and all_gather is a sharding constraint."""
         replicated, rows = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, ROWS)
         return Collectives(
             all_gather=lambda x: jax.lax.with_sharding_constraint(x, replicated),
@@ -132,7 +132,7 @@ class Jit:
         return lambda sharded, replicated: run(jax.lax.with_sharding_constraint(sharded, rows), replicated)
 
     def _gather_params(self, params: State) -> State:
-        """All_gather what fsdp shards; without the constraint XLA gathers the activations of the batch instead."""
+        """All_gather the fsdp shards; without the constraint XLA would gather the activations instead."""
         return jax.tree_util.tree_map_with_path(
             lambda path, x: jax.lax.with_sharding_constraint(
                 x, NamedSharding(self.mesh, spec_of(jax.tree_util.keystr(path), x.shape, self.mesh, in_use=True))
@@ -141,7 +141,7 @@ class Jit:
         )
 
     def init(self, fn: Callable[[], State]) -> State:
-        """Create a state on the devices, each computing its shards only."""
+        """Create a state on the devices; each computes only its shards."""
         return jax.jit(fn, out_shardings=state_shardings(jax.eval_shape(fn), self.mesh))()
 
     def put_batch(self, batch: Any) -> Any:
@@ -230,7 +230,7 @@ class Pmap:
 
     def from_global(self, state: State) -> State:
         """The inverse of `to_global`."""
-        # The sharding of pmap's own results; with any other the step would be compiled a second time.
+        # The sharding of pmap's outputs; any other would compile the step a second time.
         sharding = NamedSharding(Mesh(np.array(self._devices), ("data",)), P("data"))
         return jax.tree.map(
             lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self._devices), *x.shape)), sharding), state

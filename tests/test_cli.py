@@ -1,4 +1,4 @@
-"""Commands answer with an exit code and one message: 0 done, 2 wrong usage or input; bugs keep their traceback."""
+"""Commands: exit code 0 on success; 2 and one message on wrong usage or input; a traceback on bugs."""
 
 import ast
 import errno

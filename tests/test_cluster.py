@@ -1,4 +1,4 @@
-"""Who belongs to a job is read from the environment; what process 0 decides, all get."""
+"""Detecting a multi-process job from the environment, and broadcasting from process 0."""
 
 import os
 import socket

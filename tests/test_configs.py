@@ -1,4 +1,4 @@
-"""Every recipe and every file in `configs/` loads, is valid and, on the built-in shops, builds a traceable step."""
+"""Every recipe and every file in `configs/` loads, is valid and builds a step that traces on the built-in shops."""
 
 import dataclasses
 import functools

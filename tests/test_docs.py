@@ -1,4 +1,4 @@
-"""What the README and the pages say can be done can be done: commands name what exists, the README's Python runs."""
+"""README and docs match the program: their commands exist, and the README's Python runs."""
 
 import dataclasses
 import functools

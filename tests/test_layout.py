@@ -1,4 +1,4 @@
-"""The law of the house, read from the source: who imports whom, what stands in one place only, what stands nowhere."""
+"""Structural rules, checked on the source: allowed imports between packages and of libraries, and file layout."""
 
 import ast
 import subprocess

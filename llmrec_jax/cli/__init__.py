@@ -1,8 +1,8 @@
-"""The commands: `llmrec VERB` and `python -m llmrec_jax VERB`; `train.py` is `llmrec train`. Arguments in, text out.
+"""The commands `llmrec VERB` and `python -m llmrec_jax VERB`; `train.py` is `llmrec train`. Parses and prints only.
 
-A command imports what it needs when it runs, so that help and wrong arguments are answered at once.
+Commands import their dependencies when they run, so that help and usage errors are fast.
 
-Exit codes: 0 done; 2 wrong usage, configuration or input, said in one message without a traceback.
+Exit codes: 0 success; 2 wrong usage, configuration or input, with one message and no traceback; 75 stopped by a signal.
 """
 
 import sys
@@ -27,12 +27,12 @@ Each command has its own --help. Shell completion: llmrec --tyro-print-completio
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
-    """Run one command, by default that of the command line; return the exit code."""
+    """Run one command, by default from `sys.argv`; return the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(f"llmrec_jax {__version__}")
         return 0
-    if arguments[:1] == ["train"]:  # its defaults come from the experiment, so it is parsed on its own
+    if arguments[:1] == ["train"]:  # parsed separately: its defaults come from the experiment
         with safe_output():
             return train(arguments[1:], prog=f"{prog} train")
     functions = (validate, prepare, export_tfds, evaluate, recommend, fetch_encoder)

@@ -1,4 +1,4 @@
-"""Verbs about finished runs: `evaluate` and `recommend`."""
+"""Commands for finished runs: `evaluate` and `recommend`."""
 
 import json as json_lib
 import sys

@@ -1,4 +1,4 @@
-"""Verbs about domain folders: `validate`, `prepare` and `export-tfds`."""
+"""Commands for domain folders: `validate`, `prepare` and `export-tfds`."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -104,7 +104,7 @@ def export_tfds(
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    """The order of the events and the notes of a domain's report, a line each."""
+    """Event order, notes and skipped records of a domain's report, one line each."""
     skipped = [f"skipped {count:,} x {reason}" for reason, count in report["skipped"].items()]
     return _notes([f"order: {report['order']} ({report['order_reason']})", *report["notes"], *skipped])
 

@@ -1,4 +1,4 @@
-"""The verb about encoders: `fetch-encoder`."""
+"""The command for encoders: `fetch-encoder`."""
 
 import json as json_lib
 
@@ -18,6 +18,6 @@ def fetch_encoder(encoder: tyro.conf.Positional[str], json: bool = False) -> int
     from llmrec_jax.models.hf_config import architecture_in, read_json
 
     folder = fetch(encoder)
-    architecture_in(folder / "config.json", read_json(folder / "config.json"))  # refused now, not by the training
+    architecture_in(folder / "config.json", read_json(folder / "config.json"))  # fail now, not in training
     print(json_lib.dumps({"encoder": encoder, "folder": str(folder)}) if json else folder)
     return 0

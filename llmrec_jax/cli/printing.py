@@ -1,4 +1,4 @@
-"""Output of the commands, as text or as one JSON object; safe for any text that the data holds."""
+"""Output of the commands, as text or one JSON object; safe for any text in the data."""
 
 import contextlib
 import json as json_lib
@@ -12,15 +12,15 @@ from typing import Any
 import tyro
 
 Folder = tyro.conf.Positional[Path]
-CLOSED_PIPE = 141  # the exit code that a shell gives to a program ended by a closed pipe
-ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # ANSI sequences, such as colours
-# Characters that move the cursor, change colours, or change the direction of writing.
+CLOSED_PIPE = 141  # exit code of a program killed by SIGPIPE, as shells report it
+ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # ANSI escape sequences, such as colours
+# Characters that move the cursor, change colours or change the text direction.
 CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
 DIRECTION = dict.fromkeys((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
 
 def clean(text: str) -> str:
-    """Text of the data as one line that is safe to print: no tabs, line breaks, escape codes or direction controls."""
+    """Make text from the data one line that is safe to print: no line breaks, escape codes or direction controls."""
     return ESCAPE.sub("", text).translate(CONTROL | DIRECTION)
 
 
@@ -30,13 +30,13 @@ def print_facts(json: bool, facts: dict[str, Any], *lines: str) -> None:
 
 
 def listed(counts: dict[str, int]) -> str:
-    """`{"users": 3}` as "3 users"."""
+    """Format `{"users": 3}` as "3 users"."""
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
 
 
 @contextlib.contextmanager
 def safe_output() -> Iterator[None]:
-    """Replace what the terminal's encoding lacks; end quietly where the reader of a pipe has gone (`| head`)."""
+    """Replace characters that the terminal cannot encode; exit quietly if a pipe is closed (`| head`)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -44,5 +44,5 @@ def safe_output() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush complains
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's final flush fails
         raise SystemExit(CLOSED_PIPE) from None

@@ -1,4 +1,4 @@
-"""The verb `train`: one run from a recipe or a configuration file, with overrides from the command line."""
+"""The command `train`: one run from a recipe or a configuration file, with overrides from the command line."""
 
 import datetime
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def train(arguments: Sequence[str], prog: str = "train.py") -> int:
         experiment = arguments[0] if arguments else ""
         if experiment in ("-h", "--help"):
             tyro.cli(parser(Config(), "NAME"), args=["--help"], prog=prog)
-        if not experiment or experiment.startswith("-"):  # the defaults of the other arguments come from it
+        if not experiment or experiment.startswith("-"):  # the experiment sets the defaults of the other arguments
             usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]"
             raise UserError(f"{usage}\n  recipes: {', '.join(recipes.names())}; all fields: {prog} --help")
         path = recipes.find(experiment)
@@ -32,7 +32,7 @@ def train(arguments: Sequence[str], prog: str = "train.py") -> int:
 
 
 def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, bool]]:
-    """The arguments of `train` for tyro: the values of the experiment `name` are the defaults."""
+    """The arguments of `train` for tyro; `defaults` is the configuration of the experiment `name`."""
 
     def parse(
         experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|CONFIG.py")],
@@ -56,7 +56,7 @@ def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, boo
 
 
 def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -> None:
-    config_lib.validate(config)  # before it waits for other hosts, and before it makes a folder
+    config_lib.validate(config)  # before waiting for other hosts or creating a folder
     from llmrec_jax import cluster
 
     cluster.join()
@@ -73,7 +73,7 @@ def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -
         console.print(f"a new run in {workdir}", markup=False, highlight=False)
     check_replaceable(workdir / "bundle")
     if config.encoder.pretrained:
-        ensure(config.encoder.pretrained)  # downloaded or refused now, not after the data is prepared
+        ensure(config.encoder.pretrained)  # download or fail now, not after preparing the data
     try:
         train_and_evaluate(
             config,
@@ -85,14 +85,14 @@ def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -
     except Saved:
         raise
     except KeyboardInterrupt:
-        if jax.process_count() > 1:  # the others may wait for this one, and it for them when it ends
+        if jax.process_count() > 1:  # a normal exit could deadlock: processes may wait for each other
             leave()
         raise
     console.print(f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}", markup=False, highlight=False)
 
 
 def _fresh(workdir: Path) -> Path:
-    """A folder beside `workdir` that is not there yet, named after it and the time."""
+    """A new folder name next to `workdir`: its name plus the time."""
     name = f"{workdir.name}-{datetime.datetime.now():%Y-%m-%d-%H%M}"
     names = [name, *(f"{name}-{number}" for number in range(2, 100))]
     return next(path for name in names if not (path := workdir.with_name(name)).exists())

@@ -1,6 +1,6 @@
-"""The configuration of a run: its fields, the rules they must fulfil, and how it is read.
+"""The configuration of a run: its fields, their validation, and reading it from files.
 
-An experiment is a Python file whose `config()` returns a `Config`; the command line overrides single fields.
+A configuration file is a Python file that defines `config() -> Config`; the command line overrides single fields.
 """
 
 from llmrec_jax.config.fields import (

@@ -1,4 +1,4 @@
-"""Reads configurations: from a Python file whose `config()` returns one, and from the JSON of a work folder."""
+"""Reads configurations: from a Python file that defines `config()`, and from the `config.json` of a work folder."""
 
 import dataclasses
 import importlib.util
@@ -13,7 +13,7 @@ from llmrec_jax.errors import UserError
 
 
 def load(path: Path) -> Config:
-    """What `config()` of a configuration file returns. Raises ValueError where there is none or the file fails."""
+    """The result of `config()` in a configuration file. Raises ValueError if there is none or the file fails."""
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file")
     spec = importlib.util.spec_from_file_location("llmrec_jax_config", path)
@@ -23,7 +23,7 @@ def load(path: Path) -> Config:
     try:
         spec.loader.exec_module(module)
         config = module.config() if hasattr(module, "config") else None
-    except Exception as error:  # whatever the file does is its author's to mend, not a fault of this program
+    except Exception as error:  # any error in the file is a user error, not a bug of this program
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}:{lines[-1]}" if lines else str(path)
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error
@@ -36,7 +36,7 @@ def load(path: Path) -> Config:
 
 
 def from_dict(values: dict[str, Any]) -> Config:
-    """The configuration that `dataclasses.asdict` wrote as JSON. Raises ValueError on unknown fields or wrong types."""
+    """The inverse of `dataclasses.asdict`, after JSON. Raises ValueError on unknown fields or wrong types."""
     try:
         config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
@@ -47,7 +47,7 @@ def from_dict(values: dict[str, Any]) -> Config:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one dict of `section.field`."""
+    """Nested sections as one flat dict with keys `section.field`."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}

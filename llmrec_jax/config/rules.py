@@ -1,4 +1,4 @@
-"""What a configuration must fulfil before a run starts: the range of each number, and checks that span fields."""
+"""Validates a configuration before a run starts: the range of each number, and checks across fields."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from llmrec_jax.errors import UserError
 
 
 class Range(NamedTuple):
-    """The values that a number may have."""
+    """The valid values of a field."""
 
     holds: Callable[[Any], bool]
     text: str  # for the message: FIELD=VALUE {text}
@@ -69,9 +69,9 @@ RANGES = {
 
 
 def validate(config: Config) -> None:
-    """Check every number and what spans fields. Raises ValueError naming all that is wrong, a line each."""
+    """Check all fields. Raises ValueError with one line per problem."""
     problems = [*_range_problems(config), *_data_problems(config), *_encoder_problems(config.encoder)]
-    # What follows divides: by numbers that are known to be in range.
+    # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
     if problems:
@@ -122,7 +122,7 @@ def _encoder_problems(encoder: EncoderConfig) -> list[str]:
 
 
 def _shape_problems(config: Config) -> list[str]:
-    """Of stacks trained from scratch: heads that do not divide the width, a mesh that does not divide the heads."""
+    """For stacks trained from scratch: heads must divide the width, and mesh.tensor the heads."""
     stacks = []
     if config.model.user_tower == "transformer":
         stacks.append(("model", config.model.width, config.model.num_heads))

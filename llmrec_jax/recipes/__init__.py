@@ -1,6 +1,6 @@
-"""Named experiments inside the package: `llmrec train NAME`. A recipe is a configuration file, as in `configs/`.
+"""Recipes: configuration files in the package, for `llmrec train NAME`.
 
-Finds files; `llmrec_jax.config.load` reads them.
+Only finds the files; `llmrec_jax.config.load` reads them.
 """
 
 import difflib
@@ -10,15 +10,15 @@ from llmrec_jax.errors import UserError
 
 
 def names() -> list[str]:
-    """The recipes of this package, sorted."""
+    """The names of all recipes, sorted."""
     return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem != "__init__")
 
 
 def find(experiment: str) -> Path:
-    """The configuration file of `experiment`: the name of a recipe, or a path that ends in .py.
+    """The configuration file of `experiment`, which is the name of a recipe or a path.
 
     Raises:
-      UserError: there is no recipe of this name.
+      UserError: there is no such recipe.
     """
     if experiment in names():
         return Path(__file__).with_name(f"{experiment}.py")

@@ -1,6 +1,6 @@
 """Zero-shot transfer from films to books, two built-in shops: a small BERT trained from scratch with the recommender.
 
-Command:   llmrec train quickstart; make quickstart installs first
+Command:   llmrec train quickstart (`make quickstart` also installs)
 Hardware:  2 CPU cores. The batch size is a multiple of 8, so it also runs on 8 devices.
 Time:      80 s.
 Result:    test NDCG@10 / Recall@10 on the books .149 / .296 (text_knn .035 / .077, text_knn_decayed .062 / .133).

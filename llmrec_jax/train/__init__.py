@@ -1,1 +1,1 @@
-"""A run: what it is made of, its step, its loop, its checkpoints and metrics."""
+"""Training: setup, step, loop, checkpoints and metrics."""

@@ -1,9 +1,9 @@
-"""Checkpoints of a run; the one place that knows Orbax.
+"""Saves and restores checkpoints; the only file that uses Orbax.
 
 A checkpoint is one folder, named by its step: the train state (parameters, optimizer, step, random key) and a manifest
-that holds what is not an array (`RunInfo`) and the hash of every file. A save runs in the background. The folder gets
-its name when Orbax has written it, then its manifest, and only then older ones are deleted; so a kill at any moment
-leaves the newest checkpoint that was finished, and the best step that it names.
+with the metadata (`RunInfo`) and the hash of every file. Saves run in the background: Orbax writes a temporary folder
+and renames it, then the manifest is written, and only then are older checkpoints deleted. If the run is killed at any
+time, the newest finished checkpoint and the best step that it names are still there.
 """
 
 import shutil
@@ -18,30 +18,30 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.train import manifest
 from llmrec_jax.train.state import TrainState
 
-KEPT = 2  # the newest ones; beside them the best steps that they name
-UNFINISHED = ".orbax-checkpoint-tmp"  # in the names of folders that Orbax has not finished, or that are being deleted
+KEPT = 2  # newest checkpoints kept, in addition to the best steps that they name
+UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a folder that Orbax is writing or that is being deleted
 ORBAX_FILE = "_CHECKPOINT_METADATA"
 
 
 class RunInfo(NamedTuple):
-    """The part of a checkpoint that is not an array (JSON)."""
+    """The metadata of a checkpoint (JSON)."""
 
-    pipeline: dict[str, Any]  # the batch iterator's own state
+    pipeline: dict[str, Any]  # state of the batch iterator
     config: dict[str, Any]
     data_hash: str
-    encoder: dict[str, str]  # which pretrained one: `encoder_identity.identify`
-    best: dict[str, float]  # {"step": ..., "value": ...} of the best validation so far; empty before the first
-    batch_rule: int = 0  # of the batches (`data.batches.pipeline.BATCH_RULE`)
+    encoder: dict[str, str]  # `encoder_identity.identify`
+    best: dict[str, float]  # {"step": ..., "value": ...} of the best validation so far, or {}
+    batch_rule: int = 0  # `data.batches.pipeline.BATCH_RULE`
 
     def check_data(self, workdir: Path, data_hash: str) -> None:
-        """Raise ValueError where `data_hash`, of the data as it is now, is another than the run's."""
+        """Raises ValueError if `data_hash`, the hash of the current data, differs from the run's."""
         if data_hash != self.data_hash:
             raise UserError(
                 f"{workdir}: the data changed since its checkpoint: hash {self.data_hash} is now {data_hash}"
             )
 
     def check_continues(self, workdir: Path, data_hash: str, batch_rule: int) -> None:
-        """Raise ValueError where the run would go on with other data or other batches."""
+        """Raises ValueError if the run would resume with other data or other batches."""
         self.check_data(workdir, data_hash)
         if batch_rule != self.batch_rule:
             raise UserError(
@@ -51,16 +51,16 @@ class RunInfo(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `folder`: the newest two, and the best steps that those name.
+    """The checkpoints of one run: the newest two and the best steps that they name.
 
-    With several processes, all of them save and restore; process 0 writes manifests and deletes.
+    All processes save and restore; process 0 writes manifests and deletes old checkpoints.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False):
-        """Open `folder`, made by the first save, and delete, unless `read_only`, what killed saves left unfinished.
+        """Open `folder` (the first save creates it); unless `read_only`, delete unfinished checkpoints.
 
         Raises:
-          ValueError: `folder` holds a folder named like a step that is not a checkpoint.
+          ValueError: `folder` contains a folder that is named like a step but is not a checkpoint.
         """
         self._folder = folder.absolute()
         self._manages = not read_only and jax.process_index() == 0
@@ -74,22 +74,22 @@ class Checkpoints:
                     raise UserError(f"{path} is not a checkpoint, but is named like one: move it elsewhere")
 
     def steps(self) -> list[int]:
-        """The steps that there are, in order."""
+        """The saved steps, in ascending order."""
         paths = self._folder.iterdir() if self._folder.is_dir() else ()
         return sorted(int(path.name) for path in paths if path.name.isdecimal() and _is_checkpoint(path))
 
     def latest_step(self) -> int | None:
-        """Step of the newest checkpoint, None where there is none; whether it is damaged is not looked at."""
+        """Step of the newest checkpoint, intact or not; None if there is none."""
         return max(self.steps(), default=None)
 
     def newest_intact(self) -> tuple[int | None, list[str]]:
-        """The newest step that can be gone on with, and a line for each newer one: why it cannot.
+        """The newest intact step (None if there is none), and one line per newer step with what is wrong with it.
 
-        It can where all its files are as they were written, and those of the best step that it names. A step that was
-        killed before its manifest was written counts as never saved.
+        A checkpoint is intact if the hashes of its files match, and those of the best step that it names. A step
+        without a manifest was never finished and counts as not saved.
 
         Raises:
-          ValueError: there are checkpoints, and all of them are damaged.
+          ValueError: there are checkpoints, but all are damaged.
         """
         problems: list[str] = []
         for step in reversed(self.steps()):
@@ -102,7 +102,7 @@ class Checkpoints:
         return None, problems
 
     def save(self, state: TrainState, step: int, info: RunInfo) -> None:
-        """Begin to save; returns as soon as the arrays are copied, after waiting for the save before."""
+        """Save in the background. Waits for the previous save, then returns once the arrays are copied."""
         self.wait()
         if self._manages:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -110,35 +110,35 @@ class Checkpoints:
         self._saving = self._thread.submit(self._finish, response, step, info)
 
     def info(self, step: int) -> RunInfo:
-        """The part of a checkpoint that is not an array."""
+        """The metadata of a checkpoint."""
         try:
             return RunInfo(**manifest.read(self._folder / str(step)))
         except (ValueError, TypeError) as error:
             raise UserError(f"{self._folder / str(step)}: not a checkpoint of this version: {error}") from error
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The train state of `step`, laid out as `like` (arrays or abstract arrays that carry a sharding)."""
+        """The train state of `step`, sharded like `like` (arrays, or abstract arrays with a sharding)."""
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         return ocp.load_checkpointables(self._folder / str(step), {"state": abstract})["state"]
 
     def drop_after(self, step: int) -> None:
-        """Delete the checkpoints of later steps: a run restored at `step` will make them again."""
+        """Delete the checkpoints after `step`: a run resumed from `step` writes them again."""
         for later in self.steps():
             if later > step:
                 self._delete(later)
         self._prune()
 
     def wait(self) -> None:
-        """Wait for a save under way. Raises ValueError where the storage did not take it."""
+        """Wait for the current save. Raises ValueError if it failed."""
         if self._saving is not None:
             saving, self._saving = self._saving, None
             try:
                 saving.result()
-            except (OSError, ValueError) as error:  # tensorstore's are ValueErrors
+            except (OSError, ValueError) as error:  # tensorstore raises ValueError
                 raise UserError(f"{self._folder}: a checkpoint could not be saved: {error}") from error
 
     def close(self) -> None:
-        """Wait for a save under way, then close."""
+        """Wait for the current save, then close."""
         try:
             self.wait()
         finally:
@@ -151,7 +151,7 @@ class Checkpoints:
             self._prune()
 
     def _prune(self) -> None:
-        """Delete all but the newest and the best steps that they name."""
+        """Delete all checkpoints but the newest and the best steps that they name."""
         newest = self.steps()[-KEPT:]
         kept = {*newest, *map(self._best_step, newest)}
         for step in self.steps():
@@ -159,7 +159,7 @@ class Checkpoints:
                 self._delete(step)
 
     def _problem(self, step: int) -> str | None:
-        """Why a run cannot go on with `step`, None where it can."""
+        """Why a run cannot resume from `step`, None if it can."""
         if (problem := manifest.damage(self._folder / str(step))) is not None:
             return problem
         best = self._best_step(step)
@@ -175,7 +175,7 @@ class Checkpoints:
         return int(best["step"]) if best else None
 
     def _delete(self, step: int) -> None:
-        """Delete a checkpoint such that a kill on the way leaves what the next run deletes."""
+        """Delete a checkpoint; renamed first, so that the next run finishes a deletion that was killed."""
         if self._manages:
             path = self._folder / str(step)
             shutil.rmtree(path.rename(path.with_name(f"{step}{UNFINISHED}-deleted")), ignore_errors=True)

@@ -1,8 +1,8 @@
-"""The compiled programs of a run, kept in its work folder: a run that goes on does not compile again.
+"""JAX's persistent compilation cache, in the work folder: a resumed run does not compile again.
 
-JAX decides which programs are the same (text, flags, versions, kind of device) and which are worth a file (those that
-take more than a second to compile). It compiles what it cannot read, but never replaces it: damaged files are deleted.
-Whoever can write the folder can run code in the processes that read it, so only its owner may.
+JAX computes the cache key (program, flags, versions, device kind) and stores programs that take more than a second to
+compile. It recompiles a program whose file is damaged but does not replace the file, so damaged files are deleted here.
+Anyone who can write to the folder can run code in the processes that read it, so only its owner may write to it.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-from jax._src.compilation_cache import decompress_executable  # private: JAX can check no file in public
+from jax._src.compilation_cache import decompress_executable  # private: JAX has no public way to check a file
 from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
@@ -20,10 +20,10 @@ FOLDER = "compile_cache"
 
 @contextlib.contextmanager
 def kept_in(workdir: Path, console: Console) -> Iterator[None]:
-    """Within, compiled programs are read from `workdir`, and process 0 writes those that are missing.
+    """A context in which all processes read compiled programs from `workdir` and process 0 writes missing ones.
 
-    Does nothing if `JAX_COMPILATION_CACHE_DIR` or the caller has chosen a folder. If others can write the folder in
-    `workdir`, it says so and does not use it.
+    Does nothing if a cache folder is already set, by `JAX_COMPILATION_CACHE_DIR` or the caller. If others can write to
+    the folder in `workdir`, prints a warning and does not use it.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         yield
@@ -43,7 +43,7 @@ def kept_in(workdir: Path, console: Console) -> Iterator[None]:
         yield
     finally:
         _use(None)
-        with contextlib.suppress(OSError):  # it is not empty, as a rule
+        with contextlib.suppress(OSError):  # usually not empty
             folder.rmdir()
 
 
@@ -51,11 +51,11 @@ def _delete_damaged(folder: Path, console: Console) -> None:
     for file in folder.glob("*-cache"):
         try:
             decompress_executable(file.read_bytes())
-        except Exception as error:  # of zlib or of one of two zstd packages, whichever JAX has found
+        except Exception as error:  # from zlib or one of two zstd packages, depending on what JAX found
             file.unlink()
             console.print(f"{file} is damaged and is made again: {error}", markup=False, highlight=False)
 
 
 def _use(folder: str | None) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
-    compilation_cache.reset_cache()  # else JAX stays with what it found at its first compilation
+    compilation_cache.reset_cache()  # else JAX keeps the setting of its first compilation

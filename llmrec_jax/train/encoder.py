@@ -1,4 +1,4 @@
-"""The encoder of a run: loaded with its tokenizer, or the configuration of one trained from scratch."""
+"""Loads a pretrained encoder with its tokenizer, or configures one trained from scratch."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,7 @@ from llmrec_jax.models.locate import locate
 
 
 def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, Tokenizer]:
-    """The pretrained encoder (in float32) with its tokenizer, or none and a tokenizer trained on the texts."""
+    """The pretrained encoder (float32) and its tokenizer, or None and a tokenizer trained on the texts."""
     if config.encoder.pretrained is None:
         return None, train_tokenizer(texts, config.encoder.kind, config.data.vocab_size)
     folder = locate(config.encoder.pretrained)
@@ -33,7 +33,7 @@ def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, 
 
 
 def make_encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert | Gpt2 | None) -> Any:
-    """The config of the encoder inside the model; None where the catalogue holds vectors or items have no text."""
+    """The config of the encoder inside the model; None if the catalogue holds vectors or items have no text."""
     if config.encoder.mode == "frozen" or config.model.item_features == "id":
         return None
     dtype = jnp.dtype(config.model.compute_dtype)

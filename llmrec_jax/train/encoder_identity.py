@@ -1,7 +1,6 @@
-"""Which encoder a run was trained with: a frozen one that is replaced later would change its numbers in silence.
+"""Identifies the pretrained encoder of a run by a hash: replacing a frozen one would silently change the results.
 
-Only pretrained encoders have an identity of their own; one trained from scratch follows from data, seed and
-configuration.
+An encoder trained from scratch needs no hash; it is determined by data, seed and configuration.
 """
 
 import dataclasses
@@ -22,10 +21,10 @@ from llmrec_jax.models.locate import locate
 
 
 def identify(config: Config, encoder: Bert | Gpt2 | None, tokenizer: Tokenizer) -> dict[str, str]:
-    """A hash of weights, configuration and tokenizer, and of a hub id the revision; {} without a pretrained encoder."""
+    """Hash of weights, configuration and tokenizer; for a hub id also the revision. {} if not pretrained."""
     if encoder is None or config.encoder.pretrained is None:
         return {}
-    # How it runs does not change which it is.
+    # These fields change how the encoder runs, not which encoder it is.
     sizes = dataclasses.replace(encoder.config, dtype=jnp.float32, remat="none", attention="xla")
     digest = hashlib.sha256(repr(sizes).encode())
     for path, leaf in jax.tree.leaves_with_path(nnx.to_pure_dict(nnx.state(encoder))):
@@ -38,7 +37,7 @@ def identify(config: Config, encoder: Bert | Gpt2 | None, tokenizer: Tokenizer) 
 
 
 def pinned(config: Config, identity: dict[str, str]) -> Config:
-    """`config` with the revision of its hub id that the run was trained with."""
+    """`config` with its hub id pinned to the revision that the run was trained with."""
     name, revision = config.encoder.pretrained, identity.get("revision")
     if name is None or revision is None or "@" in name or Path(name).is_dir():
         return config
@@ -46,7 +45,7 @@ def pinned(config: Config, identity: dict[str, str]) -> Config:
 
 
 def check_same(workdir: Path, config: Config, trained_with: dict[str, str], now: dict[str, str]) -> None:
-    """Raise ValueError where the encoder is another than the one that the run in `workdir` was trained with."""
+    """Raises ValueError if the encoder is not the one that the run in `workdir` was trained with."""
     before, after = (identity.get("hash", "none")[:12] for identity in (trained_with, now))
     if before != after:
         raise UserError(
@@ -57,7 +56,7 @@ def check_same(workdir: Path, config: Config, trained_with: dict[str, str], now:
 
 
 def check_fields(config: Config, encoder: Bert | Gpt2) -> None:
-    """Raise ValueError where fields for an encoder trained from scratch contradict the pretrained one."""
+    """Raises ValueError if the encoder fields of the configuration contradict the pretrained encoder."""
     kind = type(encoder).__name__.lower()
     default = type(config.encoder)()
     problems = []

@@ -1,6 +1,6 @@
-"""Progress while a catalogue is encoded: a bar on a terminal, else a line every ten seconds. On stderr.
+"""Encoding progress on stderr: a bar on a terminal, else a line every ten seconds.
 
-For the progress of the training itself see `metrics.ProgressLine`.
+For training progress see `metrics.ProgressLine`.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""A run's model and baselines on held-out events: to select a step, for the report, and again from the work folder."""
+"""Evaluates model and baselines on held-out events: for step selection, the report and `llmrec evaluate`."""
 
 import dataclasses
 import hashlib
@@ -24,8 +24,8 @@ from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import as_json, read_config
 
-# Fields (by their beginning) left out of the hash of a run: those that change no number, and those that say where data
-# and encoder lie, of which it has the content.
+# Prefixes of the fields left out of the hash of a run: those that do not change its results, and the locations of data
+# and encoder, whose contents are hashed instead.
 NOT_HASHED = (
     *("data.", "encoder.pretrained", "encoder.remat", "encoder.chunk_size", "loss.block_size"),
     *("mesh.", "train.checkpoint_every", "train.eval_batch_size"),
@@ -46,17 +46,17 @@ class Evaluator:
 
     @property
     def validates(self) -> bool:
-        """Whether there are events to select a step by; if not, the last step is taken."""
+        """Whether there are validation events; if not, the last step is selected."""
         return self._case is not None
 
     @property
     def validator(self) -> str:
-        """The name of what selects the step."""
+        """The name of the step selection, for messages."""
         return self._experiment.corpus.protocol.selection.validator
 
     @property
     def selection(self) -> dict[str, Any]:
-        """For the report: the name of the validator, and whose events it ranks."""
+        """For the report: the validator, its domain and its number of users."""
         corpus, chosen = self._experiment.corpus, self._experiment.corpus.protocol.selection
         if self._case is None:
             return {"validator": chosen.validator}
@@ -80,7 +80,7 @@ class Evaluator:
         )
 
     def item_vectors(self, params: Params) -> np.ndarray:
-        """Vectors of the joint catalogue."""
+        """Item vectors of the joint catalogue."""
         everything = slice(0, len(self._experiment.corpus.joint))
         size = self._experiment.config.train.eval_batch_size
         return item_vectors(self._graphdef, params, self._catalog, everything, self._mesh, size)
@@ -101,7 +101,7 @@ class Evaluator:
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:
-    """`Corpus.hashes`, that of the run over encoder and configuration too: runs of one hash have the same numbers."""
+    """`Corpus.hashes`, plus one of the run (data, encoder, configuration): equal run hashes, equal results."""
     config = config_lib.flatten(as_json(experiment.config))
     decides = {name: value for name, value in config.items() if not name.startswith(NOT_HASHED)}
     parts = [experiment.corpus.hash, experiment.encoder_identity.get("hash"), sorted(decides.items())]
@@ -112,12 +112,12 @@ def hashes(experiment: Experiment) -> dict[str, str]:
 def evaluate_run(
     workdir: Path, *, data_root: str | None = None, batch_size: int | None = None
 ) -> tuple[Experiment, Evaluation]:
-    """The run in `workdir` and its evaluation again, from the selected checkpoint on all devices at hand.
+    """Evaluate the run in `workdir` again, from its selected checkpoint, on all available devices.
 
     Args:
-      workdir: nothing in it is changed, so a run may still be writing there.
-      data_root: where the domain folders lie now; None: where the run found them.
-      batch_size: users on the devices at a time; None: as in the run.
+      workdir: only read, so the run may still be in progress.
+      data_root: folder of the domain folders; None: as in the run.
+      batch_size: users evaluated at a time; None: as in the run.
 
     Raises:
       ValueError: there is no run or no checkpoint, or the data is not what the run was trained on.
@@ -140,14 +140,14 @@ def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Param
         abstract,
         state_shardings(abstract, mesh),
     )
-    step, info = _selected(workdir)  # again: building took a while, and a run that goes on deletes old checkpoints
+    step, info = _selected(workdir)  # again: the run may have deleted the old checkpoint during the build
     encoder_identity.check_same(workdir, experiment.config, info.encoder, experiment.encoder_identity)
     info.check_data(workdir, experiment.corpus.hash)
     return Checkpoints(workdir / "checkpoints", read_only=True).restore(step, like).params
 
 
 def _selected(workdir: Path) -> tuple[int, RunInfo]:
-    """The step that the newest intact checkpoint selects, and what that checkpoint holds beside arrays."""
+    """The step that the newest intact checkpoint selects, and the metadata of that checkpoint."""
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
     step, problems = checkpoints.newest_intact()
     if step is None:

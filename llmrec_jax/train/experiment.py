@@ -1,6 +1,6 @@
-"""From a configuration to all that a run needs before its first step: data, tokenizer, encoder, model, spec.
+"""Builds what a run needs before its first step: data, tokenizer, encoder, model, step spec.
 
-Reads files and the cache, computes frozen text vectors; takes no step.
+Reads files and the cache and computes frozen text vectors; takes no training step.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ from llmrec_jax.train.state import Params, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
 from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
 
-KNN_TOKENS = 64  # of the text that the k-NN baselines read, whatever the model reads
+KNN_TOKENS = 64  # tokens per text for the k-NN baselines, independent of data.max_tokens
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,20 +50,20 @@ class Experiment:
     config: Config
     corpus: Corpus
     tokenizer: Tokenizer
-    pretrained: Bert | Gpt2 | None  # the encoder as it was loaded
+    pretrained: Bert | Gpt2 | None  # as loaded, before training
     catalog: Catalog  # host arrays
-    hidden_TF: np.ndarray | None  # the catalogue's, in float32
-    whitening: Whitening | None  # of a frozen encoder's vectors
+    hidden_TF: np.ndarray | None  # hidden states of the catalogue, float32
+    whitening: Whitening | None  # of the vectors of a frozen encoder
     dims: Dimensions
-    encoder_config: Any  # of the encoder inside the model; None where the catalogue holds vectors
+    encoder_config: Any  # of the encoder inside the model; None if the catalogue holds vectors
     graphdef: Any  # of the `RecModel`
     spec: StepSpec
     encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `pretrained`
 
     def for_inference(self) -> tuple[Any, Catalog]:
-        """The graph definition and the catalogue that compute in float32, whatever the run trains in.
+        """The graph definition and catalogue for float32 inference, whatever dtype the run trains in.
 
-        A bundle's vectors, the evaluation and `Recommender.encode` are all made this way, so that they agree.
+        Evaluation, bundle vectors and `Recommender.encode` all compute in float32, so that they agree.
         """
         model = dataclasses.replace(self.config.model, compute_dtype="float32")
         encoder = self.encoder_config and dataclasses.replace(self.encoder_config, dtype=jnp.float32)
@@ -71,17 +71,17 @@ class Experiment:
         return graphdef, self.catalog._replace(hidden_TF=self.hidden_TF)
 
     def init_state(self) -> TrainState:
-        """The state before the first step, with random parameters; can be traced."""
+        """The initial state, with random parameters; traceable."""
         return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)
 
     def with_pretrained(self, state: TrainState) -> TrainState:
-        """`state` with the pretrained encoder's parameters in place of random ones, laid out like those."""
+        """`state` with the random encoder parameters replaced by the pretrained ones, sharded the same way."""
         if self.pretrained is None or self.encoder_config is None:
             return state
         loaded = traverse_util.flatten_dict(
             frozen_layers.upper_params(self.pretrained, self.config.encoder.frozen_layers)
         )
-        # Copies: the first step takes its state's buffers, and the k-NN baselines read the pretrained ones at the end.
+        # Copies: the first step donates its state, and the k-NN baselines read the pretrained parameters at the end.
         encoder = {
             path: jax.device_put(np.array(loaded[path]), random.sharding) if path in loaded else random
             for path, random in traverse_util.flatten_dict(state.params["encoder"]).items()
@@ -89,7 +89,7 @@ class Experiment:
         return state._replace(params={**state.params, "encoder": traverse_util.unflatten_dict(encoder)})
 
     def whole_encoder(self, params: Params) -> Bert | Gpt2 | None:
-        """From tokens on, with adapters merged: the encoder of a model with these parameters (host arrays)."""
+        """The encoder with these parameters (host arrays), including frozen layers, with adapters merged."""
         if self.encoder_config is None:
             return self.pretrained
         if self.pretrained is None:
@@ -98,7 +98,7 @@ class Experiment:
         return frozen_layers.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
 
     def baselines(self, domain: int) -> dict[str, Callable[[], Predictor]]:
-        """What makes each untrained predictor for one domain; it may raise ValueError where the data allows none."""
+        """Constructors of the baselines for one domain; each raises ValueError if the data does not allow it."""
         texts = self.corpus.domains[domain].texts
 
         @functools.cache
@@ -135,11 +135,11 @@ def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) ->
     """Prepare a run.
 
     Args:
-      config: of the run.
-      on_data: called as soon as the data is read, before any text is encoded.
+      config: the configuration of the run.
+      on_data: called once the data is read, before any text is encoded.
 
     Raises:
-      ValueError: the configuration or the data does not allow a run; the message has the reason.
+      ValueError: the configuration or the data is invalid.
     """
     num_shards = make_layout(config.mesh).num_row_shards
     selection = config.train.selection if config.train.eval_every else LAST_STEP
@@ -192,7 +192,7 @@ def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) ->
 
 
 def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec:
-    """What the training step of a run is made of."""
+    """The constants of the training step."""
 
     def forward_params(
         params: Params, batch: Batch, catalog: Catalog, key: jax.Array, collectives: Collectives

@@ -1,7 +1,7 @@
-"""What a frozen encoder makes of a catalogue's texts, cached on disk under a hash of weights and tokens.
+"""Computes the outputs of frozen encoders on the texts of a catalogue, cached under a hash of weights and tokens.
 
-Vectors of texts serve frozen encoders (they are the item features of a run) and the k-NN baselines; hidden states of
-tokens, encoders whose lower layers are frozen.
+Text vectors are the item features with a frozen encoder, and the features of the k-NN baselines. Hidden states of
+tokens are the input of an encoder whose lower layers are frozen.
 
 Shape letters: those of `types`.
 """
@@ -26,7 +26,7 @@ from llmrec_jax.train.encoding_progress import encoding_progress
 
 
 def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, cache: Path) -> np.ndarray:
-    """`encode_texts`, made once."""
+    """`encode_texts`, cached."""
 
     def make() -> np.ndarray:
         with encoding_progress(len(table)) as on_batch:
@@ -36,20 +36,20 @@ def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, c
 
 
 def cached_hidden_states(encoder: Bert | Gpt2, table: TokenTable, cache: Path) -> np.ndarray:
-    """`hidden_states`, made once."""
+    """`hidden_states`, cached."""
 
     def make() -> np.ndarray:
         with encoding_progress(len(table)) as on_batch:
             return hidden_states(encoder, table, on_batch)
 
-    # NumPy reads a dtype that is not its own (bfloat16) as bytes.
+    # np.load returns dtypes that NumPy lacks (bfloat16) as raw bytes.
     hidden_TF = _cached(make, "hidden", encoder, table, cache)
     return hidden_TF.view(encoder.config.dtype)
 
 
 def _cached(make: Callable[[], np.ndarray], what: str, encoder: Bert | Gpt2, table: TokenTable, cache: Path) -> Any:
-    """What `make` returns, from disk where it is there: a file's name is a hash of `what`, weights and tokens."""
-    # How the encoder runs (remat, dropout, a dtype by another name) does not change what it says.
+    """The result of `make()`, cached in a file named by a hash of `what`, weights and tokens."""
+    # Remat, dropout and the spelling of the dtype do not change the output.
     config = dataclasses.replace(encoder.config, dtype=jnp.dtype(encoder.config.dtype), remat="none", dropout=0.0)
     digest = hashlib.sha256(f"{what} {config}".encode())
     for leaf in jax.tree.leaves(nnx.state(encoder)):
@@ -59,7 +59,7 @@ def _cached(make: Callable[[], np.ndarray], what: str, encoder: Bert | Gpt2, tab
     path = cache / f"{digest.hexdigest()[:32]}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.npy")  # hosts that share a cache may share process ids
+        draft = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.npy")  # not the process id: hosts may share a cache
         try:
             np.save(draft, make())
             draft.replace(path)

@@ -1,7 +1,7 @@
-"""The next batch on the devices before the step asks for it: one thread, one batch ahead.
+"""Prefetches batches to the devices: one thread, one batch ahead.
 
-Batches are made in `data/batches/pipeline.py`, the mesh is `parallel.py`'s; here the transfer of a batch to the devices
-overlaps the step of the batch before.
+The transfer of a batch overlaps the step on the previous one. `data/batches/pipeline.py` creates the batches,
+`parallel.py` the mesh.
 """
 
 from collections.abc import Callable
@@ -12,26 +12,26 @@ from llmrec_jax.types import Batch
 
 
 class Batches(Protocol):
-    """What the feed reads: an iterator whose state can be saved."""
+    """An iterator whose state can be saved."""
 
     def __next__(self) -> Batch: ...
 
     def get_state(self) -> dict[str, Any]:
-        """Where the iterator stands (JSON)."""
+        """The position of the iterator (JSON)."""
         ...
 
 
 class Feed:
-    """Iterates over pairs: a batch on the host, and the same on the devices. A context manager.
+    """Iterates over pairs of a host batch and the same batch on the devices. A context manager.
 
-    An error in the thread is raised by the `next` that asks for its batch, and by each one after it.
+    If the thread fails on a batch, `next` raises its error for that batch and from then on.
     """
 
     def __init__(self, batches: Batches, put: Callable[[Batch], Any]):
-        """Begin with the first batch; from here on `batches` belongs to the feed.
+        """Start to prefetch; the caller must no longer use `batches`.
 
         Args:
-          batches: the iterator, at the batch to start with.
+          batches: the iterator, positioned at the first batch.
           put: `Layout.put_batch`; called from the thread.
         """
         self._batches, self._put = batches, put
@@ -45,7 +45,7 @@ class Feed:
         return batch, placed
 
     def get_state(self) -> dict[str, Any]:
-        """The iterator's state behind the last batch handed out: the batch made ahead of it does not count."""
+        """The iterator state after the last batch returned by `next`, not counting the prefetched one."""
         return self._state
 
     def __enter__(self) -> "Feed":

@@ -1,8 +1,8 @@
-"""SIGINT (Ctrl-C) and SIGTERM: the first ends a command as soon as nothing is lost by it, the second at once.
+"""Handles SIGINT (Ctrl-C) and SIGTERM: the first signal stops a command without losing work, the second at once.
 
-While steps are taken a signal is only noted, and the loop saves before it ends. Elsewhere there is nothing to save and
-it becomes a `KeyboardInterrupt`. Python raises that between two of its own instructions, which can be minutes away (a
-compilation): a thread watches, and ends the process where that takes too long.
+During training a signal only sets a flag, and the loop saves a checkpoint before it stops. Elsewhere there is nothing
+to save, and a signal raises `KeyboardInterrupt`. Python runs signal handlers only between bytecode instructions, which
+a compilation can delay by minutes; so a thread ends the process if that takes too long.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from typing import Any, Literal
 from llmrec_jax.errors import INTERRUPTED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE = 3.0  # seconds in which Python should have raised
+GRACE = 3.0  # seconds to wait for Python to raise KeyboardInterrupt
 
 
 class Saved(KeyboardInterrupt):
-    """The run stopped after a step that is saved; all processes of its job did."""
+    """The run stopped after saving a checkpoint, on all processes of the job."""
 
 
 class Interrupts:
-    """A context manager that handles the two signals within; used outside of one, none ever arrives."""
+    """A context manager that handles the two signals; if not entered, `requested` stays False."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -44,12 +44,12 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._write)  # which ends the thread
+        os.close(self._write)  # ends the thread
         self._thread.join()
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
-        """Within, a signal only sets `requested`; raises `KeyboardInterrupt` at the end where nobody acted on it."""
+        """A context in which a signal only sets `requested`; raises `KeyboardInterrupt` on exit if it is set."""
         self._postponed = True
         try:
             yield
@@ -65,7 +65,7 @@ class Interrupts:
                 raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        """Runs in a thread, which sees signals at once: the system writes the number of each into the pipe."""
+        """Runs in a thread. Signals arrive without delay: their numbers are written to the pipe (`set_wakeup_fd`)."""
         event = self._next_event(None)
         if event == "signal":
             event = self._next_event(GRACE)
@@ -77,7 +77,7 @@ class Interrupts:
         os.close(self._read)
 
     def _next_event(self, timeout: float | None) -> Literal["signal", "nothing", "end"]:
-        """Wait for a signal or the end of the context, for at most `timeout` seconds."""
+        """Wait at most `timeout` seconds for a signal or the end of the context."""
         while select.select([self._read], [], [], timeout)[0]:
             number = os.read(self._read, 1)
             if not number:
@@ -88,6 +88,6 @@ class Interrupts:
 
 
 def leave() -> None:
-    """End the process at once, other threads and processes whatever they do."""
+    """End the process at once, without waiting for other threads or processes."""
     os.write(2, b"stopped at once; run the same command again to go on\n")
     os._exit(INTERRUPTED)

@@ -1,6 +1,6 @@
 """The text inputs of the catalogue: tokens, hidden states of frozen layers, or vectors of a frozen encoder.
 
-Computed once per run and cached; hidden states and vectors in float32, whatever the run trains in.
+Computed once per run and cached; hidden states and vectors are float32, whatever dtype the run trains in.
 
 Shape letters: those of `types`.
 """
@@ -25,10 +25,10 @@ from llmrec_jax.train.features import cached_features, cached_hidden_states
 
 
 class ItemInputs(NamedTuple):
-    """Tokens, if the encoder runs in the step; else vectors [I, F]."""
+    """Tokens if the encoder runs in the step, else vectors [I, F]."""
 
-    items: TokenTable | np.ndarray  # of the texts; with `data.field_dropout` then of the titles alone
-    whitening: Whitening | None  # of vectors from a frozen encoder
+    items: TokenTable | np.ndarray  # of the texts; with `data.field_dropout`, followed by those of the titles
+    whitening: Whitening | None  # of the vectors of a frozen encoder
 
 
 def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, tokenizer: Tokenizer) -> ItemInputs:
@@ -51,9 +51,9 @@ def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, 
 def text_vectors(
     config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
 ) -> np.ndarray:
-    """One vector per text from an encoder that is not trained, float32 [N, F]; cached."""
+    """One vector per text from a frozen encoder, float32 [N, F]; cached."""
     table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
-    with jax.default_matmul_precision("highest"):  # as on the CPU that a bundle encodes on
+    with jax.default_matmul_precision("highest"):  # like the CPU, on which a bundle encodes texts
         return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))
 
 

@@ -1,8 +1,8 @@
-"""One process, or one job of several, at a time in a work folder: `lock.json`, which works over machines too.
+"""A lock on a work folder, `lock.json`: one job (of one or more processes) at a time, also across machines.
 
-The owner rewrites its lock every few seconds. A process that finds a lock of the same machine asks the system whether
-the owner still runs. If the owner is on another machine (a network file system, a mounted bucket), it watches whether
-the lock is still rewritten; no clocks are compared. A lock without a living owner is taken over.
+The owner rewrites the lock every few seconds. If the owner is on the same machine, another process checks with the
+system whether it is still running. If it is on another machine (network file system, mounted bucket), the other process
+watches whether the lock is still rewritten; no clocks are compared. A lock whose owner has died is taken over.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ from llmrec_jax.cluster import from_first
 from llmrec_jax.errors import WRONG_INPUT, UserError
 
 NAME = "lock.json"
-BEAT_EVERY = 10.0  # seconds between two times that the owner rewrites its lock
-WATCH = 120.0  # seconds after which a lock that is not rewritten has no owner; file systems cache for up to 60
+BEAT_EVERY = 10.0  # seconds between rewrites of the lock by its owner
+WATCH = 120.0  # seconds without a rewrite until a lock counts as abandoned; file systems cache up to 60 s
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Whose a lock is."""
+    """The process that holds a lock."""
 
     host: str
     pid: int
-    started: str  # of the process, as the system counts it: another process may have its number later
-    machine: str  # processes of the same `machine` see one another
+    started: str  # start time of the process (`_start_of`), because process ids are reused
+    machine: str  # processes with the same `machine` can see each other
     since: str
     token: str
     beats: int = 0
@@ -42,9 +42,9 @@ class Owner(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def held(workdir: Path) -> Iterator[None]:
-    """Hold the lock of `workdir`, which is made where it is missing, and taken away again where it stays empty.
+    """Hold the lock of `workdir`. Creates the folder if it is missing, and removes it on exit if it is empty.
 
-    All processes of a job must call it. Raises ValueError where another process is at work there.
+    All processes of a job must call it. Raises ValueError if another process holds the lock.
     """
     owner = Owner(
         host=socket.gethostname(),
@@ -69,7 +69,7 @@ def held(workdir: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if _is_mine(workdir / NAME, owner):
                 (workdir / NAME).unlink()
-            workdir.rmdir()  # fails where there is anything in it
+            workdir.rmdir()  # fails if it is not empty
 
 
 def _take(workdir: Path, owner: Owner) -> None:
@@ -84,7 +84,7 @@ def _take(workdir: Path, owner: Owner) -> None:
             pass
         try:
             content = path.read_bytes()
-        except FileNotFoundError:  # given back in this moment
+        except FileNotFoundError:  # just released
             continue
         other = _parse(content)
         if _runs(other) if other and other.machine == owner.machine else _is_rewritten(path, content):
@@ -95,17 +95,17 @@ def _take(workdir: Path, owner: Owner) -> None:
             path.rename(stale)
             if stale.read_bytes() == content:
                 stale.unlink()
-            else:  # somebody was faster in taking it over
+            else:  # another process took it over first
                 stale.rename(path)
 
 
 def _beat(path: Path, owner: Owner, done: threading.Event) -> None:
-    """Rewrite the lock until `done`; end the process at once where it is another's: two must not write there."""
+    """Rewrite the lock until `done`; if it was taken over, exit at once: two runs must not write there."""
     draft = path.with_name(f"{NAME}.{owner.token}")
     beats = 0
     while not done.wait(BEAT_EVERY):
         beats += 1
-        with contextlib.suppress(OSError):  # the storage may come back before anybody takes the lock over
+        with contextlib.suppress(OSError):  # the storage may recover before the lock is taken over
             if not _is_mine(path, owner):
                 print(f"error: {path} was taken over: this process stood still for too long", file=sys.stderr)
                 os._exit(WRONG_INPUT)
@@ -114,7 +114,7 @@ def _beat(path: Path, owner: Owner, done: threading.Event) -> None:
 
 
 def _is_rewritten(path: Path, content: bytes) -> bool:
-    """Whether a lock that read `content` is rewritten within `WATCH` seconds."""
+    """Whether the lock changes from `content` within `WATCH` seconds."""
     print(f"{path} is of another machine: waiting up to {WATCH:.0f} s for a sign of life", file=sys.stderr, flush=True)
     end = time.monotonic() + WATCH
     while time.monotonic() < end:
@@ -140,18 +140,18 @@ def _parse(content: bytes) -> Owner | None:
 
 
 def _runs(owner: Owner) -> bool:
-    """Whether the process, of this machine, is there still."""
+    """Whether the owner, a process on this machine, is still running."""
     try:
         os.kill(owner.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs under another user
+    except PermissionError:  # it belongs to another user
         pass
     return _start_of(owner.pid) == owner.started
 
 
 def _start_of(pid: int) -> str:
-    """When a process started, in ticks since boot; empty where the system does not say."""
+    """Start time of a process, in clock ticks since boot; empty if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -159,7 +159,7 @@ def _start_of(pid: int) -> str:
 
 
 def _machine() -> str:
-    """Name of this machine, and of the container whose processes see one another."""
+    """Identifies the machine and the container (PID namespace) of this process."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

@@ -1,9 +1,8 @@
-"""The training protocol from top to bottom: prepare, place, restore, step, export, evaluate, report.
+"""A training run from start to end: prepare, restore, train, export, evaluate, report.
 
-Restart, in order of precedence: the newest intact checkpoint of the work folder; else the pretrained encoder of the
-configuration with everything else random; else all random. A work folder of another configuration or of other data is
-refused; one is claimed (`config.json`) only when data, encoder and model have been built. The steps themselves are
-in `steps`.
+Initial parameters, in order of precedence: the newest intact checkpoint in the work folder; the pretrained encoder with
+everything else random; all random. A work folder with another configuration or other data is refused. `config.json` is
+written only once data, encoder and model are built. The training steps are in `steps`.
 """
 
 import contextlib
@@ -38,12 +37,12 @@ from llmrec_jax.train.workdir import check, claim
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-    """What a finished run hands on."""
+    """The result of a finished run."""
 
     experiment: Experiment
-    params: Params  # of the selected step, whole host arrays
+    params: Params  # of the selected step, unsharded host arrays
     item_vectors_ID: np.ndarray  # of the joint catalogue
-    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # rows of the report, once it is made
+    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # rows of the report
 
 
 def train_and_evaluate(
@@ -54,22 +53,22 @@ def train_and_evaluate(
     export: Callable[[Trained], None] = lambda _: None,
     interrupts: Interrupts | None = None,
 ) -> Trained:
-    """Run `config` in `workdir`, or go on with the run that is there; write its metrics, checkpoints and report.
+    """Run `config` in `workdir`, or resume the run there; write metrics, checkpoints and report.
 
     Args:
-      config: is checked first.
-      workdir: held for this process, or the job that it belongs to.
-      console: where the run's facts are printed.
-      export: called by process 0 when the training is done, before the report.
-      interrupts: what tells of signals; after one, the run saves and raises `interrupts.Saved`.
+      config: validated first.
+      workdir: locked for this job.
+      console: prints the progress of the run.
+      export: called on process 0 after training, before the report.
+      interrupts: receives the signals; after one, the run saves a checkpoint and raises `interrupts.Saved`.
 
     Raises:
-      ValueError: wrong configuration or data, a work folder that is another run's or in use, ...
+      ValueError: invalid configuration or data, a work folder that belongs to another run or is in use, ...
     """
     config_lib.validate(config)
     with lock.held(workdir):
         from_first(lambda: check(workdir, config))
-        with compile_cache.kept_in(workdir, console):  # which writes there
+        with compile_cache.kept_in(workdir, console):  # after the check, because it writes to the folder
             try:
                 return _run(config, workdir, console, export, interrupts or Interrupts())
             except FloatingPointError as error:
@@ -81,7 +80,7 @@ def _run(
 ) -> Trained:
     seconds: dict[str, float] = {}
     is_first = jax.process_index() == 0
-    with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:  # waits for what is being saved
+    with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:  # waits for the current save
         latest = newest_checkpoint(checkpoints, config.train.steps, console)
         with timed(seconds, "prepare"):
             layout = make_layout(config.mesh)

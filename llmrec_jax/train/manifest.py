@@ -1,7 +1,7 @@
-"""`manifest.json` of a checkpoint: what is not an array, and the SHA-256 of every file. It is written last.
+"""`manifest.json` of a checkpoint: its metadata and the SHA-256 of every file. It is written last.
 
-Orbax stores no checksum of the arrays: it restores a flipped bit in silence, and a missing file ends in a traceback. A
-folder without a manifest was not finished.
+Orbax stores no checksums of the arrays: it silently restores flipped bits and fails with a traceback if a file is
+missing. A folder without a manifest was not finished.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ NAME = "manifest.json"
 
 
 def write(folder: Path, info: Mapping[str, Any]) -> None:
-    """Write the manifest of `folder` with `info` (JSON) in it."""
+    """Write the manifest of `folder`, with the metadata `info` (JSON)."""
     content = {"info": dict(info), "files": {name: _file_hash(folder / name) for name in _files(folder)}}
     draft = folder / f"{NAME}.tmp"
     draft.write_text(json.dumps({**content, "sha256": _content_hash(content)}, indent=1) + "\n")
@@ -23,12 +23,12 @@ def write(folder: Path, info: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The `info` of the manifest. Raises ValueError (what is wrong, without the folder) where it cannot be read."""
+    """The `info` of the manifest. Raises ValueError if it cannot be read; the message does not name the folder."""
     return _read(folder)["info"]
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with `folder`, None where every file is as it was written."""
+    """What is wrong with `folder`; None if the hash of every file matches."""
     try:
         files = _read(folder)["files"]
         for name, expected in files.items():

@@ -1,4 +1,4 @@
-"""The output of a run while it trains: `metrics.jsonl`, a line for each step, and a progress line on the terminal."""
+"""Output during training: `metrics.jsonl`, one line per step, and a progress line on the terminal."""
 
 import json
 import math
@@ -15,10 +15,10 @@ TIMING = ("seconds", "examples_per_second", "tokens_per_second")  # fields of a 
 
 
 class MetricsFile:
-    """`metrics.jsonl` of a run. Opened after a restore, it drops torn lines and those of steps that will run again."""
+    """`metrics.jsonl` of a run. On resuming, drops incomplete lines and those of steps that will run again."""
 
     def __init__(self, path: Path, restored_step: int):
-        """Keep the whole lines up to `restored_step` and append after them."""
+        """Keep the complete lines up to `restored_step`; new lines are appended."""
         kept = []
         for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
             try:
@@ -32,12 +32,12 @@ class MetricsFile:
         self._file = path.open("a", buffering=1)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append one line; what is not finite is null in it."""
+        """Append one line; non-finite values become null."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
 
     def sync(self) -> None:
-        """Write through to the disk: a checkpoint must not be newer than the lines before it."""
+        """Flush to disk, so that the lines of a checkpoint's steps are stored before the checkpoint."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -46,24 +46,24 @@ class MetricsFile:
 
 
 class StepClock:
-    """How long a step took and how much it read a second: from the end of the step before, or from `restart`."""
+    """Duration and throughput of a step, measured from the end of the previous step or from `restart`."""
 
     def __init__(self):
         self._last = time.perf_counter()
 
     def restart(self) -> None:
-        """Leave out what happened since the last step: an evaluation, a checkpoint."""
+        """Exclude the time since the last step (evaluation, checkpoint)."""
         self._last = time.perf_counter()
 
     def step(self, examples: int, tokens: int) -> dict[str, float]:
-        """The step is done: the fields of `TIMING` for its line."""
+        """End the step; return the `TIMING` fields of its line."""
         now = time.perf_counter()
         seconds, self._last = max(now - self._last, 1e-9), now
         return dict(zip(TIMING, (seconds, examples / seconds, tokens / seconds), strict=True))
 
 
 class ProgressLine:
-    """Step, loss, throughput and time left: a live line on a terminal, elsewhere a plain line every few seconds."""
+    """Step, loss, throughput and time left: a live line on a terminal, else a line every few seconds."""
 
     def __init__(self, num_steps: int, first_step: int, every_seconds: float = 10.0, *, quiet: bool = False):
         """Start the clock; `quiet` (every process but the first) prints nothing."""
@@ -79,14 +79,14 @@ class ProgressLine:
             self._live.start()
 
     def update(self, step: int, loss: float, examples: int, tokens: int) -> None:
-        """Report that `step` is done, having read `examples` histories and `tokens` real tokens."""
+        """Report that `step` is done, with `examples` histories and `tokens` tokens (without padding)."""
         self._examples, self._tokens = self._examples + examples, self._tokens + tokens
         now = time.perf_counter()
-        if step == self._first + 1:  # the first step holds the compilation: count from after it
+        if step == self._first + 1:  # exclude the first step, which includes the compilation
             self._start, self._examples, self._tokens = now, 0, 0
         seconds = max(now - self._start, 1e-9)
         rates = f"{self._examples / seconds:,.0f} examples/s"
-        if self._tokens:  # none where the texts are encoded beforehand
+        if self._tokens:  # 0 if the texts are encoded before training
             rates += f"  {self._tokens / seconds:,.0f} tokens/s"
         if self._live:
             self._live.update(self._task, completed=step, description=f"loss {loss:.4f}  {rates}")
@@ -98,13 +98,13 @@ class ProgressLine:
             print(f"step {step}/{self._num_steps}  loss {loss:.4f}  {rates}  {left:.0f} s left", flush=True)
 
     def note(self, text: str) -> None:
-        """Print a line above the live one."""
+        """Print a line, above the live one if there is one."""
         if self._live:
             self._live.console.print(text)
         elif not self._quiet:
             print(text, flush=True)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Stop the live line."""
         if self._live:
             self._live.stop()

@@ -23,8 +23,8 @@ def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransfo
 
 
 def learning_rate(config: OptimConfig, num_steps: int) -> optax.Schedule:
-    """The learning rate of each step, counted from 0; the encoder's is `encoder_scale` times it."""
-    if config.schedule == "constant":  # independent of the number of steps: a run may go on with more
+    """The learning rate of each step, counted from 0. The encoder's is `encoder_scale` times as large."""
+    if config.schedule == "constant":  # independent of num_steps: a run can be extended
         return optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
     warmup = min(config.warmup_steps, num_steps // 2)
     return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))

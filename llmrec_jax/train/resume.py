@@ -1,4 +1,4 @@
-"""Where a run goes on from, as it says in its first line, and what it says where going on does not help."""
+"""The checkpoint that a run resumes from, and advice if resuming cannot help (non-finite loss)."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from llmrec_jax.train.checkpoint import Checkpoints
 
 
 def newest_checkpoint(checkpoints: Checkpoints, num_steps: int, console: Console) -> int | None:
-    """The step to go on from, None for a new run; says which, and what is wrong with newer ones."""
+    """The step to resume from, None for a new run; prints it, and what is wrong with newer checkpoints."""
     latest, problems = from_first(checkpoints.newest_intact)
     lines = [f"left out: {problem}" for problem in problems]
     if latest == num_steps:
@@ -23,7 +23,7 @@ def newest_checkpoint(checkpoints: Checkpoints, num_steps: int, console: Console
 
 
 def advice(config: Config, workdir: Path) -> str:
-    """For a run whose numbers are not finite."""
+    """Advice for a run with non-finite metrics."""
     latest = Checkpoints(workdir / "checkpoints", read_only=True).latest_step()
     there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}"
     return (

@@ -1,4 +1,4 @@
-"""The state of a training run: what a step updates and a checkpoint saves."""
+"""The training state, which a step updates and a checkpoint saves."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32 scalar: steps taken
     params: Params
     opt_state: optax.OptState
-    rng: jax.Array  # uint32 [2]: the root key; each step folds its number in
+    rng: jax.Array  # uint32 [2]: the root key; each step folds in its step number
 
 
 def new_state(

@@ -1,4 +1,4 @@
-"""One training step: a pure function of state and batch. No input or output, no clock, no mesh."""
+"""One training step: a pure function of state and batch. Does no I/O and does not depend on the mesh."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class StepSpec(NamedTuple):
     terms: Mapping[str, objective.Term]
     tx: optax.GradientTransformation
     num_steps: int
-    trains: Trains = lambda _: True  # other parameters get no gradient, optimizer state or update
+    trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
 
 
 def train_step(

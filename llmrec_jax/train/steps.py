@@ -1,7 +1,7 @@
-"""The training steps: evaluate, save, next batch, step, write the metrics of the step before; in this order.
+"""The training loop: evaluate, save, get the next batch, step, write the metrics of the previous step; in this order.
 
-The feed hands out a batch only after the save, so state and pipeline position never disagree by a batch. Preparation,
-export and report are in `loop`.
+The next batch is taken only after the save, so that the saved state and pipeline position match. Preparation, export
+and report are in `loop`.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def train_steps(
     *,
     quiet: bool,
 ) -> tuple[TrainState, dict[str, float]]:
-    """Take the steps that are left; return the selected state (global arrays) and which step it is of."""
+    """Run the remaining steps; return the selected state (global arrays) and its step."""
     config, corpus = experiment.config, experiment.corpus
     num_steps = config.train.steps
     iterator = batches(corpus.plan, num_steps)
@@ -110,12 +110,12 @@ def train_steps(
                     checkpoints.wait()
                 if stopping and step < num_steps:
                     raise Saved(f"step {step} of {num_steps} is saved; run the same command again to go on")
-                if pending is None:  # a validation or a checkpoint came between
+                if pending is None:  # a validation or checkpoint took place
                     clock.restart()
             if step < num_steps:
                 batch, placed = next(feed)
                 state, device_metrics = step_fn(state, placed, catalog)
-                if step == first:  # compiled: from here on, a signal waits for the step
+                if step == first:  # compiled: from now on a signal waits for the end of the step
                     stack.enter_context(interrupts.postponed())
                 write_pending()
                 stop = False if is_alone else on_any_process(interrupts.requested)
@@ -139,7 +139,7 @@ def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo
 
 
 def _token_counts(catalog: Catalog) -> np.ndarray:
-    """Tokens that the step encodes for each item, int64 [I]."""
+    """Number of tokens that the step encodes per item, int64 [I]."""
     if catalog.token_mask_IL is None:
         return np.zeros(len(catalog.domain_I), np.int64)
     return np.asarray(catalog.token_mask_IL).sum(axis=1)
@@ -147,7 +147,7 @@ def _token_counts(catalog: Catalog) -> np.ndarray:
 
 @contextlib.contextmanager
 def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Store the time spent inside as `seconds[name]`."""
+    """Store the duration of the block in `seconds[name]`."""
     start = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - start

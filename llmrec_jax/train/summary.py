@@ -1,4 +1,4 @@
-"""The first lines of a run: its domains, split, regime and selection; the model's size and the mesh."""
+"""The first lines that a run prints: domains, split, regime and selection; model size and mesh."""
 
 import jax
 
@@ -9,7 +9,7 @@ from llmrec_jax.train.state import TrainState
 
 
 def data_summary(corpus: Corpus) -> str:
-    """The domains, how they are split, the regime, and what selects the step."""
+    """The domains, their splits, the regime and the step selection."""
     plan = corpus.plan
     lines = [
         f"{d.name}: {len(users):,} of {len(d.user_ids):,} users trained on, {len(d.item_ids):,} items, "

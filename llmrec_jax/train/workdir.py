@@ -1,4 +1,4 @@
-"""Whose a work folder is: `config.json` in it, and the refusal of a configuration that would be another run."""
+"""`config.json` of a work folder, and the check that a configuration belongs to the run in that folder."""
 
 import dataclasses
 import json
@@ -12,9 +12,9 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
 
-WRITTEN = ("bundle", "checkpoints", "metrics.jsonl", "report.json")  # by a run, beside config.json
+WRITTEN = ("bundle", "checkpoints", "metrics.jsonl", "report.json")  # by a run, in addition to config.json
 
-# What may differ between a run and its continuation: it changes no number, but for the order of sums.
+# Fields that may change when a run resumes: they do not change the results, except through the order of sums.
 MAY_DIFFER = (
     "data.root",
     "data.cache_dir",
@@ -26,11 +26,11 @@ MAY_DIFFER = (
     "train.checkpoint_every",
     "train.eval_batch_size",
 )
-MAY_DIFFER_WITHOUT_DROPOUT = ("encoder.chunk_size", "mesh.mode")  # which decide who draws which entries
+MAY_DIFFER_WITHOUT_DROPOUT = ("encoder.chunk_size", "mesh.mode")  # these change the dropout masks
 
 
 def check(workdir: Path, config: Config) -> None:
-    """Raise ValueError where the work folder is not this configuration's to begin or to go on in."""
+    """Raises ValueError if a run of this configuration can neither start nor resume in the work folder."""
     path = workdir / "config.json"
     if not path.exists():
         if found := [name for name in WRITTEN if (workdir / name).exists()]:
@@ -53,7 +53,7 @@ def check(workdir: Path, config: Config) -> None:
 
 
 def claim(workdir: Path, config: Config) -> None:
-    """Make the work folder this configuration's."""
+    """Write `config.json`: from now on the work folder belongs to this configuration."""
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     temporary = path.with_suffix(".tmp")
@@ -62,7 +62,7 @@ def claim(workdir: Path, config: Config) -> None:
 
 
 def read_config(workdir: Path) -> Config:
-    """The configuration of the run in a work folder. Raises ValueError where there is none."""
+    """The configuration of the run in a work folder. Raises ValueError if there is none."""
     path = workdir / "config.json"
     try:
         values = _read(path)
@@ -74,20 +74,20 @@ def read_config(workdir: Path) -> Config:
 
 
 def as_json(config: Config) -> dict[str, Any]:
-    """The configuration as JSON would give it back (lists for tuples)."""
+    """The configuration as JSON values (lists for tuples)."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def _may_differ(name: str, theirs: dict[str, Any], config: Config) -> bool:
     if name == "train.steps":
-        # Without a decay, and without a loss that changes as the run goes on, a step does not depend on their number.
+        # Only learning-rate decay and the DANN schedule make a step depend on train.steps.
         is_constant = config.optim.schedule == "constant" and config.adapt.method != "dann"
         return is_constant and config.train.steps > theirs.get(name, config.train.steps)
     return name in MAY_DIFFER or (name in MAY_DIFFER_WITHOUT_DROPOUT and not _drops(config))
 
 
 def _drops(config: Config) -> bool:
-    """Whether anything may be dropped; a pretrained encoder says only when it is loaded."""
+    """Whether dropout may be used; a pretrained encoder's rate is known only once it is loaded."""
     reads_no_text = config.encoder.mode == "frozen" or config.model.item_features == "id"
     encoder_drops = not reads_no_text and (config.encoder.pretrained is not None or config.encoder.dropout > 0)
     return encoder_drops or config.model.dropout > 0

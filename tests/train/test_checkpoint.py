@@ -1,4 +1,4 @@
-"""Checkpoints: damaged ones are left out, and a kill at any moment leaves the newest one and its best step."""
+"""Checkpoints: damaged ones are skipped, and a kill at any time leaves the newest one and its best step."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A run that is made again in its work folder compiles nothing that took long the first time, and is the same run."""
+"""A run repeated in its work folder reuses the slow compilations of the first time and has the same results."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""A run that comes to what is not finite says where, what and what to do, and keeps its newest checkpoint."""
+"""On a non-finite metric a run reports step, metric and remedies, and keeps its newest checkpoint."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""A run knows the pretrained encoder that it was trained with, and refuses another."""
+"""A run refuses to resume with another pretrained encoder."""
 
 import dataclasses
 

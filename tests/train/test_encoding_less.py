@@ -1,4 +1,4 @@
-"""Adapters, cached frozen layers and chunks: each computes less, or holds less, and none says anything else."""
+"""Adapters, cached frozen layers and chunks save compute or memory without changing the results."""
 
 import dataclasses
 

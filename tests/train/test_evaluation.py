@@ -1,4 +1,4 @@
-"""What selects a step, and what a run says of its protocol: in its first lines, its metrics and its report."""
+"""Step selection, and how a run reports its protocol: in its first lines, metrics and report."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""The feed: the iterator's batches in their order, one ahead, on the devices, with the state of those handed out."""
+"""The feed: batches in order, prefetched by one, on the devices, with the state of the last one returned."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Fields left out at random: a training step reads some items by their title alone, nothing else ever does."""
+"""Field dropout: training steps read only the title of some items; evaluation and inference read the whole text."""
 
 import dataclasses
 

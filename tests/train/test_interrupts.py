@@ -1,4 +1,4 @@
-"""The first signal ends a command where nothing is lost, the second at once; both with exit code 75."""
+"""The first signal stops a command without losing work, the second stops it at once; both with exit code 75."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""One process at a time in a work folder; a lock that nobody keeps up is taken over."""
+"""Only one process at a time uses a work folder; an abandoned lock is taken over."""
 
 import os
 import subprocess

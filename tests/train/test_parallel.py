@@ -1,4 +1,4 @@
-"""One step is the same step on 1 and on 8 devices, under jit and under pmap, for every way of cutting the state."""
+"""A step gives the same results on 1 and 8 devices, under jit and pmap, for every sharding of the state."""
 
 import dataclasses
 

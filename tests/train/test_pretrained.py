@@ -1,4 +1,4 @@
-"""A pretrained encoder is where training starts from, on any mesh, and stays as it was for the baselines."""
+"""Training starts from the pretrained encoder, on any mesh; the baselines use it unchanged."""
 
 import dataclasses
 import functools

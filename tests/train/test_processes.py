@@ -1,8 +1,8 @@
-"""A job of two processes with four devices each, or of four with two, is the run of one process with eight, and a job
-that was killed goes on as if it had not been.
+"""A job of 2 processes x 4 devices, or 4 x 2, gives the same results as 1 process x 8 devices, also after a kill and a
+resume.
 
-No process can run out of batches before another: each plans every batch itself, from (seed, step), and the number of
-steps is the configuration's.
+No process runs out of batches before the others: each plans all batches from (seed, step), and the number of steps is
+set by the configuration.
 """
 
 import contextlib

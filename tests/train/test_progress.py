@@ -1,4 +1,4 @@
-"""Progress lines: of encoding on stderr; of training, with the rates that were measured."""
+"""Progress lines: of encoding on stderr, and of training with the measured throughput."""
 
 from llmrec_jax.train.encoding_progress import encoding_progress
 from llmrec_jax.train.metrics import ProgressLine

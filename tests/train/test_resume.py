@@ -1,7 +1,7 @@
-"""A run that is killed and started again is the run that was never killed: same parameters, metrics and report.
+"""A killed and resumed run gives the same parameters, metrics and report as one that was never killed.
 
-The runs are processes of their own, `python train.py CONFIG.py`; the configuration file of the killed ones makes them
-kill themselves, with SIGKILL and in the middle of a line of metrics.
+Each run is a separate process, `python train.py CONFIG.py`. The configuration file of the killed runs makes them kill
+themselves with SIGKILL, in the middle of a line of metrics.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""How the items of a batch lie in it changes nothing but the time a step takes, and a step is compiled once."""
+"""The layout of items in a batch changes only the time of a step, not its result; a step compiles once."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""The first lines of a run say how its domains were read."""
+"""The first lines that a run prints: how its domains were read."""
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.corpus import load_corpus

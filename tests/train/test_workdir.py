@@ -1,4 +1,4 @@
-"""Whose a work folder is, and what may change when a run goes on."""
+"""Which run a work folder belongs to, and which fields may change when it resumes."""
 
 import dataclasses
 import json
