@@ -216,7 +216,7 @@ def _batch_of(step: int, plan: BatchPlan) -> Batch:
 
 
 def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Items (joint numbering) of each row of the global batch, padded on the right, and a mask that is False on padding."""
+    """Joint-catalogue items of each row of the global batch, right-padded, and the mask (False on padding)."""
     length = plan.max_history + 1
     items_BW = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
