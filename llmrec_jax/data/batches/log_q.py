@@ -1,6 +1,6 @@
 """Which items occur in training, and the log probability that a batch contains each: the logQ correction.
 
-I items of the joint catalogue   E training events of a domain's users, concatenated
+I items of the joint catalogue   E training events of a domain's users, end to end
 """
 
 import numpy as np

@@ -43,8 +43,8 @@ class Events(NamedTuple):
     user_ids: list[str]
     users_E: np.ndarray  # int32
     items_E: np.ndarray  # int32: numbers of the items
-    ratings_E: np.ndarray  # float32, NaN where empty
-    times_E: np.ndarray  # int64 nanoseconds, -1 where empty
+    ratings_E: np.ndarray  # float32, NaN if empty
+    times_E: np.ndarray  # int64 nanoseconds, -1 if empty
     kind: int  # kind of the times: index into times.KINDS
 
     def keep(self, kept_E: np.ndarray) -> "Events":

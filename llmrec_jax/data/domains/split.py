@@ -52,8 +52,8 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -
     than three events are used for training only.
     temporal: a time cut for validation and one for test, the same for all users and domains (`cuts`, those of the
     target; None: those of this domain). A user's first event in [valid_from, test_from) is the validation event, the
-    first at or after test_from the test event; other events from valid_from on are unused. Raises ValueError if the domain
-    has no timestamps.
+    first at or after test_from the test event; other events from valid_from on are unused. Raises ValueError if the
+    domain has no timestamps.
     random: leave-one-out on each user's shuffled events. Always used for a domain without order.
 
     `seed` affects only the shuffle.

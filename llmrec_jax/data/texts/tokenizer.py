@@ -1,6 +1,6 @@
 """Text to token ids: loads or trains a tokenizer, encodes texts into a ragged table. `catalog.py` caches the table.
 
-L tokens of a text   N texts   R requested rows
+L tokens of a text   N texts   R rows asked for
 """
 
 import dataclasses
