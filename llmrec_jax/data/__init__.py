@@ -1,1 +1,1 @@
-"""The data: records, prepared domains, splits, the joint catalogue, batches. Uses NumPy, Grain and TFDS, not JAX."""
+"""The data: records, prepared domains, splits, the joint catalogue, batches. NumPy, Grain and TFDS only."""

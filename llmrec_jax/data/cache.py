@@ -29,7 +29,7 @@ def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T]
     Safe to call from several processes at once: the first rename wins, and all read the same folder.
 
     Args:
-      folder: Path in the cache; its name must contain a hash of the content, so that it is never stale.
+      folder: Path in the cache; its name must identify the content (e.g. by a hash), so that it is never stale.
       make: Writes the files to an empty folder.
       read: Reads them; raises `DamagedError` if they are incomplete or inconsistent.
       doing: Text of the status line, e.g. "preparing books".

@@ -51,7 +51,7 @@ class JointCatalog:
         return len(self.item_ids)
 
     def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray, trained_I: np.ndarray) -> Catalog:
-        """The catalogue that the train step reads, as NumPy arrays.
+        """The catalogue that the step reads, as NumPy arrays.
 
         Args:
           items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder,
