@@ -1,1 +1,1 @@
-"""Shops as numbers: records, prepared domains, splits, the joint catalogue, batches. NumPy, Grain and TFDS only."""
+"""The data: records, prepared domains, splits, the joint catalogue, batches. NumPy, Grain and TFDS only."""

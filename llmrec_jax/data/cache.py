@@ -1,4 +1,4 @@
-"""Cached folders: written once and atomically, checked when opened, and written again if damaged."""
+"""Cached folders: written once and atomically, checked when opened, rewritten if damaged."""
 
 import contextlib
 import shutil
@@ -15,24 +15,24 @@ import rich.text
 from llmrec_jax.errors import UserError
 
 ATTEMPTS = 3
-LONG = 5.0  # seconds after which a log, where no terminal shows a status, gets a line
+LONG = 5.0  # seconds after which a line is printed if stderr is not a terminal
 T = TypeVar("T")
 
 
 class DamagedError(Exception):
-    """A cached folder cannot be read: a file is missing, truncated, or inconsistent with the others."""
+    """A cached folder cannot be read: a file is missing, truncated or inconsistent with the others."""
 
 
 def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T], doing: str) -> T:
-    """Return `read(folder)`; first write the folder with `make` where it is missing or damaged.
+    """Return `read(folder)`; if the folder is missing or damaged, write it with `make` first.
 
-    Several processes may do this at once: the first rename wins, and all read the same folder.
+    Safe to call from several processes at once: the first rename wins, and all read the same folder.
 
     Args:
-      folder: Path in the cache; its name must identify the content (a hash), so that it is never stale.
-      make: Writes the files into an empty folder.
-      read: Reads them; raises `DamagedError` where they are not what `make` wrote.
-      doing: Text of the status line ("preparing books").
+      folder: Path in the cache; its name must identify the content (e.g. by a hash), so that it is never stale.
+      make: Writes the files to an empty folder.
+      read: Reads them; raises `DamagedError` if they are incomplete or inconsistent.
+      doing: Text of the status line, e.g. "preparing books".
 
     Raises:
       UserError: the cache cannot be written.
@@ -46,7 +46,7 @@ def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T]
         except DamagedError as error:
             problem = str(error)
             print(f"{folder}: damaged ({problem}): made again", file=sys.stderr)
-            with contextlib.suppress(FileNotFoundError):  # another process was faster to remove it
+            with contextlib.suppress(FileNotFoundError):  # another process has already removed it
                 shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")))
     raise UserError(f"{folder}: damaged each time that it was made: {problem}")
 
@@ -60,7 +60,7 @@ def _make(folder: Path, make: Callable[[Path], None], doing: str) -> None:
         try:
             draft.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was first
+            if not folder.is_dir():  # otherwise another process wrote it first
                 raise
     except OSError as error:
         raise UserError(
@@ -72,7 +72,7 @@ def _make(folder: Path, make: Callable[[Path], None], doing: str) -> None:
 
 @contextlib.contextmanager
 def status(doing: str) -> Iterator[None]:
-    """Show on stderr what is being done: a status line on a terminal; elsewhere a line if it takes long."""
+    """Show `doing` on stderr: as a status line on a terminal, otherwise as one line after `LONG` seconds."""
     console = rich.console.Console(stderr=True)
     if console.is_terminal:
         with console.status(rich.text.Text(doing)):

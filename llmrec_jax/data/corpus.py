@@ -1,6 +1,6 @@
-"""Everything the data side of a run knows: domains, splits, protocol, joint catalogue, the plan of batches.
+"""The `Corpus`: all data of a run (domains, splits, protocol, joint catalogue, batch plan).
 
-The trainer and inference read a `Corpus` and none of the files behind it.
+The trainer and inference read the data only through a `Corpus`.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from llmrec_jax.errors import UserError
 
 
 class Case(NamedTuple):
-    """The users of an evaluation: for each a history and the item that came next (item numbers of the domain)."""
+    """The users of an evaluation: a history and the next item for each, as item numbers of the domain."""
 
     domain: int
     split: str  # "valid" or "test"
@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corpus:
-    """The data of a run. Lists run over the domains: sources first, the target last."""
+    """The data of a run. Sequences have one entry per domain: sources first, the target last."""
 
     domains: tuple[Domain, ...]
     splits: tuple[Split, ...]
@@ -43,22 +43,22 @@ class Corpus:
 
     @property
     def hash(self) -> str:
-        """Of all content and of every setting that decides what is read from it and how it is batched."""
+        """Hash of the content of all domains and of all settings that affect how it is read and batched."""
         return self.hashes["run"]
 
     @property
     def target(self) -> int:
-        """The number of the target domain."""
+        """Index of the target domain."""
         return len(self.domains) - 1
 
     def items(self, domain: int) -> slice:
-        """The domain's items in the joint catalogue."""
+        """The slice of the joint catalogue with the items of a domain."""
         return slice(int(self.joint.starts[domain]), int(self.joint.starts[domain + 1]))
 
     def case(self, domain: int, split_name: str, users: np.ndarray | None = None) -> Case:
-        """The evaluation of one domain on `valid` or `test`; users without such an event are left out.
+        """The evaluation of one domain on `valid` or `test`, for the users that have such an event.
 
-        `users` is a mask over the domain's users; None: all.
+        `users` is a mask over the domain's users; None means all.
         """
         split = self.splits[domain]
         event_N = {"valid": split.valid, "test": split.test}[split_name]
@@ -67,19 +67,19 @@ class Corpus:
         return Case(domain, split_name, histories, split.items_E[event_N[users_N]], users_N)
 
     def report_cases(self) -> list[Case]:
-        """What the report evaluates on the target: the test events of all users and the validation events.
+        """The evaluations in the report, on the target: validation and test. Empty ones are left out.
 
-        Where the run trains on some users of the target, the validation events are those of these users: the others'
-        are labels that it may not see. Left out where there are none.
+        Test covers all users. Validation covers only the `kept` users if the run trains on the target: the others'
+        events are labels it must not use.
         """
         kept = None if self.protocol.regime == "zero-shot" else self.protocol.kept
         cases = [self.case(self.target, "valid", kept), self.case(self.target, "test")]
         return [case for case in cases if len(case.users_N)]
 
     def train_counts(self, domain: int) -> np.ndarray:
-        """Training events of each item of a domain, int64; of the target's users only those the run may train on.
+        """Training events per item of a domain, int64. In the target only the `kept` users are counted.
 
-        Zero-shot, where it may train on none, they are those of all: whoever counts them sees more than the model.
+        In the zero-shot regime all of them are counted: a baseline that uses the counts sees more than the model.
         """
         split = self.splits[domain]
         users = np.ones(len(split.train_end), bool)
@@ -89,25 +89,25 @@ class Corpus:
         return np.bincount(items, minlength=len(self.domains[domain].item_ids)).astype(np.int64)
 
     def popularity(self) -> np.ndarray:
-        """`train_counts` of each item of the joint catalogue, int64 [I]."""
+        """`train_counts` of all domains, concatenated: int64 [I], I items of the joint catalogue."""
         return np.concatenate([self.train_counts(domain) for domain in range(len(self.domains))])
 
 
 def load_corpus(
     config: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1, selection: str = LAST_STEP
 ) -> Corpus:
-    """Prepare or open the domains of a run, split them, and plan its batches.
+    """Prepare or open the domains of a run, split them and plan the batches.
 
     Args:
       config: the data section.
       batch_size: users of the global batch.
-      seed: of the batches; `config.split_seed` decides what is held out.
-      num_shards: parts that a batch is cut into.
+      seed: seed of the batches; the split has its own, `config.split_seed`.
+      num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
 
     Raises:
-      ValueError: a domain does not exist, its records are bad (file and line are named), it has nobody to train on or
-        to evaluate, ...
+      ValueError: e.g. a domain does not exist, has bad records (the message gives file and line), or has no users to
+        train on or to evaluate.
     """
     domains = tuple(load_domain(spec, config) for spec in (*config.sources, config.target))
     names = [domain.name for domain in domains]
@@ -132,7 +132,7 @@ def load_corpus(
             for domain, s, users in zip(domains[:-1], splits, trained, strict=False)
         },
     }
-    ignored = ("root", "cache_dir")  # where things lie does not change them
+    ignored = ("root", "cache_dir")  # paths do not affect the content
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     settings |= {"sources": names[:-1], "target": names[-1]}
     run = (seed, batch_size, left_out, sorted(settings.items()))
@@ -142,10 +142,10 @@ def load_corpus(
 def _hashes(domains: tuple[Domain, ...], held_out: Split, config: DataConfig, run: Any) -> dict[str, str]:
     """SHA-256, hex.
 
-    content: the domains' bytes and how they were read.
-    split: the target's content and what was held out of it. Runs of one split hash are tested on the same events,
-    whatever their sources, regime and seed.
-    run: the content and every setting of the data that decides the numbers (`run`).
+    content: the bytes of the domains and how they were read.
+    split: the content of the target and its held-out events. Runs with the same split hash are tested on the same
+    events, whatever their sources, regime and seed.
+    run: the content and all data settings that affect the results (`run`).
     """
 
     def digest(*parts: Any) -> str:
@@ -160,5 +160,5 @@ def _hashes(domains: tuple[Domain, ...], held_out: Split, config: DataConfig, ru
 
 
 def cache_folder(config: DataConfig, kind: str) -> Path:
-    """The part of the cache that holds one kind of derived data."""
+    """The cache folder of one kind of derived data."""
     return Path(config.cache_dir) / kind

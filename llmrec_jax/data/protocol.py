@@ -1,6 +1,7 @@
-"""Who may see which labels: the regime of a run, the events that select its step, and what is refused before it starts.
+"""The evaluation protocol: which labels a run trains on, and which validation events select its checkpoint.
 
-Pure functions of domains, their splits and the configuration. Ranks nothing and draws no batch.
+Raises an error before the run starts if there is nobody to train, validate or test on. Pure functions of the domains,
+their splits and the configuration.
 """
 
 from collections.abc import Sequence
@@ -13,39 +14,39 @@ from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.domains.split import Split, keep_fraction, nobody
 from llmrec_jax.errors import UserError
 
-Regime = Literal["zero-shot", "transductive", "few-shot", "full"]  # no option of today gives transductive
+Regime = Literal["zero-shot", "transductive", "few-shot", "full"]  # no option gives transductive yet
 LAST_STEP = "last_step"
-ENOUGH_USERS = 100  # of a source, for a validation score that can tell two steps apart
+ENOUGH_USERS = 100  # validation users of a source: with fewer, its score is too noisy to select a step
 
 
 class Selection(NamedTuple):
-    """What chooses the step whose parameters a run hands on."""
+    """How the final parameters of a run are selected."""
 
-    validator: str  # its name in the report
-    domain: int | None  # whose validation events are ranked; None: nobody's, the last step is taken
-    users: np.ndarray  # bool [users of the domain]: those whose validation events are used
+    validator: str  # name of the criterion in the report
+    domain: int | None  # whose validation events are used; None: no validation, the last step is selected
+    users: np.ndarray  # bool [users of the domain]: whose validation events are used
 
 
 class Protocol(NamedTuple):
-    """What a run may learn from and be selected by."""
+    """What a run is trained on and selected by."""
 
     regime: Regime
-    kept: np.ndarray  # bool [users of the target]: those whose training and validation events the run may see
-    left_out: int | None  # a source that no batch holds: its validation events select the step
+    kept: np.ndarray  # bool [users of the target]: whose training and validation events the run may use
+    left_out: int | None  # a source that is not trained on: its validation events select the step
     selection: Selection
 
 
 def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: DataConfig, selection: str) -> Protocol:
-    """Decide who may see which labels. Domains and splits: sources first, the target last.
+    """Decide which labels are used for training, selection and test.
 
     Args:
-      domains: of the run.
-      splits: of the domains.
-      data: `sources`, `target_fraction`, `target_share` and `split_seed` are read.
-      selection: `train.selection`; `last_step` where nothing is validated.
+      domains: sources first, the target last.
+      splits: one per domain.
+      data: uses `sources`, `target_fraction`, `target_share` and `split_seed`.
+      selection: `train.selection`; `last_step` for no validation.
 
     Raises:
-      ValueError: there is nobody to test or to select on, or the target or a source cannot be trained on.
+      ValueError: there are no users to test or to select on, or the target or a source cannot be trained on.
     """
     target, held_out = domains[-1], splits[-1]
     if not (held_out.test >= 0).any():
@@ -76,7 +77,7 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
 
 
 def _check_trainable(domain: Domain, split: Split, users: np.ndarray, role: str, remedy: str) -> None:
-    """Raise ValueError where none of these users (a mask) has a history and a next item to learn from."""
+    """Raises ValueError if none of these users (a mask) has two training events: a history and a next item."""
     longest = int((split.train_end - split.offsets[:-1])[users].max(initial=0))
     if longest < 2:
         raise UserError(
@@ -87,13 +88,13 @@ def _check_trainable(domain: Domain, split: Split, users: np.ndarray, role: str,
 
 def _selection(domains: Sequence[Domain], splits: Sequence[Split], kept: np.ndarray, data: DataConfig,
                selection: str) -> Selection:  # fmt: skip
-    """What `train.selection` asks for."""
+    """Resolve `train.selection`."""
     names = [domain.name for domain in domains[:-1]]
     if selection == LAST_STEP:
         return Selection(LAST_STEP, None, np.zeros(0, bool))
     if selection == "auto" and data.target_fraction:
         return Selection("target_valid_ndcg@10", len(names), kept & (splits[-1].valid >= 0))
-    if selection == "auto" and len(names) < 2:  # nothing could be left out
+    if selection == "auto" and len(names) < 2:  # no source can be left out
         return Selection(LAST_STEP, None, np.zeros(0, bool))
     if selection == "auto":
         source = _smallest_sufficient(splits[:-1])
@@ -108,9 +109,9 @@ def _selection(domains: Sequence[Domain], splits: Sequence[Split], kept: np.ndar
 
 
 def _smallest_sufficient(splits: Sequence[Split]) -> int:
-    """The source to leave out: with the fewest training events of those with enough validation users.
+    """The source to leave out: of those with enough validation users, the one with the fewest training events.
 
-    Where no source has enough: the one with the most.
+    If no source has enough, the one with the most validation users.
     """
     users = [int((split.valid >= 0).sum()) for split in splits]
     events = [int((split.train_end - split.offsets[:-1]).sum()) for split in splits]

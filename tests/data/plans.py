@@ -1,6 +1,6 @@
-"""Plans of batches on splits made by hand, and what a batch holds, read back from it.
+"""Batch plans on hand-written splits, and functions that recover the content of a batch.
 
-In `tracer` splits every event is an item of its own, numbered by its place, so a batch tells which events it took.
+In `tracer` splits every event has a different item, numbered by its position, so a batch shows which events it has.
 """
 
 import numpy as np

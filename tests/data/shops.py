@@ -1,4 +1,4 @@
-"""Small domain folders for the tests of what comes in."""
+"""Small domain folders for the tests of reading and preparing data."""
 
 import json
 from collections.abc import Sequence

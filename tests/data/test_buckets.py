@@ -1,4 +1,4 @@
-"""Where buckets of texts end: the least padding, no bucket for nothing."""
+"""Bucket lengths: minimal padding, no empty buckets."""
 
 import itertools
 

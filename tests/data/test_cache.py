@@ -1,4 +1,4 @@
-"""Folders of the cache: whole or not at all, made again where damaged, one message where nothing can be written."""
+"""Cached folders: written atomically, rewritten if damaged, a clear error if the cache is not writable."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The hashes of a corpus: whatever makes a run another run changes them, and nothing else does."""
+"""The hashes of a corpus change with everything that affects the results of a run, and with nothing else."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The built-in shops: the same bytes everywhere, and a planted truth that text alone shows badly."""
+"""The built-in shops: the same bytes everywhere, and a signal that text similarity alone barely finds."""
 
 import hashlib
 import re

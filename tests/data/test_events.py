@@ -1,4 +1,4 @@
-"""Logs as people export them: separators, headers, quotes, ids, times; one reading is read, with a note."""
+"""interactions.csv as commonly exported: unusual but unambiguous separators, headers, quotes, ids and times."""
 
 import pytest
 

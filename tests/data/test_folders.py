@@ -1,4 +1,4 @@
-"""What is given for a domain is found, or said to be what it is."""
+"""Domain folders are found; the error for another path says what it is."""
 
 import pytest
 

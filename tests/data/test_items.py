@@ -1,4 +1,4 @@
-"""Catalogues as people have them: read where there is one reading, with a note; HTML taken out of the texts."""
+"""items.jsonl as commonly exported: unusual but unambiguous values are read with a note, HTML is removed."""
 
 import json
 

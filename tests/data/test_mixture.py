@@ -1,4 +1,4 @@
-"""Whose rows a batch holds: fixed shares of the domains, each user once an epoch, steps that cost alike."""
+"""Rows of a batch: fixed shares of the domains, each user once per epoch, steps of similar cost."""
 
 import dataclasses
 

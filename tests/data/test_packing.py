@@ -1,4 +1,4 @@
-"""Packing: nothing overlaps, nothing is cut, and the rows are nearly as few as can be."""
+"""Packing: no overlaps, no truncation, and a nearly minimal number of rows."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches: a function of (seed, step) and nothing else, with the promised rows and items in them."""
+"""Batches: a pure function of (seed, step), with the expected rows and items."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Preparation: order, repeats, ratings, quarantine, all or nothing, the cache, the TFDS export, real counts."""
+"""Preparation: order, repeats, ratings, quarantine, atomic writes, the cache, the TFDS export, real counts."""
 
 import json
 import shutil

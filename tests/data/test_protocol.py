@@ -1,4 +1,4 @@
-"""Who may see which labels: kept users, left-out sources, and what is refused before a run starts."""
+"""The evaluation protocol: kept users, left-out sources, and errors raised before a run starts."""
 
 import dataclasses
 

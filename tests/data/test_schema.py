@@ -1,4 +1,4 @@
-"""Every bad record is named by file, line and reason; no reason repeats what the line says; good lines survive."""
+"""Every bad record is reported with file, line and reason; reasons never quote the line; good lines are kept."""
 
 import gzip
 import json

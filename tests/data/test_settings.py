@@ -1,4 +1,4 @@
-"""domain.json is read strictly; a domains.json of somebody else says nothing."""
+"""domain.json is read strictly; an unrelated domains.json is ignored."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Splits by hand-made examples: who is held out, what precedes it, and what one domain gives away about another."""
+"""Splits on hand-written examples: held-out events, their histories, and leaks between domains."""
 
 from itertools import chain, pairwise
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tokenizers and the ragged table: nothing random, nothing cut off, nothing padded by surprise."""
+"""Tokenizers and the ragged table: deterministic, special tokens kept, padding only on request."""
 
 import json
 import subprocess

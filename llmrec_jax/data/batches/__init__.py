@@ -1,1 +1,1 @@
-"""Batches: which users and items each holds, packed and padded; a pure function of seed and step."""
+"""Batches: sampling of users and items, packing and padding; a pure function of seed and step."""

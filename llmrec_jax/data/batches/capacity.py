@@ -1,4 +1,4 @@
-"""The sizes of a batch's padded arrays, and whether a batch fits them. `pipeline` chooses them.
+"""The padded array sizes of a batch, and whether a batch fits them. `pipeline` chooses the sizes.
 
 R rows of histories   U distinct items of a bucket, padded   P predictions of a domain, padded
 """
@@ -11,15 +11,15 @@ from llmrec_jax.types import Batch
 
 
 class Capacity(NamedTuple):
-    """Array sizes: those that a batch is padded to, or those that it needs."""
+    """Array sizes of a batch, with or without padding."""
 
-    rows: int  # of histories: R
+    rows: int  # rows of histories: R
     items: tuple[int, ...]  # per bucket: U
     predictions: tuple[int, ...]  # per domain: P
 
     @classmethod
     def of(cls, batch: Batch) -> "Capacity":
-        """The sizes that a batch needs."""
+        """The sizes of a batch without its padding."""
         return cls(
             rows=int(batch.last_B.max()) // batch.history_RS.shape[1] + 1,
             items=tuple(int(items.mask_U.sum()) for items in batch.items),
@@ -27,13 +27,13 @@ class Capacity(NamedTuple):
         )
 
     def holds(self, need: "Capacity") -> bool:
-        """Whether all sizes are at least those needed."""
+        """Whether all sizes are at least those of `need`."""
         ours, theirs = ((capacity.rows, *capacity.items, *capacity.predictions) for capacity in (self, need))
         return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 
 def padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values padded with zeros, int32, and their mask, False on padding."""
+    """The values padded with zeros (int32), and a mask that is False on padding."""
     result = np.zeros(size, np.int32)
     result[: len(values)] = values
     return result, np.arange(size) < len(values)

@@ -1,4 +1,4 @@
-"""The items that training events name, and the probability that a batch holds each: the logQ correction.
+"""Which items occur in training, and the log probability that a batch contains each: the logQ correction.
 
 I items of the joint catalogue   E training events of a domain's users, end to end
 """
@@ -12,13 +12,13 @@ ALMOST_SURE = 1 - 1e-9  # log(1 - p) stays finite
 
 
 def log_q(plan: BatchPlan) -> np.ndarray:
-    """Log probability that a batch holds an item, float32 [I], to correct an in-batch softmax.
+    """Log probability that a batch contains an item, float32 [I], to correct an in-batch softmax.
 
-    A step draws each user `rows / users` times on average, each time with a window of `max_history + 1` events. So a
-    batch lacks an item with probability `prod_e (1 - draws * p_e)` over the item's training events e, where `p_e` is
-    the probability that the user's window holds e. Events are taken as independent. All values are finite: items
-    without training events get the probability of an average event, and all items of a domain without rows 1 / items.
-    `unlabelled_items` are added: every target item is among them with the same probability.
+    A step draws each user `rows / users` times on average, each time with a window of `max_history + 1` events. So an
+    item is missing from a batch with probability `prod_e (1 - draws * p_e)` over the item's training events e, where
+    `p_e` is the probability that the user's window contains e. Events are assumed to be independent. All values are
+    finite: an item without training events gets the probability of an average event, and an item of a domain without
+    rows gets 1 / items. `unlabelled_items` are included: they are sampled uniformly from the target's items.
 
     Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
     """
@@ -43,7 +43,7 @@ def log_q(plan: BatchPlan) -> np.ndarray:
 
 
 def trained_items(plan: BatchPlan) -> np.ndarray:
-    """Whether an item occurs in a training event of a user that is trained on, bool [I]."""
+    """Whether an item occurs in a training event of a user in the plan, bool [I]."""
     trained_I = np.zeros(int(plan.starts[-1]), bool)
     for split, users, rows, start in zip(plan.splits, plan.users, plan.rows, plan.starts[:-1], strict=True):
         if rows:
@@ -52,13 +52,13 @@ def trained_items(plan: BatchPlan) -> np.ndarray:
 
 
 def _train_events(split: Split, users: np.ndarray) -> np.ndarray:
-    """Indices into `split.items_E` of the training events of `users`, end to end."""
+    """Indices into `split.items_E` of the training events of `users`, concatenated."""
     begins, lengths = split.offsets[users], split.train_end[users] - split.offsets[users]
     return np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
 
 
 def _window_probability(split: Split, users: np.ndarray, window: int) -> np.ndarray:
-    """The probability that a user's window, its start drawn uniformly, holds each training event, [E]."""
+    """The probability [E] that a user's window, with uniformly sampled start, contains each training event."""
     lengths = split.train_end[users] - split.offsets[users]
     length_E = np.repeat(lengths, lengths)
     position_E = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

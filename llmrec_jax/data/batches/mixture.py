@@ -1,4 +1,4 @@
-"""How many rows of a batch each domain has and where, the same in every batch; and which users fill them.
+"""The rows of each domain in a batch, the same in every batch, and the users that fill them.
 
 B rows of a batch   M rows of one domain
 """
@@ -14,15 +14,14 @@ from llmrec_jax.errors import UserError
 def rows_per_domain(
     batch_size: int, source_users: Sequence[int], target_share: float, has_target_rows: bool
 ) -> list[int]:
-    """Splits a batch into fixed shares; sources first, target last; the sum is `batch_size` exactly.
+    """Number of rows per domain, sources first, target last; they sum to `batch_size`.
 
-    The target gets the nearest whole number to `target_share * batch_size`, none where it has no training users
-    (zero-shot). The sources share the rest in proportion to their training users (Sainte-Laguë's method: each further
-    row goes to the source with the most users per row), each source that has users at least one. A domain gets no row
-    where the share is exactly 0 or 1 against it.
+    The target gets `target_share * batch_size` rows, rounded, or none if it has no training users (zero-shot). The
+    sources share the rest in proportion to their training users (Sainte-Laguë method), with at least one row for each
+    source that has users. With `target_share` 0 the target gets no rows, with 1 the sources get none.
 
     Raises:
-      ValueError: nobody to train on, a share outside [0, 1], or fewer rows than domains.
+      ValueError: there are no training users, the share is outside [0, 1], or there are fewer rows than domains.
     """
     if not 0 <= target_share <= 1:
         raise UserError(f"target_share={target_share} is not between 0 and 1")
@@ -45,10 +44,10 @@ def rows_per_domain(
 
 
 def interleave(rows: Sequence[int]) -> np.ndarray:
-    """The domain of each row of a batch, `domain_B` int32, each domain's rows at an even stride.
+    """The domain of each row of a batch, `domain_B` int32, with the rows of each domain evenly spaced.
 
-    Row `i` of a domain with `r` rows stands at `(i + 1/2) / r` of the way, so every contiguous slice of the batch (a
-    process's, a device's) holds about its share of each domain: of two domains, to within two rows.
+    Row `i` of a domain with `r` rows is placed at the fraction `(i + 1/2) / r` of the batch. So each contiguous slice
+    (that of a process or a device) has about the same shares of the domains; of two domains, to within two rows.
     """
     domain_B = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
     place_B = np.concatenate([(np.arange(r) + 0.5) / max(r, 1) for r in rows])
@@ -56,10 +55,11 @@ def interleave(rows: Sequence[int]) -> np.ndarray:
 
 
 def users_of_step(users: np.ndarray, rows: int, step: int, seed: tuple[int, ...]) -> np.ndarray:
-    """The users [M] of a domain's rows in a step: each user once an epoch, reshuffled every epoch.
+    """The users [M] of a domain's rows in a step: each user once per epoch, reshuffled every epoch.
 
-    `users` are sorted by the length of their histories and cut into as many runs as there are rows. A step takes one
-    user of each run, so all steps cost about the same, and over the epochs nearly every pair of users shares a batch.
+    `users` must be sorted by history length. They are divided into `rows` groups of similar length, and a step takes
+    one user from each group: so all steps cost about the same, and over the epochs nearly every pair of users shares a
+    batch.
     """
     if not rows:
         return users[:0]
@@ -73,11 +73,11 @@ def users_of_step(users: np.ndarray, rows: int, step: int, seed: tuple[int, ...]
 
 @functools.lru_cache(maxsize=32)
 def _order(seed: tuple[int, ...], size: int, rows: int) -> np.ndarray:
-    """A permutation: with the numbers cut into `rows` equal runs, any `rows` neighbours have about one of each."""
+    """A permutation of `range(size)`: any `rows` adjacent entries have about one from each of `rows` equal ranges."""
     rng = np.random.default_rng(seed)
     run = -(-size // rows)
     grid = np.arange(-(-size // run) * run, dtype=np.int32).reshape(-1, run)
     grid = rng.permuted(grid, axis=1)
-    rng.shuffle(grid)  # else the first rows of each step would have the longest histories
+    rng.shuffle(grid)  # otherwise the first rows of each step would have the longest histories
     order = grid.T.reshape(-1)
     return order[order < size]

@@ -1,6 +1,6 @@
 """Sequence packing: several histories per row, because most are far shorter than the longest.
 
-Computes positions only; `pipeline` fills the rows. A history is never cut.
+Computes positions only; `pipeline` fills the rows. Histories are never split or truncated.
 
 B histories   G groups: adjacent histories of equal length in a row
 """
@@ -13,12 +13,12 @@ import numpy as np
 def pack(lengths_B: np.ndarray, size: int) -> np.ndarray:
     """The start of each history in the flattened rows, int64 [B]; row r is `r * size` to `(r + 1) * size`.
 
-    First-fit decreasing (Johnson 1973), row by row: each row repeatedly takes the longest history that still fits. It
-    needs at most 11/9 of the optimal number of rows plus one; its cost grows with the number of groups.
+    First-fit decreasing (Johnson 1973): each row repeatedly takes the longest history that still fits. Needs at most
+    11/9 of the optimal number of rows plus one. The cost grows with the number of groups.
 
     Args:
       lengths_B: int, 1 to `size`.
-      size: steps of a row.
+      size: steps per row.
     """
     order = np.argsort(lengths_B, kind="stable")
     sizes, firsts, counts = (x.tolist() for x in np.unique(lengths_B[order], return_index=True, return_counts=True))

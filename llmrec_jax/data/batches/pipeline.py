@@ -1,13 +1,12 @@
-"""The input pipeline: one element is one batch, a pure function of (seed, step).
+"""The input pipeline: one element is one global batch, a pure function of (seed, step).
 
-A batch holds numbers only (which user's events, which distinct items; the texts lie on the devices), a few bytes a
-token. So every process makes the whole global batch, which then depends on neither processes nor threads, and
-`parallel.py` puts on each device the rows that are its own.
+A batch is small: it has item numbers only, and the texts stay on the devices. So every process computes the whole
+global batch, independent of the number of processes and threads, and `parallel.py` shards it over the devices.
 
-Every device has the same work by construction: rows of histories, the items of each bucket and the predictions of each
-domain are padded to multiples of the devices and cut into equal parts, so each encodes as many padded tokens as any
-other. What varies is the work of a step. Batches therefore take their users evenly over the lengths of histories
-(`mixture.py`): they need nearly the same room, so it is padded little and seldom overflows.
+All devices do the same work in a step: rows of histories, items of each bucket and predictions of each domain are
+padded to multiples of the number of devices and sharded evenly. To keep the work of different steps similar too, each
+batch samples users evenly over history lengths (`mixture.py`). Batches then need nearly the same sizes, which keeps
+padding small and overflows rare.
 
 B users of the global batch   M users of one domain in it   W events of a window, history + 1   S steps of a row
 R rows of histories, padded   U distinct items of a bucket, padded   P predictions of a domain, padded
@@ -32,31 +31,31 @@ from llmrec_jax.data.domains.split import Split, keep_fraction
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Batch, Items, Predictions
 
-# Which events a batch holds, given data, settings, seed and step. Raise it with every change that gives a step other
-# users, windows or unlabelled items, not for padding: else a run that goes on would silently become another.
+# Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
+# other padding): otherwise a resumed run would silently continue with different batches.
 BATCH_RULE = 2
-MULTIPLE = 8  # of padded sizes, so that they can also be cut over up to 8 devices that the plan does not know of
-PROBED_STEPS = 100  # batches looked at to see how much room one usually needs
-# Rooms, as multiples of the largest need among them: of batches a hundredth overflows the first.
+MULTIPLE = 8  # of padded sizes, so that they can be sharded over 2, 4 or 8 devices even if num_shards is 1
+PROBED_STEPS = 100  # batches computed to find the sizes that are usually needed
+# Capacities, as multiples of the largest sizes among the probed batches. About 1 in 100 batches overflows the first.
 SLACK = (1.02, 1.25)
-_ORDER, _STEP = range(2)  # streams of random numbers drawn from one seed
+_ORDER, _STEP = range(2)  # independent random streams from one seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """All that decides the batches of a run. Lists run over the domains: sources first, target last."""
+    """All inputs of `make_batch` except the step. Sequences per domain: sources first, target last."""
 
     splits: tuple[Split, ...]
-    users: tuple[np.ndarray, ...]  # int64: trained on, those with a next item to predict; the longest histories first
+    users: tuple[np.ndarray, ...]  # int64: users to train on, longest history first
     starts: np.ndarray  # int64 [domains + 1]: first item of each domain in the joint catalogue
-    rows: tuple[int, ...]  # users of a batch
+    rows: tuple[int, ...]  # users per batch
     max_history: int
     unlabelled_items: int
     seed: int
-    lengths: tuple[int, ...]  # tokens that a bucket's texts are padded to; (0,) where the step encodes no text
+    lengths: tuple[int, ...]  # padded text length of each bucket; (0,) if the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
-    multiple: int  # padded sizes are multiples of it
-    capacities: tuple[Capacity, ...]  # a batch is padded to the first that holds it; the last always does
+    multiple: int  # padded sizes are multiples of this
+    capacities: tuple[Capacity, ...]  # a batch is padded to the first that it fits; it always fits the last
 
     @property
     def batch_size(self) -> int:
@@ -79,23 +78,23 @@ def plan_batches(
     num_shards: int = 1,
     left_out: int | None = None,
 ) -> BatchPlan:
-    """Decides shares and sizes.
+    """Choose the users to train on, the rows per domain and the padded sizes.
 
-    Trained on are users with at least two training events, of the target only `data.target_fraction` of them, of the
-    source `left_out` nobody. Without any of the target (zero-shot) all rows come from the sources.
+    Users need at least two training events. Of the target's users only `data.target_fraction` are used, of the source
+    `left_out` none. If there are no target users (zero-shot), all rows come from the sources.
 
-    Popular items repeat and most histories are short, so a batch is usually padded to little more than what the first
-    batches need; the rare batch beyond takes the next capacity, at last that which always suffices (each a compilation
-    of the step, once).
+    Popular items repeat and most histories are short, so the first capacity is little more than what the first batches
+    need. The rare larger batch takes the next capacity; the last one is the upper bound. Each capacity in use compiles
+    the step once.
 
     Args:
-      splits: of the domains, sources first, target last.
+      splits: one per domain, sources first, target last.
       starts: `JointCatalog.starts`.
-      data: `target_share`, `target_fraction`, `split_seed`, `max_history` and `unlabelled_items` are read.
+      data: uses `target_share`, `target_fraction`, `split_seed`, `max_history` and `unlabelled_items`.
       batch_size: users of the global batch.
-      seed: of the order of users, the windows and the unlabelled items; not negative.
-      num_shards: parts that a batch is cut into; padded sizes are multiples of it.
-      left_out: the number of a source that no batch holds, see `Protocol`.
+      seed: non-negative; seeds the order of users, the windows and the unlabelled items.
+      num_shards: number of shards of a batch; padded sizes are multiples of it.
+      left_out: index of a source that is not trained on, see `Protocol`.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     users = [np.argsort(-lengths_d, kind="stable")[: np.sum(lengths_d >= 2)] for lengths_d in lengths]
@@ -124,13 +123,13 @@ def plan_batches(
 
 
 def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
-    """The plan with its items in buckets by their number of tokens (int [I]): each is encoded at its own length."""
+    """The plan with items bucketed by number of tokens (int [I]); each bucket is padded to its own length."""
     lengths = bucket_lengths(tokens_I)
     return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
 
 
 def _with_rooms(plan: BatchPlan) -> BatchPlan:
-    """Size the capacities: what always suffices, and before it what the first batches need and a little more."""
+    """The plan with capacities: the sizes of the first batches times each of `SLACK`, then the upper bound."""
 
     def rounded(sizes: Any) -> Any:
         multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
@@ -150,20 +149,20 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
 
 
 def make_batch(plan: BatchPlan, step: int) -> Batch:
-    """The batch of a step; a bucket's items are in ascending order."""
+    """The batch of a step. The items of a bucket are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
     items_BW, event_mask_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
-    place_I = np.empty(num_items, np.int32)  # touched at the batch's items only, however large the catalogue
+    place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
     distinct = _distinct(np.concatenate([items_N, unlabelled]), place_I)
     bucket = plan.bucket_I[distinct]
     buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     steps, lengths_B = plan.max_history, event_mask_BW[:, :-1].sum(axis=1)
     start_B = pack(lengths_B, steps)
-    place_BS = start_B[:, None] + np.arange(steps)  # in the rows of histories end to end
+    place_BS = start_B[:, None] + np.arange(steps)  # index into the flattened rows of histories
     made_BS = event_mask_BW[:, 1:]
     made = [made_BS & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
     need = Capacity(
@@ -195,17 +194,17 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
 
 
 def _distinct(items_N: np.ndarray, scratch_I: np.ndarray) -> np.ndarray:
-    """The distinct items in ascending order; three times as fast as sorting all, and as `np.unique` ten times."""
+    """The distinct items in ascending order; 3 times as fast as sorting all items, 10 times as fast as `np.unique`."""
     numbers = np.arange(len(items_N), dtype=scratch_I.dtype)
-    scratch_I[items_N] = numbers  # of all that name an item one stays
+    scratch_I[items_N] = numbers  # one of the duplicates wins
     return np.sort(items_N[scratch_I[items_N] == numbers])
 
 
 def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
-    """The batches of steps `0` to `num_steps - 1`, made ahead in threads.
+    """The batches of steps `0` to `num_steps - 1`, prefetched in threads.
 
-    The state of the iterator (`get_state`, `set_state`) is the step it stands at: a checkpoint that holds it resumes
-    with the very next batch.
+    The iterator state (`get_state`, `set_state`) is the current step: a run resumed from a checkpoint continues with
+    the next batch.
     """
     make = functools.partial(_batch_of, plan=plan)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -217,7 +216,7 @@ def _batch_of(step: int, plan: BatchPlan) -> Batch:
 
 
 def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Items of the joint catalogue in each row of the global batch, and the mask: False on padding, on the right."""
+    """Joint-catalogue items of each row of the global batch, right-padded, and the mask (False on padding)."""
     length = plan.max_history + 1
     items_BW = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
@@ -228,7 +227,7 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         begin_M, end_M = split.offsets[users_M], split.train_end[users_M]
         spare_M = np.maximum(end_M - begin_M - length, 0)
         begin_M = begin_M + rng.integers(spare_M, endpoint=True)
-        # Padding reads past the row, at the end past the array: clipped, and masked.
+        # Padding reads past the user's events, possibly past the array: clipped, and masked below.
         items_MW = split.items_E.take(begin_M[:, None] + np.arange(length), mode="clip")
         mine_B = plan.domain_B == domain
         items_BW[mine_B] = items_MW + np.int32(plan.starts[domain])

@@ -1,1 +1,1 @@
-"""Reading a domain folder: records checked line by line, prepared arrays, splits; the built-in demo shops."""
+"""Domain folders: reading and checking records, prepared arrays, splits, the built-in demo shops."""

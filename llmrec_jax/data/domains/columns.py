@@ -1,4 +1,4 @@
-"""Parses the header of `interactions.csv`: finds the separator and the columns, and asks about similar names."""
+"""Parses the header of `interactions.csv`: finds the separator and the columns, rejects ambiguous column names."""
 
 import csv
 import difflib
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from llmrec_jax.data.domains.settings import COLUMNS, Settings
 
 SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
-NEAR = {  # other common names of the columns, without case and punctuation
+NEAR = {  # other common names of the columns, lowercase and without punctuation
     "user_id": {"user", "uid", "customer", "customerid", "reviewer", "reviewerid", "visitor", "visitorid", "member",
                 "memberid", "client", "clientid", "account", "accountid", "sessionid", "kunde"},
     "item_id": {"item", "iid", "product", "productid", "movie", "movieid", "book", "bookid", "article", "articleid",
@@ -20,11 +20,11 @@ NEAR = {  # other common names of the columns, without case and punctuation
 
 
 class Header(NamedTuple):
-    """How the rows are to be read."""
+    """How to read the rows."""
 
     separator: str
     names: list[str]
-    at: dict[str, int]  # index of each column of COLUMNS that the file has
+    at: dict[str, int]  # index of each column in COLUMNS that the file has
 
     @property
     def unread(self) -> list[str]:
@@ -33,7 +33,7 @@ class Header(NamedTuple):
 
 
 class HeaderError(ValueError):
-    """A header that cannot be used: the reason, and what to do."""
+    """An unusable header: the reason, and what to do."""
 
     def __init__(self, reason: str, remedy: str = ""):
         super().__init__(reason)
@@ -41,7 +41,7 @@ class HeaderError(ValueError):
 
 
 def read_header(line: str, settings: Settings) -> Header:
-    """Parse a header; exactly one separator must give user_id and item_id. Raises `HeaderError`."""
+    """Parse a header. Raises `HeaderError` unless exactly one separator yields user_id and item_id."""
     separators = [settings.separator] if settings.separator else list(SEPARATORS)
     headers = [_read(line, separator, settings) for separator in separators]
     fitting = [header for header in headers if {"user_id", "item_id"} <= header.at.keys()]
@@ -74,7 +74,7 @@ def _read(line: str, separator: str, settings: Settings) -> Header:
 
 
 def _lacking(headers: Sequence[Header]) -> HeaderError:
-    """The error for a header without user_id or item_id, with the separator that gives the most columns."""
+    """The error for a header without user_id or item_id, based on the separator that yields the most columns."""
 
     def nearness(header: Header) -> int:
         return len(header.at) + sum(bool(_near(header, column)) for column in ("user_id", "item_id"))
@@ -93,7 +93,7 @@ def _lacking(headers: Sequence[Header]) -> HeaderError:
 
 
 def _ask(header: Header, settings: Settings) -> None:
-    """Refuse a header with a column that may be a missing one: it would be ignored silently."""
+    """Reject a header if an unread column may be a missing one, which would otherwise be ignored silently."""
     for column in ("timestamp", "rating"):
         ordered = column == "timestamp" and settings.order in ("sequence", "none")
         if column in header.at or column in settings.columns or ordered:

@@ -1,10 +1,10 @@
-"""Two built-in shops, films and books, with tastes that cross from one to the other; the same bytes on every machine.
+"""Two synthetic shops, films and books, with preferences that transfer between them; the same bytes on every machine.
 
-What is planted, and so can be found: the words of a text give away its theme, its tone and its acclaim, most of them
-the same words in both shops; the next item a user takes follows its theme (stay, go to the partner theme, or back to
-the user's own themes), the user's tone, and the acclaim. All other words are noise that items of every theme share.
+The learnable signal: the text of an item contains words that identify its theme, tone and acclaim, mostly the same
+words in both shops. The next item of a user depends on the theme of the last one (the same theme, its partner, or one
+of the user's own themes), on the user's tone, and on acclaim. All other words are noise, shared by all themes.
 
-`random.Random.random` alone draws: it is the one generator whose sequence Python promises to keep.
+All random numbers come from `random.Random.random`: Python guarantees only that its sequence never changes.
 """
 
 import csv
@@ -33,14 +33,14 @@ BYTES = {  # of the files of VERSION
 }
 THEMES = tuple(words.THEMES)
 STAY, PARTNER = 0.55, 0.25  # the theme of the next item: the same, its partner; else one of the user's own
-TONE_WEIGHT = 5  # how much likelier an item of the user's tone is than one of the other
+TONE_WEIGHT = 5  # weight of an item of the user's tone; one of the other tone has 1
 ACCLAIM_SHARES = ((4, 25), (2, 35), (1, 40))  # acclaim, percent of the items
 START = 1_577_836_800  # 2020-01-01
 DAY = 86_400
 
 
 class Truth(NamedTuple):
-    """What is planted in an item: its theme (index into `THEMES`), its tone and its acclaim."""
+    """The latent attributes of an item: theme (index into `THEMES`), tone and acclaim."""
 
     theme: int
     tone: Literal["dark", "light"]
@@ -48,17 +48,17 @@ class Truth(NamedTuple):
 
 
 def names() -> str:
-    """The built-in shops, for messages."""
+    """Names of the built-in shops, for messages."""
     return ", ".join(f"demo:{shop}" for shop in SIZES)
 
 
 def partner(theme: int) -> int:
-    """The theme that often follows `theme`."""
+    """The partner of a theme, which often follows it."""
     return theme ^ 1
 
 
 def write(shop: str, cache: Path) -> Path:
-    """The folder of a shop, in the ordinary format, written where `cache` lacks it; `ValueError` for an unknown one."""
+    """The domain folder of a shop, written if `cache` has none. Raises ValueError if the shop is unknown."""
     if shop not in SIZES:
         raise UserError(f"no built-in shop {shop!r}; there are {names()}")
 
@@ -76,7 +76,7 @@ def write(shop: str, cache: Path) -> Path:
 
 
 def generate(shop: Shop) -> dict[str, bytes]:
-    """The two files of a shop by name."""
+    """File name -> content of the two files of a shop."""
     items, truths = _items(shop)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -87,14 +87,14 @@ def generate(shop: Shop) -> dict[str, bytes]:
 
 
 def truth(shop: Shop) -> list[Truth]:
-    """What is planted in each item, in the order of the shop's item numbers."""
+    """The latent attributes of each item, in the order of the shop's items."""
     return _items(shop)[1]
 
 
 def _items(shop: Shop) -> tuple[list[Item], list[Truth]]:
     rng = Random(f"{shop} items")
     truths: list[Truth] = []
-    items: dict[str, Item] = {}  # by title: no title comes twice
+    items: dict[str, Item] = {}  # by title: titles are unique
     while len(items) < SIZES[shop][0]:
         planted = Truth(int(rng.random() * len(THEMES)), _pick(rng, ("dark", "light")), _weighted(rng, ACCLAIM_SHARES))
         item = _item(rng, shop, f"{shop[:-1]}-{len(items):04d}", planted)
@@ -160,7 +160,7 @@ def _sample(rng: Random, pool: Sequence[T], count: int) -> list[T]:
 
 
 def _weighted(rng: Random, weights: Sequence[tuple[T, int]]) -> T:
-    """One of the values, by its whole-number weight."""
+    """Samples a value with probability proportional to its integer weight."""
     draw = rng.random() * sum(weight for _, weight in weights)
     for value, weight in weights:
         draw -= weight

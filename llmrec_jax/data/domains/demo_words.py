@@ -1,13 +1,13 @@
-"""The words the built-in shops are written with: a theme's own words, and those that items of all themes share.
+"""The vocabulary of the built-in shops: words specific to a theme, and words that all themes share.
 
-Data only. A theme has words both shops use and words only one of them uses; no word belongs to two themes.
+A theme has words that both shops use and words that only one of them uses. No word belongs to two themes.
 """
 
 from typing import NamedTuple
 
 
 class Theme(NamedTuple):
-    """The words that give a theme away."""
+    """The words specific to a theme."""
 
     shared: tuple[str, ...]  # in both shops
     films: tuple[str, ...]
@@ -22,7 +22,7 @@ def _theme(shared: str, films: str, books: str) -> Theme:
     return Theme(_words(shared), _words(films), _words(books))
 
 
-# A theme's partner is the one next to it (0 and 1, 2 and 3, ...).
+# Partner themes are adjacent (0 and 1, 2 and 3, ...).
 THEMES = {
     "space": _theme(
         "orbit comet starship galaxy moon asteroid nebula astronaut satellite colony gravity planet rocket telescope "
@@ -104,14 +104,14 @@ TONES = {
     "light": _words("playful sunny tender gentle hopeful witty cheerful whimsical warm joyful charming merry"),
 }
 
-# Acclaim decides how often an item is taken within its theme: weight -> what its description says.
+# Acclaim: sampling weight of an item within its theme -> phrases in its description.
 ACCLAIM = {
     4: ("An award favourite", "A beloved masterpiece", "Acclaimed and celebrated", "A prize winning triumph"),
     2: ("Warmly received", "A solid success", "Praised by many", "A reliable choice"),
     1: ("An overlooked curiosity", "Divided its audience", "A minor effort", "Quietly forgotten"),
 }
 
-# What follows says nothing about the theme.
+# The words below do not depend on the theme.
 ADJECTIVES = _words(
     "Last First Silent Broken Golden Hidden Long Lost Red Empty Second Crooked Distant Little Hollow Seventh Blue "
     "Paper Borrowed Wooden Winter Northern Secret Endless Forgotten Pale Burning Quiet Narrow Glass"

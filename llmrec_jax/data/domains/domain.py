@@ -1,6 +1,6 @@
-"""The `Domain`: ids, texts and one flat array of events, read from the cache and prepared where it is not there.
+"""The `Domain`: ids, texts and a flat array of events. Read from the cache; prepared first if the cache has none.
 
-Resolves a name, a path or `demo:NAME`; parses no input files (`schema` does) and does not split.
+Resolves a name, a path or `demo:NAME`. `schema.py` parses the input files.
 
 Shape letters: E events of the domain, users end to end.
 """
@@ -26,27 +26,27 @@ class Domain:
 
     name: str  # "beauty"; "films" for demo:films
     folder: Path  # the prepared folder in the cache
-    hash: str  # content hash (hex): the input's bytes and everything that decided how they were read
+    hash: str  # content hash (hex) of the input bytes and of all settings that affect how they are read
     order: Order  # what the order of a user's events means
     item_ids: list[str]  # item number -> id, title, text
     titles: list[str]
     texts: list[str]
     user_ids: list[str]
     items_E: np.ndarray  # int32, memory-mapped: item numbers, users end to end, each in time order
-    ratings_E: np.ndarray  # float32, NaN where the origin has none
-    timestamps_E: np.ndarray  # int64 seconds, -1 where the origin has none
+    ratings_E: np.ndarray  # float32, NaN if missing
+    timestamps_E: np.ndarray  # int64 seconds, -1 if missing
     offsets: np.ndarray  # int64 [users + 1]: user u's events are offsets[u]:offsets[u + 1]
-    report: dict[str, Any]  # counts: users, items, ...; "order_reason"; "notes": what was read how, and what was not
+    report: dict[str, Any]  # counts: users, items, ...; "order_reason"; "notes" on how the files were read
 
     def history(self, user: int) -> np.ndarray:
-        """All events of a user number, oldest first (int32 item numbers)."""
+        """All events of a user, oldest first (int32 item numbers)."""
         return self.items_E[self.offsets[user] : self.offsets[user + 1]]
 
 
 def load_domain(spec: str, data: DataConfig) -> Domain:
-    """Open the domain `spec` (a name under `data.root`, a path, or `demo:NAME`); prepare it where the cache lacks it.
+    """Open the domain `spec` (a name under `data.root`, a path, or `demo:NAME`); prepare it if it is not cached.
 
-    Raises `UserError` where there is no such domain, `DataError` (a `UserError`) where its records are bad.
+    Raises `UserError` if there is no such domain, `DataError` (a `UserError`) if it has bad records.
     """
     cache = Path(data.cache_dir)
     if spec.startswith("demo:"):
@@ -69,7 +69,7 @@ def load_domain(spec: str, data: DataConfig) -> Domain:
 def open_domain(
     folder: Path, text_fields: Sequence[str] = TEXT_FIELDS, description_chars: int = DESCRIPTION_CHARS
 ) -> Domain:
-    """Open a prepared folder; the texts are made of `text_fields`. Raises `DamagedError` where its files do not fit."""
+    """Open a prepared folder; texts consist of `text_fields`. Raises `DamagedError` if its files are inconsistent."""
     try:
         facts = msgspec.json.decode((folder / "facts.json").read_bytes(), type=_Facts)
         items, user_ids = (
@@ -104,7 +104,7 @@ def open_domain(
 
 
 def stored_items(folder: Path) -> list[Item]:
-    """The items of a prepared folder with all their fields, in the order of their numbers."""
+    """The items of a prepared folder with all fields, in the order of item numbers."""
     return msgspec.json.decode((folder / "items.json").read_bytes(), type=list[Item])
 
 

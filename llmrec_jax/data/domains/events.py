@@ -1,6 +1,6 @@
-"""Reads `interactions.csv`: which user took which item, when, and with which rating.
+"""Reads `interactions.csv`: user, item, rating and time of each interaction.
 
-A cell that can be meant in one way only is read that way, and a note counts such cells; other rows are bad records.
+Unusual but unambiguous cells are accepted and counted in a note; rows with ambiguous or invalid cells are bad records.
 
 Shape letters: E events in file order.
 """
@@ -29,7 +29,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class Event(NamedTuple):
-    """One row of `interactions.csv`, as it is written."""
+    """One row of `interactions.csv`."""
 
     user_id: str
     item_id: str
@@ -43,12 +43,12 @@ class Events(NamedTuple):
     user_ids: list[str]
     users_E: np.ndarray  # int32
     items_E: np.ndarray  # int32: numbers of the items
-    ratings_E: np.ndarray  # float32, NaN where empty
-    times_E: np.ndarray  # int64 nanoseconds, -1 where empty
-    kind: int  # of the times: an index into times.KINDS
+    ratings_E: np.ndarray  # float32, NaN if empty
+    times_E: np.ndarray  # int64 nanoseconds, -1 if empty
+    kind: int  # kind of the times: index into times.KINDS
 
     def keep(self, kept_E: np.ndarray) -> "Events":
-        """Some of the rows (a mask). Users without any are dropped, the others numbered anew in the same order."""
+        """The rows in a mask. Users without rows are dropped, the others renumbered in the same order."""
         users, user_E = np.unique(self.users_E[kept_E], return_inverse=True)
         return Events(
             [self.user_ids[user] for user in users],
@@ -63,14 +63,14 @@ class Events(NamedTuple):
 def read_events(
     path: Path, numbers: Mapping[str, int], bad_ids: Container[str], settings: Settings, findings: Findings
 ) -> Events:
-    """Read the rows of a log; bad ones and notes go to `findings`.
+    """Read the rows of a file.
 
     Args:
       path: The file.
-      numbers: Number of each item by its id.
-      bad_ids: Ids of items whose own lines are bad: rows that name them are counted, not listed.
-      settings: What domain.json declares.
-      findings: Where bad rows, notes and remedies go.
+      numbers: Item id -> item number.
+      bad_ids: Ids of items on bad lines: rows with these are counted, not listed.
+      settings: The settings of domain.json.
+      findings: Bad rows, notes and remedies are added to it.
 
     Raises:
       DataError: the header cannot be used.
@@ -111,7 +111,7 @@ def read_events(
 
 def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) -> Header:
     number, line = next(lines, (1, ""))
-    if line.startswith("sep=") and len(line) == 5:  # Excel's own first line
+    if line.startswith("sep=") and len(line) == 5:  # first line that Excel writes
         number, line = next(lines, (2, ""))
     try:
         if not line.strip():
@@ -122,7 +122,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) ->
 
 
 class _Parser:
-    """Turns a row into (user number, item number, rating, time, kind of the time); counts what it changed."""
+    """Parses a row into (user number, item number, rating, time, kind of time); counts conversions."""
 
     def __init__(self, header: Header, numbers: Mapping[str, int], settings: Settings):
         self.header, self.numbers = header, numbers
@@ -155,7 +155,7 @@ class _Parser:
         return user, item, rating, time, kind
 
     def is_row(self, cells: list[str]) -> bool:
-        """Whether a row over several lines is plausible: its line breaks are all in columns that are not read."""
+        """Whether a row that spans lines is plausible: it has line breaks only in columns that are not read."""
         return len(cells) == len(self.header.names) and not any("\n" in cells[n] for n in self.header.at.values())
 
     def _strip(self, cell: str) -> str:
@@ -165,7 +165,7 @@ class _Parser:
         return stripped
 
     def _near_item(self, item_id: str) -> int:
-        """The number of the item whose id differs by `.0` only (3.0 for 3, 3 for 3.0)."""
+        """The number of the item whose id differs only by `.0` (3.0 for 3, 3 for 3.0)."""
         _check_id("item_id", item_id)
         match = WHOLE.fullmatch(item_id)
         item = self.numbers.get(match[1] if match else f"{item_id}.0")
@@ -190,7 +190,7 @@ class _Parser:
         return rating
 
     def report(self, file: str, findings: Findings) -> None:
-        """Notes on what was recognised, changed and not read; the likely cause of unknown items."""
+        """Add notes on inferred, converted and unread columns, and the likely cause of unknown items."""
         if self.header.separator != ",":
             separator = SEPARATORS.get(self.header.separator, repr(self.header.separator))
             findings.notes.append(f"{file}: separator {separator} recognised")
@@ -214,7 +214,7 @@ def _check_id(field: str, value: str) -> None:
 
 
 def _likely(unknown: set[str], numbers: Mapping[str, int]) -> str:
-    """A likely reason for unknown ids: a change that would find at least half of them."""
+    """A likely cause of unknown ids: a conversion after which at least half of them match."""
     changes = (
         ("in upper and lower case", str.casefold),
         ("in leading zeros", lambda item_id: item_id.lstrip("0")),

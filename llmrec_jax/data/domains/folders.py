@@ -1,6 +1,6 @@
-"""Finds domain folders and opens their files; explains what a path is that is not a domain folder.
+"""Finds domain folders and opens their files; the error for another path says what it is.
 
-Handles file names, gzip, byte order marks, encodings and line ends; parses no records.
+Handles file names, gzip, byte order marks, encodings and line endings.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from llmrec_jax.errors import UserError
 ITEMS, EVENTS = "items.jsonl", "interactions.csv"
 NEEDED = "a domain is its items and its interactions; a catalogue alone can join a trained one: Recommender.add_items"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-OTHERS = (  # other folders of this program, and the files that identify them
+OTHERS = (  # other folders that this program writes, and the files that identify them
     ("a bundle, which holds a trained model and no interactions", ("model.safetensors", "config.json")),
     ("a prepared domain of the cache", ("facts.json", "items_E.npy")),
     ("the work folder of a run", ("config.json", "metrics.jsonl")),
@@ -27,9 +27,9 @@ OTHERS = (  # other folders of this program, and the files that identify them
 
 
 def locate(spec: str, root: Path, others: str) -> Path:
-    """The absolute path of the domain `spec`, a name under `root` or a path. Links are not resolved.
+    """The absolute path of the domain `spec`, a name under `root` or a path. Symbolic links are not resolved.
 
-    Raises `UserError` where there is none; `others` names further choices in the message.
+    Raises `UserError` if there is none; its message lists `others` as further choices.
     """
     tried = [root / spec, Path(spec)]
     for path in tried:
@@ -42,14 +42,14 @@ def locate(spec: str, root: Path, others: str) -> Path:
 
 
 def is_domain(folder: Path) -> bool:
-    """Whether the folder holds items.jsonl or interactions.csv, and is none of `OTHERS`."""
+    """Whether the folder contains items.jsonl or interactions.csv and is none of `OTHERS`."""
     if any(all((folder / name).exists() for name in names) for _, names in OTHERS):
         return False
     return any((folder / name).is_file() for file in (ITEMS, EVENTS) for name in (file, f"{file}.gz"))
 
 
 def check_domain(path: Path) -> Path:
-    """The absolute path of a domain folder, links not resolved. Raises `UserError` where it is something else."""
+    """The absolute path of a domain folder, symbolic links not resolved. Raises `UserError` if it is not one."""
     expected = f"a domain is a folder that holds {ITEMS} and {EVENTS}"
     if path.is_file():
         beside = f"; did you mean its folder, {path.parent}?" if is_domain(path.parent) else ""
@@ -71,7 +71,7 @@ def check_domain(path: Path) -> Path:
 
 
 def find(folder: Path, name: str) -> Path:
-    """The file `name` of a folder, plain or gzipped; `DataError` where there is none, or both."""
+    """The file `name` of a folder, plain or gzipped. Raises `DataError` if neither or both exist."""
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(found) == 1:
         return found[0]
@@ -83,7 +83,7 @@ def find(folder: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def decompressed(path: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
-    """Open a file of a domain for reading bytes; `DataError` where that fails now or later (a truncated gzip file)."""
+    """Open a file for reading bytes. Raises `DataError` if opening or reading fails, e.g. for a truncated gzip file."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             yield file
@@ -93,9 +93,9 @@ def decompressed(path: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
 
 @contextlib.contextmanager
 def text_lines(path: Path, encoding: str | None, findings: Findings) -> Iterator[Iterator[tuple[int, str]]]:
-    """Lines of a file without their ends (LF, CRLF or CR), counted from 1.
+    """Numbered lines of a file (from 1) without their line endings (LF, CRLF or CR).
 
-    Bytes that are invalid in the encoding become lone surrogates (see `is_text`), so only their line is bad.
+    Invalid bytes become lone surrogates (see `is_text`), so only the lines with them are bad.
     """
     with decompressed(path) as file:
         start = file.peek(3)[:3]
@@ -114,7 +114,7 @@ def text_lines(path: Path, encoding: str | None, findings: Findings) -> Iterator
 
 
 def is_text(line: str) -> bool:
-    """Whether a line from `text_lines` was valid in the encoding of its file."""
+    """Whether a line from `text_lines` had no invalid bytes."""
     if line.isascii():
         return True
     try:

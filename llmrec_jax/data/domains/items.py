@@ -1,4 +1,4 @@
-"""Reads `items.jsonl`: one JSON object a line, or the whole file one array of objects."""
+"""Reads `items.jsonl`: one JSON object per line, or one array of objects."""
 
 import collections
 import re
@@ -14,21 +14,21 @@ from llmrec_jax.data.domains.records import MAX_TEXT, TEXT_FIELDS, Item, check_i
 from llmrec_jax.data.domains.settings import FIELDS, Settings
 
 ITEM_ID = re.compile(r"""["']item_id["']\s*:\s*(?:"([^"\\]*)"|(\d+))""", re.IGNORECASE)
-NEAR = {  # other names of the fields that an item must have, without case and punctuation
+NEAR = {  # other common names of the required fields, lowercase and without punctuation
     "item_id": ("id", "itemid", "asin", "parentasin", "productid", "movieid", "bookid", "articleid", "sku", "newsid"),
     "title": ("name", "itemname", "productname", "producttitle", "titel", "headline"),
 }
 
 
 class Items(NamedTuple):
-    """A catalogue, and the ids on its bad lines where they can be found."""
+    """A catalogue, and the ids on its bad lines as far as they can be extracted."""
 
     items: list[Item]
     bad_ids: set[str]
 
 
 def read_items(path: Path, settings: Settings, findings: Findings) -> Items:
-    """Read a catalogue; bad lines and notes go to `findings`."""
+    """Read a catalogue; bad lines and notes are added to `findings`."""
     reader, items, bad_ids, seen = _Reader(settings.fields), [], set[str](), set[str]()
     with text_lines(path, settings.encoding, findings) as lines:
         for number, line in _objects(path, lines, findings):
@@ -51,7 +51,7 @@ def read_items(path: Path, settings: Settings, findings: Findings) -> Items:
 def _objects(
     path: Path, lines: Iterator[tuple[int, str]], findings: Findings
 ) -> Iterator[tuple[int, str | Mapping[str, Any]]]:
-    """Yield the numbered lines that are not blank, or the numbered elements of a file that is one JSON array."""
+    """Yield the non-blank lines with their numbers or, if the file is one JSON array, its elements with theirs."""
     full = ((number, line) for number, line in lines if line.strip())
     for number, line in full:
         if line.strip() == "{":
@@ -75,7 +75,7 @@ def _array(path: Path, text: str) -> list[Any]:
 
 
 def _problem(error: Exception) -> str:
-    """What is wrong with JSON, without the place."""
+    """The message of a JSON error, without the position."""
     return str(error).removeprefix("JSON is malformed: ").split(" (byte")[0]
 
 
@@ -93,7 +93,7 @@ def _decode(line: str) -> Any:
 
 
 class _Reader:
-    """Converts JSON objects to items and counts what it changed."""
+    """Converts JSON objects to items and counts conversions."""
 
     def __init__(self, names: Mapping[str, str | None]):
         self.names = {field: names.get(field, field) for field in FIELDS}
@@ -157,7 +157,7 @@ class _Reader:
         return bare or (value if field == "title" else bare)
 
     def report(self, file: str, findings: Findings) -> None:
-        """Add notes on what was changed and not read, and remedies where a required field has another name."""
+        """Add notes on converted values and unread fields, and remedies if a required field has another name."""
         for text, count in self.counts.items():
             findings.note(count, f"{file}: {text}")
         if self.unread:

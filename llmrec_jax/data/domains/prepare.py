@@ -1,7 +1,6 @@
-"""Turns a domain folder into what the rest of the program reads: sorted, numbered, counted, stored under a hash.
+"""Converts a domain folder to a prepared folder: events sorted and numbered, stored under a content hash.
 
-A prepared folder holds memory-mapped arrays for the hot path, ids and texts as JSON. Nothing here judges a record;
-`schema` does.
+A prepared folder has the events as arrays to memory-map, and ids and texts as JSON. `schema.py` checks the records.
 
 Shape letters: E events of the domain, users end to end.
 """
@@ -24,19 +23,19 @@ from llmrec_jax.data.domains.settings import Order, read_settings
 from llmrec_jax.data.domains.times import NONE, PER_SECOND
 from llmrec_jax.errors import UserError
 
-FORMAT = 2  # of the prepared folder: a change here prepares every domain anew
+FORMAT = 2  # version of the prepared folder: incrementing it prepares all domains again
 ARRAYS = ("items_E", "ratings_E", "timestamps_E", "offsets")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """A domain in memory, as it is stored."""
+    """The content of a prepared folder, in memory."""
 
     items: list[Item]
     user_ids: list[str]
-    arrays: dict[str, np.ndarray]  # by the names in ARRAYS
+    arrays: dict[str, np.ndarray]  # keys: ARRAYS
     order: Order
-    report: dict[str, Any]  # counts, the order and its reason, notes, what was skipped
+    report: dict[str, Any]  # counts, the order and its reason, notes, skipped records
     bad: list[BadRecord]
 
 
@@ -45,7 +44,7 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
     raw = schema.read(folder, on_bad_record)
     events, findings = raw.events, raw.findings
     if min_rating is not None:
-        low_E = events.ratings_E < min_rating  # False where there is no rating
+        low_E = events.ratings_E < min_rating  # False if there is no rating
         if low_E.all():
             raise UserError(f"{folder}: data.min_rating={min_rating:g} leaves no interaction: all ratings are lower")
         events = events.keep(~low_E)
@@ -71,7 +70,7 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
 
 
 def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
-    """Write the files of a prepared domain into an empty folder."""
+    """Write the files of a prepared domain to an empty folder."""
     facts = {"name": name, "hash": digest, "order": prepared.order, "report": prepared.report}
     for array_name, array in prepared.arrays.items():
         np.save(folder / f"{array_name}.npy", array)
@@ -85,7 +84,7 @@ def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
 
 
 def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> str:
-    """A hash (hex) of the bytes of a domain's files and of every setting that affects how they are read."""
+    """A hash (hex) of the bytes of a domain's files and of all settings that affect how they are read."""
     settings = msgspec.json.encode(read_settings(folder))
     total = hashlib.sha256(f"{FORMAT} {on_bad_record} {min_rating} ".encode() + settings)
     for name in (ITEMS, EVENTS):
@@ -95,7 +94,7 @@ def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: fl
 
 
 def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) -> list[str]:
-    """One line on what the ratings are used for."""
+    """At most one line on how the ratings are used."""
     rated_E = rating_E[~np.isnan(rating_E)]
     if min_rating is not None:
         unrated = (
@@ -117,9 +116,9 @@ def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) ->
 
 
 def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str, np.ndarray], int]:
-    """Events user by user, each user's in `order`, without repeats of an item; and how many repeats there were."""
+    """Arrays of the events, grouped by user, sorted by `order`, without repeated items; and the number of repeats."""
     ties_E = _event_hash(items, events)
-    keys = {  # the last key counts most, and np.lexsort is stable
+    keys = {  # np.lexsort is stable and sorts by the last key first
         "timestamp": (ties_E, events.times_E, events.users_E),
         "sequence": (events.users_E,),
         "none": (ties_E, events.users_E),
@@ -139,7 +138,7 @@ def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str,
 
 
 def _event_hash(items: list[Item], events: Events) -> np.ndarray:
-    """A hash of every event's (user_id, item_id), uint64: the order of ties, which must tell nothing of the items."""
+    """A uint64 hash of each event's (user_id, item_id), to break ties without leaking information about the items."""
     user_hashes = np.array([_hash64(user_id) for user_id in events.user_ids], np.uint64)
     item_hashes = np.array([_hash64(item.item_id) for item in items], np.uint64)
     return _mix(_mix(user_hashes[events.users_E]) + item_hashes[events.items_E])

@@ -1,6 +1,6 @@
 """Bad records of a domain's files, grouped by cause, and notes on how the files were read.
 
-A reason never quotes the record: rows are about people, and messages end up in logs.
+Reasons never quote the record: rows are personal data, and messages end up in logs.
 """
 
 import collections
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from llmrec_jax.errors import UserError
 
-PLACES = 3  # places that a message gives for each cause
-NAMES = 8  # names that a message lists
+PLACES = 3  # places listed per cause in a message
+NAMES = 8  # names listed in a message
 
-REMEDIES = {  # reason -> what to do, where that does not depend on the data
+REMEDIES = {  # reason -> what to do, if it does not depend on the data
     "not UTF-8": 'save the file as UTF-8, or say what it is in domain.json, e.g. {"encoding": "cp1252"}',
     "item_id is not among the items": "add the items, or leave these rows out with data.on_bad_record=skip",
     "item_id repeats that of an earlier line": "keep one line for each item",
@@ -32,12 +32,12 @@ REMEDIES = {  # reason -> what to do, where that does not depend on the data
 
 
 class BadRecord(NamedTuple):
-    """A record that cannot be used; line 0 stands for the file as a whole."""
+    """An invalid record; line 0 means the whole file."""
 
     file: str
     line: int
     reason: str
-    raw: str = ""  # the line itself, for the quarantine file only
+    raw: str = ""  # the line, only for the quarantine file
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"
@@ -50,21 +50,21 @@ class BadRecord(NamedTuple):
 
 @dataclasses.dataclass
 class Findings:
-    """What reading a folder found: bad records, notes on what was done, and remedies that depend on the data."""
+    """Results of reading a folder: bad records, notes on how it was read, and remedies that depend on the data."""
 
     bad: list[BadRecord] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     remedies: dict[str, str] = dataclasses.field(default_factory=dict)  # by reason
-    consequences: int = 0  # rows that are bad only because the line of their item is
+    consequences: int = 0  # rows that are bad only because the line of their item is bad
 
     def note(self, count: int, text: str) -> None:
-        """Add a note where `count` is not zero; `{n}` in it is the count."""
+        """Add a note if `count` is not zero; `{n}` in the text is replaced by the count."""
         if count:
             self.notes.append(text.format(n=f"{count:,}"))
 
 
 class DataError(UserError):
-    """Input that cannot be used; `records` holds all of its bad records, the message one line for each cause."""
+    """Unusable input. `records` has all bad records; the message has one line per cause."""
 
     def __init__(self, folder: Path, findings: Findings, why: str = ""):
         self.findings, self.records = findings, findings.bad
@@ -73,12 +73,12 @@ class DataError(UserError):
 
 
 def file_error(folder: Path, file: str, reason: str, remedy: str = "", line: int = 0) -> DataError:
-    """A file that cannot be read at all."""
+    """The error for a file that cannot be read at all."""
     return DataError(folder, Findings([BadRecord(file, line, reason)], remedies={reason: remedy}))
 
 
 def causes(findings: Findings) -> list[str]:
-    """A line for each cause: the first place, the reason, how often and where else, the remedy."""
+    """One line per cause: first place, reason, count, further places, remedy."""
     by_cause: dict[tuple[str, str], list[BadRecord]] = collections.defaultdict(list)
     for record in findings.bad:
         by_cause[record.file, record.reason].append(record)

@@ -1,4 +1,4 @@
-"""An item: its fields, their checks, and the text that models read. `items` reads the files."""
+"""Items: fields, checks, and the text that models read. `items.py` reads the files."""
 
 import html
 import re
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 MAX_ID = 1_000  # characters of an id
-MAX_TEXT = 100_000  # characters of a text field; longer ones are cut
-TEXT_FIELDS = ("title", "brand", "category", "description")  # in the order of an item's text
+MAX_TEXT = 100_000  # characters of a text field; longer ones are truncated
+TEXT_FIELDS = ("title", "brand", "category", "description")  # in the order in which they are joined
 DESCRIPTION_CHARS = 200
 ENTITY = re.compile(r"&(#\d+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
-# Known tags only: "<3", "a < b > c" and "<unk>" are text.
+# Known tags only: "<3", "a < b > c" and "<unk>" are kept as text.
 TAG = re.compile(
     r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?(a|abbr|b|big|blockquote|body|br|button|center|code|dd|div|dl|dt|em|font"
     r"|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|label|li|link|meta|nav|ol|option|p|pre|s|script|section"
@@ -38,9 +38,9 @@ def item_text(
     fields: Sequence[str] = TEXT_FIELDS,
     description_chars: int = DESCRIPTION_CHARS,
 ) -> str:
-    """The text of an item: its `fields` joined by full stops, absent ones left out, the description cut.
+    """The text of an item: its non-empty `fields` joined by ". ", with the description truncated.
 
-    HTML is removed (`plain`), so an item that is added later has the same text as in a prepared domain.
+    HTML is removed (`plain`), so that an item added later has the same text as in a prepared domain.
     """
     texts = {
         "title": plain(title) or title,
@@ -52,7 +52,7 @@ def item_text(
 
 
 def plain(text: str) -> str:
-    """The text with HTML entities unescaped and tags stripped; `plain(plain(x)) == plain(x)`. May be empty."""
+    """The text with HTML entities unescaped and tags stripped. Idempotent; the result may be empty."""
     if "&" not in text and "<" not in text:
         return text
     before, bare = None, text
@@ -63,7 +63,7 @@ def plain(text: str) -> str:
 
 
 def check_item(item: Item) -> None:
-    """Raise ValueError with what is wrong with an item beyond its types."""
+    """Raises ValueError if the values of an item are invalid. Types are checked before."""
     check_id("item_id", item.item_id)
     if not item.title.strip():
         raise ValueError("title is empty")
@@ -73,7 +73,7 @@ def check_item(item: Item) -> None:
 
 
 def check_id(field: str, value: str) -> None:
-    """Raise ValueError where a string cannot be an id."""
+    """Raises ValueError if a string is not a valid id."""
     if not value:
         raise ValueError(f"{field} is empty")
     if "\n" in value or "\r" in value:

@@ -1,11 +1,11 @@
-"""Splits a CSV file into rows. A quoted field may span lines; an unclosed quote makes only its own line bad."""
+"""Splits a CSV file into rows. A quoted field may span lines; an unclosed quote invalidates only its own line."""
 
 import collections
 import csv
 from collections.abc import Callable, Iterator
 
-MAX_LINES = 200  # a quoted field that spans more lines is taken for an unclosed quote
-csv.field_size_limit(10_000_000)  # characters; the library's own limit refuses a long review
+MAX_LINES = 200  # a quoted field that spans more lines is treated as an unclosed quote
+csv.field_size_limit(10_000_000)  # characters; the default limit is too small for long reviews
 
 Lines = Iterator[tuple[int, str]]
 
@@ -13,9 +13,10 @@ Lines = Iterator[tuple[int, str]]
 def rows(
     lines: Lines, separator: str, is_row: Callable[[list[str]], bool]
 ) -> Iterator[tuple[int, str, list[str] | ValueError]]:
-    """Yield the number and text of a row's first line, and its cells or the error. Empty rows are left out.
+    """Yield for each non-empty row the number and text of its first line, and its cells or an error.
 
-    A row that spans lines must satisfy `is_row`; else its first line is an error, and the next line starts a row.
+    A row that spans several lines must satisfy `is_row`. Otherwise its first line is an error and the next line starts
+    a new row.
     """
     source = _Lines(lines)
     for number, line in source:
@@ -25,7 +26,7 @@ def rows(
 
 
 class _Lines:
-    """An iterator over numbered lines, with a queue of lines to read again."""
+    """An iterator over numbered lines that can push lines back."""
 
     def __init__(self, lines: Lines):
         self.lines = lines

@@ -1,7 +1,7 @@
-"""Reads a domain folder into columns; names each bad record by file, line and reason; notes how files were read.
+"""Reads a domain folder into columns; reports each bad record with file, line and reason, and how files were read.
 
-A folder holds `items.jsonl` and `interactions.csv`, each plain or `.gz`, and perhaps a `domain.json`. Nothing here
-sorts, drops repeats, or writes files.
+A folder contains `items.jsonl` and `interactions.csv`, each plain or `.gz`, and optionally a `domain.json`. Sorting
+and dropping repeats is done in `prepare.py`.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ OnBadRecord = Literal["fail", "skip"]
 
 
 class RawDomain(NamedTuple):
-    """A folder's good records, in the order of its files."""
+    """The valid records of a folder, in file order."""
 
     items: list[Item]
     events: Events
@@ -33,12 +33,12 @@ def read(folder: Path, on_bad_record: OnBadRecord) -> RawDomain:
     """Read a folder's records.
 
     Raises:
-      DataError: "fail" meets a bad record, most of a file is bad, or a file cannot be read.
-      UserError: domain.json is wrong.
+      DataError: there is a bad record and `on_bad_record` is "fail", most of a file is bad, or a file cannot be read.
+      UserError: domain.json is invalid.
     """
     settings, findings = read_settings(folder), Findings()
     items, bad_ids = read_items(find(folder, ITEMS), settings, findings)
-    _check(folder, findings, ITEMS, len(items), on_bad_record)  # without items every row would be bad
+    _check(folder, findings, ITEMS, len(items), on_bad_record)  # checked first: without items all rows would be bad
     try:
         numbers = {item.item_id: number for number, item in enumerate(items)}
         if len(findings.bad) > len(bad_ids):
@@ -55,7 +55,7 @@ def read(folder: Path, on_bad_record: OnBadRecord) -> RawDomain:
 
 
 def _check(folder: Path, findings: Findings, name: str, good: int, on_bad_record: OnBadRecord) -> None:
-    """Raise `DataError` where a file has no good record or, with "skip", more bad ones than good."""
+    """Raises `DataError` if a file has no good record or, with "skip", more bad than good records."""
     skipped = sum(record.file.startswith(name) for record in findings.bad)
     skipped += findings.consequences if name == EVENTS else 0
     if good == 0 and skipped == 0:

@@ -1,10 +1,10 @@
-"""`domain.json`: the optional file of a domain folder that declares how the two other files are read.
+"""`domain.json`: an optional file of a domain folder that declares how to read the two other files.
 
     {"order": "sequence", "encoding": "cp1252", "separator": ";", "time_unit": "ms",
      "columns": {"user_id": "customer", "rating": null}, "fields": {"brand": "author"}}
 
 `columns` and `fields` name the columns of interactions.csv and the fields of items.jsonl; null: not read. A
-`domains.json` beside the folder may give the order too: {"domains": {"NAME": {"order": "none"}}}.
+`domains.json` next to the folder can also declare the order: {"domains": {"NAME": {"order": "none"}}}.
 """
 
 import difflib
@@ -22,18 +22,18 @@ FIELDS = ("item_id", "title", "category", "brand", "description")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The content of `domain.json`. What it does not declare is recognised from the files."""
+    """The content of `domain.json`. Everything it does not declare is inferred from the files."""
 
     order: Order | None = None
     encoding: str | None = None
     separator: str | None = None
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
-    columns: dict[str, str | None] = {}  # of COLUMNS
-    fields: dict[str, str | None] = {}  # of FIELDS
+    columns: dict[str, str | None] = {}  # keys: COLUMNS
+    fields: dict[str, str | None] = {}  # keys: FIELDS
 
 
 def read_settings(folder: Path) -> Settings:
-    """The settings of a domain folder. Raises `UserError` where its domain.json is wrong."""
+    """The settings of a domain folder. Raises `UserError` if its domain.json is invalid."""
     path = folder / "domain.json"
     settings = _parse(path) if path.is_file() else Settings()
     if settings.order is None:
@@ -67,7 +67,7 @@ def _refuse_unknown(path: Path, values: Iterable[str], known: Sequence[str]) -> 
 
 
 def _order_beside(folder: Path) -> Order | None:
-    """The order that `domains.json` beside the folder declares; a file of another form is ignored."""
+    """The order declared in a `domains.json` next to the folder; a file of another form is ignored."""
     path = folder.parent / "domains.json"
     try:
         domains = msgspec.json.decode(path.read_bytes())["domains"]

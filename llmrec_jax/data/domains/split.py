@@ -1,6 +1,6 @@
-"""Which events are for training and which are held out, and what two domains share that could leak.
+"""Splits of events into training, validation and test, and checks for leaks between two domains.
 
-Pure functions of a domain and a seed. A split is cheap and is made anew by every run, not stored.
+Pure functions of a domain and a seed. A split is cheap, so each run recomputes it instead of storing it.
 
 Shape letters: E events of the domain, users end to end.
 """
@@ -12,14 +12,14 @@ import numpy as np
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.errors import UserError
 
-VALID_FROM, TEST_FROM = 0.8, 0.9  # temporal split: shares of all events that precede the two cuts
-_HOLD_OUT, _KEPT_USERS = range(2)  # streams of random numbers drawn from data.split_seed
+VALID_FROM, TEST_FROM = 0.8, 0.9  # temporal split: fractions of all events before the two cuts
+_HOLD_OUT, _KEPT_USERS = range(2)  # independent random streams from data.split_seed
 
 Method = Literal["leave_one_out", "temporal", "random"]
 
 
 class Cuts(NamedTuple):
-    """The times (seconds) from which events are for validation and for test."""
+    """The times (seconds) at which validation and test events begin."""
 
     valid_from: int
     test_from: int
@@ -31,16 +31,16 @@ class Split(NamedTuple):
     Every held-out event has at least one event before it.
     """
 
-    items_E: np.ndarray  # int32: the domain's, or reordered within each user where the hold-out is random
+    items_E: np.ndarray  # int32: those of the domain, shuffled within each user if the hold-out is random
     offsets: np.ndarray  # int64 [users + 1]
     train_end: np.ndarray  # int64 [users]: training events are items_E[offsets[u]:train_end[u]]
     valid: np.ndarray  # int64 [users]: index of the validation event, -1 = none
     test: np.ndarray  # int64 [users]: index of the test event, -1 = none
-    method: str  # in words, for the report
+    method: str  # description for the report
     order_E: np.ndarray | None = None  # int64: index of each event in the domain's arrays; None: the same
 
     def training_events(self, users: np.ndarray) -> np.ndarray:
-        """A mask [E] of the training events of some users (a mask [users])."""
+        """A mask [E] of the training events of `users` (a mask [users])."""
         ends = np.where(users, self.train_end, self.offsets[:-1])
         return np.arange(len(self.items_E)) < np.repeat(ends, np.diff(self.offsets))
 
@@ -49,13 +49,14 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -
     """Split a domain's events.
 
     leave_one_out: a user's last event is the test event, the one before it the validation event; users with fewer
-    than three events are for training only.
-    temporal: one cut in time for validation and one for test, the same for all users and domains (`cuts`, those of the
-    target; None: of this domain). A user's first event from a cut on (and before the next) is held out; later events
-    are not used. Raises ValueError without timestamps.
-    random: leave-one-out on a shuffle of each user's events. A domain without order always gets this one.
+    than three events are used for training only.
+    temporal: a time cut for validation and one for test, the same for all users and domains (`cuts`, those of the
+    target; None: those of this domain). A user's first event in [valid_from, test_from) is the validation event, the
+    first at or after test_from the test event; other events from valid_from on are unused. Raises ValueError if the
+    domain has no timestamps.
+    random: leave-one-out on each user's shuffled events. Always used for a domain without order.
 
-    `seed` decides the shuffle and nothing else.
+    `seed` affects only the shuffle.
     """
     if method == "temporal":
         return _temporal(domain, cuts or temporal_cuts(domain))
@@ -69,16 +70,16 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -
 
 
 def temporal_cuts(domain: Domain) -> Cuts:
-    """The 80 % and the 90 % quantile of the timestamps. Raises ValueError without timestamps."""
+    """The 80 % and 90 % quantiles of the timestamps. Raises ValueError if the domain has none."""
     _check_times(domain)
     valid_from, test_from = np.quantile(domain.timestamps_E, [VALID_FROM, TEST_FROM], method="higher")
     return Cuts(int(valid_from), int(test_from))
 
 
 def keep_fraction(split: Split, fraction: float, seed: int) -> np.ndarray:
-    """A mask [users] of a share of the users with training events; a smaller share is a subset of a larger one.
+    """A mask [users] that keeps a fraction of the users with training events; smaller fractions keep subsets.
 
-    Raises ValueError where the share is not between 0 and 1, or not 0 and yet rounds to nobody.
+    Raises ValueError if the fraction is outside [0, 1], or is positive but rounds to zero users.
     """
     if not 0 <= fraction <= 1:
         raise UserError(f"data.target_fraction={fraction} is not between 0 and 1")
@@ -95,16 +96,16 @@ def keep_fraction(split: Split, fraction: float, seed: int) -> np.ndarray:
 
 
 def leaks(source: Domain, target: Domain, training_E: np.ndarray, order_E: np.ndarray | None) -> dict[str, int | None]:
-    """Count what the two domains share, and the source's training events from the target's future.
+    """Count shared users, items and texts, and the source's training events after the target's test cut.
 
-    Equal ids mean the same user or item only where the domains draw them from one id space.
-    `source_events_after_target_test_cut` counts the training events from the target's temporal test cut on, whatever
-    the split; None where either domain has no timestamps.
+    Equal ids mean the same user or item only if both domains use the same id space.
+    `source_events_after_target_test_cut` counts training events at or after the target's temporal test cut, for every
+    split method; None if either domain has no timestamps.
 
     Args:
-      source: a domain that is learned from.
-      target: the domain that is evaluated.
-      training_E: which of the source's events are trained on (`Split.training_events`).
+      source: a domain to train on.
+      target: the domain to evaluate.
+      training_E: mask of the source's training events (`Split.training_events`).
       order_E: `Split.order_E` of the source.
     """
     source_texts = set(source.texts)
@@ -121,7 +122,7 @@ def leaks(source: Domain, target: Domain, training_E: np.ndarray, order_E: np.nd
 
 
 def nobody(domain: Domain, split: Split, event: Literal["valid", "test"]) -> str:
-    """The reason why a split holds out no event of a domain, for a message."""
+    """Why a split holds out no event of a domain, for a message."""
     longest = int(np.diff(domain.offsets).max(initial=0))
     if split.method.startswith("temporal"):
         return f"no user has both an event that falls to {event} and one before it ({split.method})"
@@ -168,6 +169,6 @@ def _temporal(domain: Domain, cuts: Cuts) -> Split:
 
 
 def _counts(domain: Domain, chosen_E: np.ndarray) -> np.ndarray:
-    """How many of each user's events are chosen (int64 [users])."""
+    """Number of chosen events per user, int64 [users]."""
     total = np.concatenate([[0], np.cumsum(chosen_E)])
     return total[domain.offsets[1:]] - total[domain.offsets[:-1]]

@@ -1,4 +1,4 @@
-"""Exports a domain as a TFDS data set of array_record files, without TensorFlow. Only this file imports TFDS."""
+"""Exports a domain as a TFDS dataset of array_record files, without TensorFlow. Only this file imports TFDS."""
 
 import contextlib
 import io
@@ -20,13 +20,13 @@ EVENTS = ("items", "ratings", "timestamps")
 
 
 def export(domain: Domain, folder: Path) -> Path:
-    """Write a domain as a TFDS data set into `folder`, which must not exist yet or be empty.
+    """Write a domain as a TFDS dataset to `folder`, which must be missing or empty.
 
     Returns:
       The folder that `tfds.builder_from_directory` opens.
 
     Raises:
-      UserError: the folder holds something, or cannot be written.
+      UserError: the folder is not empty or cannot be written.
     """
     draft = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
@@ -35,8 +35,8 @@ def export(domain: Domain, folder: Path) -> Path:
         draft.mkdir(parents=True)
         tfds.disable_progress_bar()
         builder = DomainRecords(domain, data_dir=draft)
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself there, whatever the verbosity
-            # There is nothing to download; without this TFDS asks a server whether it has the data set.
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints there at any verbosity
+            # Otherwise TFDS looks for the dataset on a server.
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
         shutil.rmtree(draft / "downloads")
         draft.rename(folder)
@@ -48,9 +48,9 @@ def export(domain: Domain, folder: Path) -> Path:
 
 
 class DomainRecords(tfds.core.GeneratorBasedBuilder):
-    """The TFDS view of a domain: record n of split `items` is item n, record n of split `users` is user n.
+    """A TFDS builder for a domain: record n of split `items` is item n, record n of split `users` is user n.
 
-    TFDS gives all splits one set of features, so a user has empty texts and an item has no events.
+    TFDS requires the same features in all splits, so users have empty texts and items have no events.
     """
 
     VERSION = tfds.core.Version("1.0.0")

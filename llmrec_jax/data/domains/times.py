@@ -1,6 +1,6 @@
 """Parses time columns: seconds, milliseconds, microseconds or nanoseconds since 1970, or ISO 8601.
 
-The size of a number tells its unit. A column has one unit: `settle` finds it, and the rows in another.
+The unit is inferred from the number of digits. A column has one unit: `settle` finds it, and the rows that differ.
 
 Shape letters: E events in file order.
 """
@@ -18,7 +18,7 @@ NONE = -1  # no time
 KINDS = ("nothing", "seconds", "milliseconds", "microseconds", "nanoseconds", "ISO 8601", "ISO 8601 with a time zone")
 EMPTY, SECONDS, ISO, ZONED = 0, 1, 5, 6
 SCALE = (0, 1_000_000_000, 1_000_000, 1_000, 1)
-DIGITS = (11, 14, 17)  # numbers of up to so many digits are seconds, milliseconds, microseconds
+DIGITS = (11, 14, 17)  # maximum digits of seconds, milliseconds, microseconds
 UNITS = {"s": 1, "ms": 2, "us": 3, "ns": 4}
 LATEST = np.iinfo(np.int64).max
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -26,14 +26,14 @@ MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 class Column(NamedTuple):
-    """The kind of a column's cells, and why each row that does not fit does not."""
+    """The kind of a column's cells, and the reason for each row that does not match it."""
 
     kind: int
     reasons: dict[int, str]  # by position in the column
 
 
 def parse_time(cell: str, unit: int | None) -> tuple[int, int]:
-    """Kind and nanoseconds of a cell; `unit` is the declared kind of numbers. Raises ValueError."""
+    """Returns the kind of a cell and its nanoseconds; `unit` is the declared kind of numbers. Raises ValueError."""
     if not cell:
         return EMPTY, NONE
     whole, _, fraction = cell.partition(".")
@@ -79,7 +79,7 @@ def _what_else(cell: str) -> str:
 
 
 def look_like_dates(time_E: np.ndarray) -> bool:
-    """Whether all times, given as seconds, are numbers like 20200131, which are probably dates."""
+    """Whether all times in seconds are numbers like 20200131, which are probably dates."""
     seconds_E = time_E[time_E != NONE] // PER_SECOND
     month_E, day_E = seconds_E // 100 % 100, seconds_E % 100
     year_E = seconds_E // 10_000
@@ -88,9 +88,9 @@ def look_like_dates(time_E: np.ndarray) -> bool:
 
 
 def settle(kind_E: np.ndarray, settings: Settings) -> Column:
-    """Find the kind of most cells of a column, and the rows of another kind.
+    """Find the most frequent kind in a column, and the rows of another kind.
 
-    An empty cell does not fit a column with times, unless a declared order makes times unnecessary.
+    An empty cell in a column with times is an error, unless the declared order needs no times.
     """
     counts = np.bincount(kind_E, minlength=len(KINDS))
     kind = int(counts[1:].argmax()) + 1 if counts[1:].any() else EMPTY

@@ -1,6 +1,6 @@
-"""The joint catalogue: the items of all domains under one numbering, and the cache of their tokens.
+"""The joint catalogue: the items of all domains in one numbering, and the cache of their tokens.
 
-Reads no domain files (`data/domains` does) and trains no tokenizer; arrays stay on the host.
+Takes loaded domains and a tokenizer. Arrays stay on the host.
 
 I items of the joint catalogue   L tokens of a text   F width of a text feature
 """
@@ -22,9 +22,9 @@ from llmrec_jax.types import Catalog
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class JointCatalog:
-    """Items end to end, sources first and the target last: domain `d` owns the numbers `starts[d]` to `starts[d + 1]`.
+    """The items of all domains, concatenated: items of domain `d` have the numbers `starts[d]` to `starts[d + 1] - 1`.
 
-    An id may occur in two domains; it then names two items.
+    Sources come first, the target last. The same id in two domains denotes two items.
     """
 
     domains: tuple[str, ...]
@@ -36,7 +36,7 @@ class JointCatalog:
 
     @classmethod
     def of(cls, domains: Sequence[Domain]) -> "JointCatalog":
-        """Puts the catalogues of `domains` (sources first, target last) end to end."""
+        """Concatenates the catalogues of `domains` (sources first, target last)."""
         sizes = [len(domain.item_ids) for domain in domains]
         return cls(
             domains=tuple(domain.name for domain in domains),
@@ -51,13 +51,13 @@ class JointCatalog:
         return len(self.item_ids)
 
     def to_catalog(self, items: TokenTable | np.ndarray, log_q_I: np.ndarray, trained_I: np.ndarray) -> Catalog:
-        """What the step reads, as NumPy arrays.
+        """The catalogue that the step reads, as NumPy arrays.
 
         Args:
-          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder; maybe
-            followed by those of the titles alone.
-          log_q_I: log probability that a batch holds the item (`log_q.log_q`).
-          trained_I: whether a training event names the item (`log_q.trained_items`).
+          items: the tokens of `texts` (the encoder runs inside the step) or vectors [I, F] of a frozen encoder,
+            optionally followed by those of the titles alone.
+          log_q_I: log probability that a batch contains the item (`log_q.log_q`).
+          trained_I: whether the item occurs in a training event (`log_q.trained_items`).
         """
         if len(items) not in (len(self), 2 * len(self)) or len(log_q_I) != len(self):
             raise UserError(f"{len(self)} items, but {len(items)} rows of text and {len(log_q_I)} of log_q")
@@ -69,9 +69,9 @@ class JointCatalog:
 
 
 def token_table(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int, cache_dir: str | Path) -> TokenTable:
-    """`encode(tokenizer, texts, max_tokens)`, made once and then memory-mapped from `cache_dir`.
+    """`encode(tokenizer, texts, max_tokens)`, computed once and then memory-mapped from `cache_dir`.
 
-    The name of the cached folder is a hash of all three, so a stale table is never read.
+    The cached folder is named by a hash of the three arguments, so a stale table is never read.
     """
     digest = hashlib.sha256(f"{max_tokens} {tokenizer.to_str()}".encode())
     for text in texts:

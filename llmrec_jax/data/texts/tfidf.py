@@ -1,4 +1,4 @@
-"""TF-IDF vectors of texts: what the k-NN baselines use where no pretrained encoder is given.
+"""TF-IDF vectors of texts, used by the k-NN baselines if no pretrained encoder is given.
 
 I items   V terms
 """
@@ -12,13 +12,13 @@ import scipy.sparse
 
 from llmrec_jax.errors import UserError
 
-# Scripts written without blanks between words: Han, kana, Thai, Lao, Myanmar, Khmer.
+# Scripts written without spaces between words: Han, kana, Thai, Lao, Myanmar, Khmer.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # fmt: skip # noqa: E501
 _RUNS = re.compile(f"([{_UNSPACED}]+)|[^\\W{_UNSPACED}]+")
 
 
 def terms_of(text: str) -> list[str]:
-    """The terms of a text, repeats included: words, and pairs of neighbouring characters in scripts without blanks.
+    """The terms of a text, repeats included: words, or character bigrams in scripts without spaces.
 
     A word is a run of letters, digits and underscores, lowercased.
     """
@@ -33,13 +33,13 @@ def terms_of(text: str) -> list[str]:
 
 
 def tfidf(texts: Sequence[str]) -> scipy.sparse.csr_matrix:
-    """Term count times smooth inverse document frequency, rows of length 1.
+    """Term counts times smooth inverse document frequency, L2-normalized rows.
 
-    All terms in at least two texts are kept: a term of one text likens it to no other.
+    Keeps only terms that occur in at least two texts: others make no two texts similar.
     `idf = ln((1 + I) / (1 + df)) + 1`, as in scikit-learn.
 
     Returns:
-      Sparse float32 [I, V]; an empty row for a text without a kept term.
+      Sparse float32 [I, V]; the row of a text without kept terms is empty.
 
     Raises:
       ValueError: no two texts share a term.

@@ -1,6 +1,4 @@
-"""Text to token ids: load or train a tokenizer, encode a catalogue into a ragged table.
-
-Knows nothing of items, domains or caches; `catalog.py` does.
+"""Text to token ids: loads or trains a tokenizer, encodes texts into a ragged table. `catalog.py` caches the table.
 
 L tokens of a text   N texts   R rows asked for
 """
@@ -16,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from llmrec_jax.errors import UserError
 
-# The library forks nothing while it tokenises; said aloud, or a fork elsewhere in the process prints a warning.
+# Set explicitly: otherwise tokenizers warns when other code in the process forks. Tokenizing itself never forks.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -25,7 +23,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclasses.dataclass(frozen=True)
 class TokenTable:
-    """The tokens of many texts, end to end: text `n` is `ids[offsets[n]:offsets[n + 1]]`, never empty."""
+    """The tokens of many texts, concatenated: text `n` is `ids[offsets[n]:offsets[n + 1]]`, never empty."""
 
     ids: np.ndarray  # int32 [tokens]
     offsets: np.ndarray  # int64 [N + 1]
@@ -34,13 +32,13 @@ class TokenTable:
         return len(self.offsets) - 1
 
     def save(self, folder: str | Path) -> None:
-        """Writes `ids.npy` and `offsets.npy` into `folder`, which must exist."""
+        """Writes `ids.npy` and `offsets.npy` to `folder`, which must exist."""
         np.save(Path(folder) / "ids.npy", self.ids)
         np.save(Path(folder) / "offsets.npy", self.offsets)
 
     @classmethod
     def load(cls, folder: str | Path) -> "TokenTable":
-        """Maps what `save` wrote into memory. Raises where the files are missing, cut short or do not fit together."""
+        """Memory-maps a saved table. Raises if the files are missing, truncated or inconsistent."""
         ids = np.load(Path(folder) / "ids.npy", mmap_mode="r")
         offsets = np.load(Path(folder) / "offsets.npy")
         if offsets[-1] != len(ids):
@@ -48,17 +46,17 @@ class TokenTable:
         return cls(ids, offsets)
 
     def padded(self, rows: np.ndarray | None = None, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The texts `rows` (None: all) as a rectangle padded with zeros on the right.
+        """The texts `rows` (None: all) as a rectangular array, right-padded with zeros.
 
         Args:
           rows: int [R], any order, repeats allowed.
-          length: L; None takes the longest of the rows.
+          length: L; None takes the length of the longest row.
 
         Returns:
           `(tokens_RL, mask_RL)`, int32 and bool.
 
         Raises:
-          ValueError: a text is longer than `length`. Cutting here would lose the closing token.
+          ValueError: a text is longer than `length`. Truncating it here would drop its last special token.
         """
         lengths_N = np.diff(self.offsets)
         begin_R, length_R = (self.offsets[:-1], lengths_N) if rows is None else (self.offsets[rows], lengths_N[rows])
@@ -69,7 +67,7 @@ class TokenTable:
             raise UserError(f"a text has {longest} tokens, more than the {length} asked for")
         mask_RL = np.arange(length) < length_R[:, None]
         tokens_RL = np.zeros(mask_RL.shape, np.int32)
-        # Texts side by side: with all rows in order the table itself is the answer, and nothing need be gathered.
+        # With all rows in order, `ids` already has the right order: no gather is needed.
         if rows is None:
             tokens_RL[mask_RL] = self.ids
         else:
@@ -78,17 +76,17 @@ class TokenTable:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Loads the tokenizer of a Hugging Face folder, without the padding and truncation it may carry.
+    """Loads the tokenizer of a Hugging Face folder, with padding and truncation disabled.
 
-    Takes `tokenizer.json`, else `vocab.json` + `merges.txt` or `vocab.txt`. A tokenizer that adds no special tokens
-    (GPT-2's) is made to close each text with `<|endoftext|>`: "last" pooling then always reads the same token, and no
-    text is empty.
+    Reads `tokenizer.json`, else `vocab.json` + `merges.txt` or `vocab.txt`. If the tokenizer adds no special tokens
+    (as GPT-2's), `<|endoftext|>` is appended to each text: then "last" pooling always reads the same token, and no text
+    is empty.
     """
     folder = Path(folder)
     if (folder / "tokenizer.json").is_file():
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the Rust side raises bare Exception
+        except Exception as error:  # the Rust code raises a bare Exception
             if (folder / "tokenizer.json").read_bytes().startswith(b"version https://git-lfs"):
                 raise UserError(f"{folder / 'tokenizer.json'}: a Git LFS pointer in place of the file: run `git lfs "
                                 f"pull` in {folder}, or download the file again") from error  # fmt: skip
@@ -106,7 +104,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def _casing(folder: Path) -> dict[str, bool]:
-    """Whether a BERT's vocab.txt wants lowercased texts, where its folder does not say: not if it has capitals."""
+    """Options with `do_lower_case` if tokenizer_config.json does not set it: True if vocab.txt is all lowercase."""
     config, vocabulary = folder / "tokenizer_config.json", folder / "vocab.txt"
     if not vocabulary.is_file() or (config.is_file() and b'"do_lower_case"' in config.read_bytes()):
         return {}
@@ -115,14 +113,14 @@ def _casing(folder: Path) -> dict[str, bool]:
 
 
 def train_tokenizer(texts: Sequence[str], kind: Literal["bert", "gpt2"], vocab_size: int) -> Tokenizer:
-    """Trains a tokenizer on a catalogue. The same texts give the same bytes.
+    """Trains a tokenizer on texts. Deterministic: the same texts give the same bytes.
 
     Args:
-      texts: what to learn from; may be few, or none.
+      texts: training texts; may be empty.
       kind: `bert` is lowercased WordPiece with `[PAD]` = 0 and the template `[CLS] text [SEP]`; `gpt2` is byte-level
         BPE with the template `text <|endoftext|>`.
-      vocab_size: upper bound, unless the characters of the texts (for `gpt2`: the 256 bytes) alone are more. Read the
-        size from the result.
+      vocab_size: upper bound, unless the characters of the texts (for `gpt2`: the 256 bytes) alone exceed it. Read
+        the actual size from the result.
     """
     if kind == "gpt2":
         tokenizer = Tokenizer(models.BPE())
@@ -142,12 +140,12 @@ def train_tokenizer(texts: Sequence[str], kind: Literal["bert", "gpt2"], vocab_s
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> TokenTable:
-    """Encodes each text into at most `max_tokens` tokens, special tokens included and never cut off.
+    """Encodes each text into at most `max_tokens` tokens, including special tokens, which are never truncated.
 
     Raises:
-      ValueError: `max_tokens` leaves no room beside the special tokens, or the tokenizer makes no token of a text.
+      ValueError: `max_tokens` leaves no room for tokens besides the special ones, or a text has no tokens.
     """
-    tokenizer = Tokenizer.from_str(tokenizer.to_str())  # the limit is ours; the caller's tokenizer stays as it is
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())  # a copy: does not change the caller's tokenizer
     tokenizer.no_padding()
     special = len(tokenizer.encode("").ids)
     if max_tokens <= special:
@@ -182,10 +180,10 @@ def _bert_tokenizer(vocab: dict[str, int]) -> Tokenizer:
 
 
 def _train_wordpiece(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
-    """The vocabulary of WordPiece, the same in every process.
+    """Trains a WordPiece vocabulary that is the same in every process.
 
     The trainer numbers the pieces `##x` in the order of a randomly seeded hash map, and breaks ties between merges by
-    number. Given all pieces of one character as special tokens, it keeps their order.
+    these numbers. If all single-character pieces are passed as special tokens, it keeps their order.
     """
     tokenizer = _bert_tokenizer({})
     first = (*BERT_SPECIAL, *sorted(_alphabet(tokenizer, texts)))
@@ -195,8 +193,8 @@ def _train_wordpiece(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
 
 
 def _alphabet(tokenizer: Tokenizer, texts: Sequence[str]) -> set[str]:
-    """All pieces of one character that the trainer starts from: `x`, and `##x` where it stands within a word."""
-    chunks: set[str] = set()  # between blanks; few of them differ, and splitting them at punctuation is slow
+    """All single-character pieces that the trainer starts from: `x`, and `##x` for characters inside a word."""
+    chunks: set[str] = set()  # whitespace-separated; deduplicated because splitting at punctuation is slow
     for start in range(0, len(texts), 1000):
         chunks.update(tokenizer.normalizer.normalize_str("\n".join(texts[start : start + 1000])).split())
     words = {word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(" ".join(chunks))}

@@ -1,8 +1,8 @@
 """Text vectors of a catalogue: centred, half-whitened, L2-normalized.
 
-The vectors of a language model share one large direction and a few dominant ones, and these decide most of their
-cosines. Half-whitening scales the principal components by eigenvalue^-1/4: halfway between leaving them as they are and
-whitening (eigenvalue^-1/2), where all have the same variance. It was the safe choice on every domain measured.
+Text vectors of a language model have a large common mean and a few dominant directions, which determine most of their
+cosine similarities. Half-whitening scales the principal components by eigenvalue^-1/4, halfway between no scaling and
+whitening (eigenvalue^-1/2, equal variance). It was a safe choice on every domain measured.
 """
 
 from typing import NamedTuple
@@ -11,18 +11,18 @@ import numpy as np
 
 
 class Whitening(NamedTuple):
-    """An affine map of text vectors, fitted on a catalogue; saved with the model, which applies it to new items."""
+    """An affine map of text vectors, fitted on a catalogue; saved with the model to transform new items."""
 
     mean_F: np.ndarray
     transform_FF: np.ndarray
 
     def __call__(self, features_NF: np.ndarray) -> np.ndarray:
-        """Map vectors [N, F] and scale each to length one, float32."""
+        """Transform vectors [N, F] and L2-normalize them, float32."""
         return l2_normalize((features_NF - self.mean_F) @ self.transform_FF)
 
 
 def half_whitening(features_IF: np.ndarray) -> Whitening:
-    """Fit on a catalogue: subtract its mean, scale its principal components by eigenvalue^-1/4."""
+    """Fit to a catalogue: subtract its mean, scale its principal components by eigenvalue^-1/4."""
     mean_F = features_IF.mean(axis=0, dtype=np.float64)
     centred_IF = features_IF - mean_F
     values_F, vectors_FF = np.linalg.eigh(centred_IF.T @ centred_IF / len(features_IF))
@@ -31,6 +31,6 @@ def half_whitening(features_IF: np.ndarray) -> Whitening:
 
 
 def l2_normalize(x_NF: np.ndarray) -> np.ndarray:
-    """Rows scaled to length one, float32; a zero row stays zero."""
+    """Rows scaled to unit length, float32; zero rows stay zero."""
     norm_N1 = np.linalg.norm(x_NF, axis=1, keepdims=True)
     return (x_NF / np.where(norm_N1 > 0, norm_N1, 1.0)).astype(np.float32)
