@@ -25,7 +25,7 @@ def popularity(counts_I: np.ndarray) -> Predictor:
 
 
 def text_knn(features_IF: Any) -> Predictor:
-    """Cosine between the text vectors of an item and of the last item of the history.
+    """Cosine of the text vectors of an item and of the last item of the history.
 
     The vectors are an array, or a SciPy sparse matrix with L2-normalized rows. Raises ValueError if all are equal.
     """
@@ -37,7 +37,7 @@ def text_knn(features_IF: Any) -> Predictor:
 
 
 def text_knn_decayed(features_IF: Any) -> Predictor:
-    """Cosine with the mean of the last 5 items, weighted by 0.65^age, on half-whitened vectors."""
+    """Cosine of an item and the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors."""
     if scipy.sparse.issparse(features_IF):
         return sparse_knn.text_knn_decayed(features_IF)
     _check_distinct(features_IF)

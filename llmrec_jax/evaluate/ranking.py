@@ -60,7 +60,7 @@ def rank(
       users_ND: float32 user vectors.
       items_ID: float32 item vectors; a score is their dot product with the user vector.
       target_N: int32 item numbers, one per user; a target is ranked even if it is among the seen items.
-      seen: for each user, the item numbers to exclude, any length.
+      seen: for each user, the item numbers to exclude (any number of them).
       mesh: the devices to use; the items are sharded over them.
       batch_size: users on the devices at a time; changes memory and speed only.
 

@@ -24,7 +24,8 @@ from llmrec_jax.evaluate.verdict import Verdict, verdict
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 PROTOCOL = "all items of the domain ranked, history masked, rank = 1 + strictly higher + half of the ties"
-CANNOT_BE_MADE = (UserError, np.linalg.LinAlgError, FloatingPointError, MemoryError)  # the baseline is left out
+# A baseline that raises one of these is left out of the report.
+CANNOT_BE_MADE = (UserError, np.linalg.LinAlgError, FloatingPointError, MemoryError)
 
 
 class Evaluation(NamedTuple):

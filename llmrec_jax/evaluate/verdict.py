@@ -26,7 +26,7 @@ def verdict(
       ranks: for each method, the rank of each user's test item, float64 [N], in the same order of users.
       domain: name of the target.
       model: the method to compare with the baselines.
-      sees_more: methods that see data that the model does not -> that data.
+      sees_more: for each method that sees data that the model does not, a description of that data.
     """
     others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != model}
     if not others:

@@ -167,7 +167,7 @@ def _squared_distances(rows_MD: jax.Array, mask_M: jax.Array) -> jax.Array:
 
 
 def _median(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Exact lower median of the non-negative float32 values where `mask`.
+    """Exact lower median of the non-negative float32 values where `mask` is True.
 
     Bisects on the bits, which have the same order as the numbers. 31 counting passes are much faster than a sort, and
     sharded values are not gathered, only their counts are summed.

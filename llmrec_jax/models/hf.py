@@ -55,8 +55,8 @@ def from_pretrained(
 def save_pretrained(encoder: Bert | Gpt2, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
     """Write a folder that transformers (and `from_pretrained`) can load: config.json and model.safetensors.
 
-    A tokenizer adds its files, for `AutoTokenizer`, and its special token ids in config.json. Each file is replaced
-    atomically; other files in the folder are unchanged.
+    With a tokenizer, its files (for `AutoTokenizer`) and its special token ids (in config.json) are written too. Each
+    file is replaced atomically; other files in the folder are unchanged.
     """
     _, arch = architecture_of(encoder.config)
     arrays = _flat(nnx.state(encoder))
