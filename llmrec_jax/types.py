@@ -1,4 +1,4 @@
-"""The types that packages exchange: the batch, the catalogue on the devices, the outputs of a forward pass.
+"""Types shared by the packages: the batch, the catalogue on the devices, the outputs of a forward pass.
 
 Plain tuples of arrays (JAX pytrees of NumPy or JAX arrays), without behaviour; imports no other package.
 
@@ -10,7 +10,7 @@ Shape letters, used as suffixes of array names everywhere (`history_RS` is a bat
   D  width of item and user vectors, and within an encoder its width
   F  width of a text feature         V  vocabulary                  H  attention heads, W width of a head
   N  any number of rows
-A file that needs further letters defines them at its top; within a package no letter means two things.
+A file that needs further letters defines them at its top; within a package no letter has two meanings.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ Array: TypeAlias = jax.Array | np.ndarray
 
 
 class Items(NamedTuple):
-    """Distinct items of a batch whose texts have at most the bucket's number of tokens."""
+    """One bucket of a batch's distinct items: those whose texts fit the bucket's length in tokens."""
 
     ids_U: Array  # int32: item numbers of the joint catalogue; 0 on padding
     mask_U: Array  # bool: False on padding
@@ -32,7 +32,7 @@ class Items(NamedTuple):
 class Predictions(NamedTuple):
     """The steps of one domain's histories that have a next item."""
 
-    step_P: Array  # int32: where the prediction is made, as an index into the flattened histories [R * S]
+    step_P: Array  # int32: the step, as an index into the flattened histories [R * S]
     target_P: Array  # int32: the next item, as an index into the batch's items
     mask_P: Array  # bool: False on padding
 
@@ -42,8 +42,8 @@ class Batch(NamedTuple):
 
     Items are numbered over the joint catalogue (sources first, target last) and bucketed by the length of their texts,
     so that little padding is encoded; `history_RS` and `target_P` are indices into the concatenated buckets. Most
-    histories are short, so several are packed into a row, none is cut. Every step of a history that has a next item is
-    a prediction; predictions are grouped by domain.
+    histories are short, so several are packed into a row; none is split. Every step that has a next item is a
+    prediction; predictions are grouped by domain.
     """
 
     items: tuple[Items, ...]  # one per bucket, shortest texts first
@@ -51,36 +51,36 @@ class Batch(NamedTuple):
     segment_RS: Array  # int32: the user's number in the batch plus 1; 0 on padding
     last_B: Array  # int32: the last step of the user's history, as an index into the flattened histories [R * S]
     domain_B: Array  # int32: index of the user's domain
-    predictions: tuple[Predictions, ...]  # one per domain; empty arrays where a domain has no rows
+    predictions: tuple[Predictions, ...]  # one per domain; empty arrays if a domain has no rows
 
 
 class Catalog(NamedTuple):
     """The joint catalogue on the devices, constant during a run.
 
-    At most one of these is set: `tokens_IL` (the whole encoder runs in the step), `hidden_TF` (only its upper layers
-    do, the lower ones are frozen), `features_IF` (none does: vectors of a frozen encoder). With `data.field_dropout`
-    they hold 2 I texts: those of the items, then their titles alone in the same order.
+    At most one of these is set: `tokens_IL` (the step runs the whole encoder), `hidden_TF` (it runs only the upper
+    layers; the lower ones are frozen), `features_IF` (vectors of a frozen encoder). With `data.field_dropout` they
+    cover 2 I texts: the items' full texts, then their titles in the same order.
     """
 
     tokens_IL: Array | None  # int32, padded on the right
     token_mask_IL: Array | None  # bool; set with `tokens_IL` and `hidden_TF`
     features_IF: Array | None  # float32
     domain_I: Array  # int32
-    log_q_I: Array  # float32: log probability that a batch holds the item (in-batch correction)
-    trained_I: Array  # bool: the item occurs in a training event; with "text+id" the others are known by text alone
+    log_q_I: Array  # float32: log probability that a batch contains the item (for the in-batch correction)
+    trained_I: Array  # bool: the item occurs in a training event; with "text+id" only these use their ids
     hidden_TF: Array | None = None  # output of the frozen layers for each token of the catalogue
     hidden_start_I: Array | None = None  # int32: index of the first token of an item's text
 
 
 class Candidates(NamedTuple):
-    """The items that one domain's predictions are ranked among: those of the visible shards, end to end."""
+    """The items that one domain's predictions are scored against: the visible shards, concatenated."""
 
     vectors_ND: Array
     mask_N: Array  # bool: False on padding and on items of other domains
 
 
 class Outputs(NamedTuple):
-    """The outputs of a forward pass: all that loss terms read.
+    """The outputs of a forward pass: everything that the loss terms read.
 
     Item and user arrays always cover the global batch. Without candidates, predictions (`P`) may be one device's shard.
     With candidates, predictions cover the global batch and the candidates are sharded instead.
@@ -101,16 +101,16 @@ class Outputs(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """An unfinished mean: both parts are summed over the devices, then divided once."""
+    """A mean before division: both parts are summed over the devices, then divided once."""
 
     total: jax.Array
     size: jax.Array
 
 
 class Collectives(NamedTuple):
-    """Communication between the devices of a step. On one device all are the identity.
+    """Communication between the devices in a step. On one device all are the identity.
 
-    A program sees C shards: all of them under `jit` (it is one program over the mesh), its device's under `pmap` (C=1).
+    C is the number of shards that a program sees: all under `jit` (one program over the mesh), one under `pmap`.
     """
 
     all_gather: Callable[[Any], Any]  # array sharded over its leading axis -> the whole array, replicated
@@ -119,14 +119,14 @@ class Collectives(NamedTuple):
     axis_index: Callable[[], Array]  # index of this program's shard
     num_shards: int
     local_shards: Callable[[Any], Any]  # replicated [num_shards, ...] -> the visible shards [C, ...]
-    # map_shards(fn)(sharded, replicated) -> [C, ...]: fn(shard, replicated) of every visible shard, each on its device;
-    # `sharded` arrays hold the visible shards end to end
+    # map_shards(fn)(sharded, replicated) -> [C, ...]: fn(shard, replicated) for every visible shard, on its device;
+    # `sharded` arrays are the concatenated visible shards
     map_shards: Callable[[Callable[..., Any]], Callable[..., Any]]
     gather_params: Callable[[Any], Any] = lambda tree: tree  # parameters sharded over fsdp -> replicated
 
 
 def on_one_shard(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`Collectives.map_shards` of a program that sees one shard: adds the leading axis of length one."""
+    """`Collectives.map_shards` for a program that sees one shard: adds the leading axis of length one."""
     return lambda shard, replicated: jax.tree.map(lambda x: x[None], fn(shard, replicated))
 
 

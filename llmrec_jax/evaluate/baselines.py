@@ -1,6 +1,6 @@
-"""The baselines of every report: popularity and text k-NN (on sparse vectors it is that of `sparse_knn`).
+"""The baselines of every report: popularity and text k-NN (`sparse_knn` for sparse vectors).
 
-Nothing here is trained. Each is a `Predictor`, so the same exact ranking serves the baselines and the model.
+They are not trained. Each is a `Predictor`, ranked in the same way as the model.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
 
 
 def popularity(counts_I: np.ndarray) -> Predictor:
-    """Rank by the number of training events; the same list for everybody."""
+    """Rank by the number of training events, the same for every user."""
     return Predictor(
         "popularity",
         counts_I[:, None].astype(np.float32),
@@ -25,10 +25,9 @@ def popularity(counts_I: np.ndarray) -> Predictor:
 
 
 def text_knn(features_IF: Any) -> Predictor:
-    """Cosine between the text vectors of an item and of the last item of the history.
+    """Cosine of the text vectors of an item and of the last item of the history.
 
-    The vectors are an array or, with rows of length one, a sparse matrix of SciPy. Raises ValueError where all are
-    equal.
+    The vectors are an array, or a SciPy sparse matrix with L2-normalized rows. Raises ValueError if all are equal.
     """
     if scipy.sparse.issparse(features_IF):
         return sparse_knn.text_knn(features_IF)
@@ -38,7 +37,7 @@ def text_knn(features_IF: Any) -> Predictor:
 
 
 def text_knn_decayed(features_IF: Any) -> Predictor:
-    """The same on half-whitened vectors, the user being the mean of the last 5 items weighted by 0.65^age."""
+    """Cosine of an item and the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors."""
     if scipy.sparse.issparse(features_IF):
         return sparse_knn.text_knn_decayed(features_IF)
     _check_distinct(features_IF)
@@ -54,7 +53,7 @@ def _check_distinct(features_IF: np.ndarray) -> None:
 
 
 def _decayed_mean(vectors_IF: np.ndarray, histories: Sequence[np.ndarray], num_items: int) -> np.ndarray:
-    """Weighted mean of the last `num_items` vectors of each history, of length one; zero for an empty history."""
+    """L2-normalized weighted mean of the last `num_items` vectors of each history; zero for an empty history."""
     total_NF = np.zeros((len(histories), vectors_IF.shape[1]), np.float32)
     for age in range(num_items):
         rows = [row for row, history in enumerate(histories) if len(history) > age]

@@ -1,10 +1,10 @@
-"""The scores of all users for all items, a block at a time: items sharded over the devices, users in tiles.
+"""Scores of all users for all items, one block at a time: items are sharded over the devices, users split into tiles.
 
 All scores come from matrix products of one shape, `J x D` by `D x R`, so they are the same for any batch size and any
-number of devices. `ranking` counts them.
+number of devices. `ranking` computes ranks from them.
 
-Shape letters of this package beside those of `types`: R rows of a tile (here users), J items of a block, Z tiles on the
-devices at a time, C blocks of all devices, Y user-item pairs of a tile and a block (padded), Q pairs in all.
+Shape letters of this package besides those of `types`: R rows of a tile (here users), J items of a block, Z tiles on
+the devices at a time, C blocks of all devices, Y user-item pairs of a tile and a block (padded), Q pairs in all.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ class Block(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a catalogue is sharded: `shard` items per device, in blocks. The last block of a shard begins early enough to
-    be whole, so where the items divide by the devices nothing is padded or copied.
+    """How a catalogue is sharded: `shard` items per device, in blocks. The last block of a shard may overlap the
+    previous one, so nothing is padded or copied if the number of items is divisible by the number of devices.
     """
 
     num_items: int
@@ -91,7 +91,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Distinct user-item pairs to leave out, by tile and block."""
+    """Distinct user-item pairs to exclude, by tile and block."""
 
     layout: Layout
     cell_Q: np.ndarray  # int64, ascending: tile * C + block
@@ -99,7 +99,7 @@ class Pairs:
 
     @classmethod
     def of(cls, user_Q: np.ndarray, item_Q: np.ndarray, layout: Layout) -> "Pairs":
-        """From pairs in any order, with or without repeats. Raises ValueError for item numbers out of range."""
+        """From pairs in any order, possibly with duplicates. Raises ValueError for item numbers out of range."""
         if len(item_Q) and not 0 <= item_Q.min() <= item_Q.max() < layout.num_items:
             raise UserError(f"items {item_Q.min()} to {item_Q.max()}: there are only 0 to {layout.num_items - 1}")
         device_Q, local_Q = np.divmod(item_Q.astype(np.int64), layout.shard)
@@ -134,11 +134,11 @@ def stream(fn: Callable[..., Any], rows: tuple[np.ndarray, ...], items_ID: np.nd
     """Run `fn(layout, items_ID, pairs_CY, *rows_R)` on every tile of rows; return host arrays over all rows.
 
     `fn` runs on every device with its shard of items and pairs, and must return the same arrays, with leading axis R,
-    on all of them. `rows` have a common leading axis, maybe 0. `batch_size` rows, rounded up to tiles, are on the
-    devices at a time.
+    on all of them. `rows` have a common leading axis, possibly empty. `batch_size` rows, rounded up to tiles, are on
+    the devices at a time.
     """
     layout = pairs.layout
-    num_rows, num_tiles = len(rows[0]), max(1, -(-len(rows[0]) // layout.tile))  # without rows one tile, for the shapes
+    num_rows, num_tiles = len(rows[0]), max(1, -(-len(rows[0]) // layout.tile))  # without rows, one tile for the shapes
     num_batches = -(-num_tiles * layout.tile // max(batch_size, layout.tile))
     size = -(-num_tiles // num_batches)
     items, results = layout.put_items(items_ID), []

@@ -1,8 +1,8 @@
-"""The trained model as a predictor: its item vectors and its user vectors, computed in fixed tiles on all devices.
+"""The trained model as a predictor: its item and user vectors, computed in tiles of fixed size on all devices.
 
-Matrix products run in full float32: on a TPU the default would round them, and a bundle would not be what was measured.
+Matrix products run in full float32: the default precision on TPUs would make results differ from those of a bundle.
 
-Shape letters beside those of `types.py`: R rows of a tile.
+Shape letters besides those of `types.py`: R rows of a tile.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class _UserVectors:
 
 
 def item_vectors(graphdef: Any, params: Any, catalog: Catalog, items: slice, mesh: Mesh, batch_size: int) -> np.ndarray:
-    """Vectors of a range of the joint catalogue, float32 [I, D]. `params` and `catalog` lie on the devices."""
+    """Vectors of a range of the joint catalogue, float32 [I, D]. `params` and `catalog` are on the devices."""
     numbers = np.arange(items.start, items.stop, dtype=np.int32)
     return map_tiles(_ItemVectors(graphdef), mesh, (numbers,), (params, catalog), batch_size)
 
@@ -49,7 +49,7 @@ def item_vectors(graphdef: Any, params: Any, catalog: Catalog, items: slice, mes
 def model_predictor(
     graphdef: Any, params: Any, catalog: Catalog, items: slice, *, max_history: int, mesh: Mesh, batch_size: int
 ) -> Predictor:
-    """The model over one domain's items; a user is read from the last `max_history` items of the history."""
+    """The model over one domain's items; user vectors are computed from the last `max_history` items."""
     items_ID = item_vectors(graphdef, params, catalog, items, mesh, batch_size)
 
     def users(histories: Sequence[np.ndarray]) -> np.ndarray:

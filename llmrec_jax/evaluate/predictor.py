@@ -9,7 +9,7 @@ DECAY, DECAYED_ITEMS = 0.65, 5  # of `text_knn_decayed`
 
 
 class Predictor(NamedTuple):
-    """A named ranking rule over the items of one domain (numbered within the domain)."""
+    """A named scoring function over the items of one domain (numbered within the domain)."""
 
     name: str
     items_ID: Any  # a float32 array, or a `SparsePlusDense`

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from llmrec_jax.evaluate.blocks import Block, Layout, Pairs, stream
 
-USERS, ITEMS = 512, 1024  # scored at a time; the target's product needs no fewer items than users
+USERS, ITEMS = 512, 1024  # scored at a time; `_rank_tile` needs ITEMS >= USERS
 COUNTED = 512  # scores counted in one word (see `_word`); divides ITEMS
 CUTOFFS = (10, 50)
 
@@ -60,7 +60,7 @@ def rank(
       users_ND: float32 user vectors.
       items_ID: float32 item vectors; a score is their dot product with the user vector.
       target_N: int32 item numbers, one per user; a target is ranked even if it is among the seen items.
-      seen: per user the item numbers to leave out, any length.
+      seen: for each user, the item numbers to exclude (any number of them).
       mesh: the devices to use; the items are sharded over them.
       batch_size: users on the devices at a time; changes memory and speed only.
 
@@ -86,7 +86,7 @@ def _rank_tile(
     layout: Layout, items_ID: jax.Array, pairs_CY: jax.Array, users_RD: jax.Array, targets_RD: jax.Array
 ) -> tuple[jax.Array, ...]:
     """Counts of one tile: (higher_R, ties_R, nans_R)."""
-    # From a product of the same shape as the block's, so that a copy of the target ties exactly.
+    # Computed by a product of the same shape as a block's, so that a copy of the target ties exactly.
     padded_JD = jnp.pad(targets_RD, ((0, layout.block - layout.tile), (0, 0)))
     target_R = jnp.diagonal(jnp.matmul(padded_JD, users_RD.T, precision="highest"))
 
@@ -94,8 +94,8 @@ def _rank_tile(
         word_JR = jnp.where(block.real_J[:, None], _word(block.scores_JR, target_R[None]), 0)
         words_GR = jnp.sum(word_JR.reshape(-1, min(COUNTED, layout.block), layout.tile), axis=1)
         higher_R, ties_R, nans_R = (jnp.sum(part, axis=0) for part in _unpacked(words_GR))
-        # Counting all items and taking back those left out is faster than masking them. A user has at most ITEMS of
-        # them in a block; their NaN may overflow and are not read.
+        # Counting all items and subtracting the excluded ones is faster than masking them. A user has at most ITEMS
+        # of them in a block; their count of NaN may overflow, but is not used.
         row_Y = jnp.where(block.pair_Y < word_JR.size, block.pair_Y % layout.tile, layout.tile)
         score_Y = block.scores_JR.reshape(-1).at[block.pair_Y].get(mode="clip")
         word_Y = _word(score_Y, target_R.at[row_Y].get(mode="clip"))
@@ -108,8 +108,8 @@ def _rank_tile(
 
 
 def _word(score: jax.Array, target: jax.Array) -> jax.Array:
-    """Whether a score is higher, a tie or NaN, as three numbers in one word (11, 11 and 10 bits): one sum counts all
-    three. It holds the higher and the ties of up to 2047 scores, the NaN of up to 1023.
+    """Whether a score is higher, a tie or NaN, as three bit fields of one word (11, 11 and 10 bits), so that one sum
+    counts all three: up to 2047 higher scores, 2047 ties and 1023 NaN.
     """
     return jnp.where(score > target, 1, jnp.where(score == target, 1 << 11, jnp.where(jnp.isnan(score), 1 << 22, 0)))
 

@@ -1,4 +1,4 @@
-"""The report of a run: each predictor on the target's held-out events; a table, `report.json` and `ranks.npz`."""
+"""The report of a run: metrics of each predictor on the target's held-out events, in tables and in files."""
 
 import importlib.metadata
 import json
@@ -24,14 +24,15 @@ from llmrec_jax.evaluate.verdict import Verdict, verdict
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 PROTOCOL = "all items of the domain ranked, history masked, rank = 1 + strictly higher + half of the ties"
-CANNOT_BE_MADE = (UserError, np.linalg.LinAlgError, FloatingPointError, MemoryError)  # why a baseline is left out
+# A baseline that raises one of these is left out of the report.
+CANNOT_BE_MADE = (UserError, np.linalg.LinAlgError, FloatingPointError, MemoryError)
 
 
 class Evaluation(NamedTuple):
-    """How the model and the baselines do on the target."""
+    """Results of the model and the baselines on the target."""
 
     results: list[dict[str, Any]]  # rows of the report
-    left_out: list[dict[str, str]]  # baselines that could not be made: {"method": ..., "reason": ...}
+    left_out: list[dict[str, str]]  # baselines that could not be computed: {"method": ..., "reason": ...}
     user_ids: list[str]  # of the users with a test event
     ranks: dict[str, np.ndarray]  # method -> rank of each user's test item, float64 [N]
     verdict: Verdict
@@ -40,7 +41,7 @@ class Evaluation(NamedTuple):
 def evaluate_predictor(
     predictor: Predictor, case: Case, domain: str, *, mesh: Mesh, batch_size: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """One row of the report, and each user's rank (float64 [N]): all items ranked, the history masked."""
+    """One row of the report, and each user's rank (float64 [N]) among all items, with the history masked."""
     users_ND = predictor.users(case.histories)
     if isinstance(predictor.items_ID, np.ndarray):
         ranks = rank(users_ND, predictor.items_ID, case.target_N, case.histories, mesh=mesh, batch_size=batch_size)
@@ -61,7 +62,7 @@ def evaluate_target(
 ) -> Evaluation:
     """Rank the target's validation and test events by every baseline and by the model.
 
-    A baseline that cannot be made from this data (no two texts share a word, one item, NaN vectors) is left out.
+    A baseline that cannot be computed from this data (no two texts share a word, one item, NaN vectors) is left out.
     """
     cases, name = corpus.report_cases(), corpus.domains[corpus.target].name
     sees_more = {"popularity": "the target's interactions"} if corpus.protocol.regime == "zero-shot" else {}
@@ -85,7 +86,7 @@ def evaluate_target(
 
 
 def as_json(corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """What the report and the verb `evaluate` both say."""
+    """The part of the report that the command `evaluate` also outputs."""
     return {
         "hashes": dict(hashes),
         "regime": corpus.protocol.regime,
@@ -100,7 +101,7 @@ def write_report(
     workdir: Path, corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str], seconds: Mapping[str, float],
     **more: Any,
 ) -> None:  # fmt: skip
-    """Write `report.json` and `ranks.npz`, each in one step."""
+    """Write `report.json` and `ranks.npz`, each atomically."""
     report = {
         **as_json(corpus, evaluation, hashes),
         "protocol": PROTOCOL,
@@ -111,7 +112,7 @@ def write_report(
     }
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     temporary = workdir / "ranks.tmp.npz"
-    # No pickle: ids are an array of characters, ranks one float64 array a method.
+    # No pickle: the ids are a string array, the ranks one float64 array per method.
     arrays: dict[str, Any] = {"user_ids": np.array(evaluation.user_ids, np.str_), **evaluation.ranks}
     np.savez_compressed(temporary, **arrays)
     os.replace(temporary, workdir / "ranks.npz")
@@ -121,7 +122,7 @@ def write_report(
 
 
 def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+    """Versions of Python and packages, and the devices."""
     device = jax.devices()[0]
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     devices = f"{jax.device_count()} x {device.device_kind}"
@@ -129,7 +130,7 @@ def versions() -> dict[str, str]:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """The tables, what was left out of them, and the verdict."""
+    """Print the tables, the baselines left out, and the verdict."""
     print_table(evaluation.results, console)
     for baseline in evaluation.left_out:
         console.print(f"left out: {baseline['method']}: {baseline['reason']}", markup=False, highlight=False)
@@ -137,9 +138,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 
 def print_table(results: list[dict[str, Any]], console: Console) -> None:
-    """The results for people: a block per domain and split, the best of each column in bold.
+    """Print the results: a table per domain and split, with the best of each column in bold.
 
-    A star marks methods that see more than the model; a line below says what.
+    A star marks methods that see data that the model does not; a line below the table names it.
     """
     for domain, split in dict.fromkeys((row["domain"], row["split"]) for row in results):
         rows = [row for row in results if (row["domain"], row["split"]) == (domain, split)]

@@ -1,6 +1,6 @@
-"""The text k-NN baselines on sparse vectors (TF-IDF): never a dense matrix of items x terms.
+"""The text k-NN baselines on sparse vectors (TF-IDF): without a dense matrix of items x terms.
 
-Shape letters beside those of `types.py`: K principal components, V terms.
+Shape letters besides those of `types.py`: K principal components, V terms.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
 from llmrec_jax.evaluate.sparse_ranking import SparsePlusDense
 
-COMPONENTS = 64  # principal components scaled one by one; those after them are scaled alike
+COMPONENTS = 64  # principal components with individual scales; the others share one scale
 EXTRA, ITERATIONS = 16, 4  # of the randomized decomposition
 
 
 def text_knn(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
-    """Cosine between an item and the last item of the history; rows have length one. ValueError where all are equal."""
+    """Cosine of an item and the history's last item; rows are L2-normalized. Raises ValueError if all are equal."""
     _check_distinct(vectors_IV)
     items = SparsePlusDense(vectors_IV.astype(np.float64), np.zeros((vectors_IV.shape[0], 0)))
     return Predictor("text_knn", items, lambda histories: items.combined(_weights(histories, 1, len(items.dense_NK))))
@@ -27,16 +27,16 @@ def text_knn(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
 def text_knn_decayed(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
     """Cosine with the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors.
 
-    Half-whitening subtracts the mean and scales principal component i, of singular value s_i, by s_i^-1/2. Here all
-    components after the first K share the scale of the last of these, so that
+    Half-whitening subtracts the mean and scales principal component i, with singular value s_i, by s_i^-1/2. Here
+    all components after the first K share the scale of component K, so that
     `score(x, y) = (x - mean) . (y - mean) - sum_i (1 - s_K / s_i) (v_i . (x - mean)) (v_i . (y - mean))`:
-    a sparse product and one of K + 2 dense columns. Raises ValueError where all vectors are equal.
+    a sparse product plus one of K + 2 dense columns. Raises ValueError if all vectors are equal.
     """
     _check_distinct(vectors_IV)
     vectors_IV = vectors_IV.astype(np.float64)
     mean_V = np.asarray(vectors_IV.mean(axis=0)).ravel()
     components_VK, sizes_K = _principal_components(vectors_IV, mean_V)
-    # From the rows one by one: equal rows stay equal to the last bit.
+    # Row by row, so that equal rows give bitwise equal results.
     projected_IK = vectors_IV @ components_VK - mean_V @ components_VK
     gain_K = sizes_K[-1] / sizes_K - 1
     on_mean_I1, mean_square = (vectors_IV @ mean_V)[:, None], mean_V @ mean_V
@@ -79,7 +79,7 @@ def _principal_components(vectors_IV: Any, mean_V: np.ndarray) -> tuple[np.ndarr
 
 
 def _orthonormal(x_NK: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the columns: by a small eigenproblem, which threads serve better than a tall QR."""
+    """An orthonormal basis of the columns: by a small eigenproblem, which is faster on many threads than a tall QR."""
     squares_K, turn_KK = np.linalg.eigh(x_NK.T @ x_NK)
     kept = squares_K > 1e-10 * squares_K[-1]
     return x_NK @ (turn_KK[:, kept] / np.sqrt(squares_K[kept]))

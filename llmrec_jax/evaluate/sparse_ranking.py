@@ -1,6 +1,6 @@
-"""Exact ranks from sparse vectors, on the host: what `ranking` does on the devices from dense ones.
+"""Exact ranks from sparse vectors, on the host (`ranking`: from dense vectors, on the devices).
 
-Shape letters beside those of `types.py`: R users of a block, K columns of the dense part, V terms.
+Shape letters besides those of `types.py`: R users of a block, K columns of the dense part, V terms.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import scipy.sparse
 
 from llmrec_jax.evaluate.ranking import Ranks
 
-SCORES = 2**24  # held at a time
+SCORES = 2**24  # in memory at a time
 
 
 class SparsePlusDense(NamedTuple):

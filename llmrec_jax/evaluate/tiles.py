@@ -1,6 +1,6 @@
-"""Map a function over rows on all devices: rows in tiles of one size, tiles sharded over the devices.
+"""Map a function over rows on all devices: rows are split into tiles of one size, sharded over the devices.
 
-For functions of one set of rows; scores, which need users and items, are computed in `blocks`.
+For functions of single rows; scores, which need users and items, are computed in `blocks`.
 """
 
 import functools
@@ -20,14 +20,14 @@ def map_tiles(
 ) -> Any:
     """Apply `fn(constants, *tile_arrays)` to tiles of rows on all devices of `mesh`; return host arrays over all rows.
 
-    `arrays` have a common leading axis (rows, maybe none), which is padded with zeros. `batch_size` rows, rounded up to
-    one tile per device, are on the devices at a time.
+    `arrays` have a common leading axis (rows, possibly none), which is padded with zeros. `batch_size` rows, rounded up
+    to one tile per device, are on the devices at a time.
     """
     num_rows = len(arrays[0])
     step = -(-batch_size // (TILE * mesh.size)) * TILE * mesh.size
     run = _compiled(fn, mesh)
     results = []
-    for start in range(0, max(num_rows, 1), step):  # without rows one batch of padding, for the shapes
+    for start in range(0, max(num_rows, 1), step):  # one batch of padding if there are no rows, for the shapes
         tiles = [_tiled(_padded(array[start : start + step], step), mesh) for array in arrays]
         results.append(jax.tree.map(np.asarray, run(constants, *tiles)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:num_rows], *results)

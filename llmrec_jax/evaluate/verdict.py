@@ -1,4 +1,4 @@
-"""Where the model stands beside the best baseline: a difference, its interval, and what follows, in plain words."""
+"""Compares the model with the best baseline: the difference, its confidence interval and a conclusion in words."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 RESAMPLES = 10_000
-FEWEST_USERS = 20  # with fewer a bootstrap says little
+FEWEST_USERS = 20  # with fewer, a bootstrap is unreliable
 CUTOFF = 10
 
 
 class Verdict(NamedTuple):
-    """The sentence for people and the numbers behind it."""
+    """The conclusion as a sentence, and its numbers."""
 
     text: str
     numbers: dict[str, Any]  # {"decision": "better", "level", "below", "too few users" or "no baseline", ...}
@@ -23,10 +23,10 @@ def verdict(
     """Compare the model with the baseline of the highest NDCG@10.
 
     Args:
-      ranks: per method the rank of each user's test item, float64 [N], the users in one order.
-      domain: what is recommended.
-      model: the method that is judged.
-      sees_more: the methods that see what the model does not, and what it is.
+      ranks: for each method, the rank of each user's test item, float64 [N], in the same order of users.
+      domain: name of the target.
+      model: the method to compare with the baselines.
+      sees_more: for each method that sees data that the model does not, a description of that data.
     """
     others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != model}
     if not others:
@@ -68,10 +68,10 @@ def ndcg(rank_N: np.ndarray) -> np.ndarray:
 
 
 def paired_bootstrap(difference_N: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean under resampling of the users.
+    """95 % bootstrap percentile interval of the mean, resampling users.
 
-    Ranks take few values up to the cutoff, so differences do too. How often each occurs in a resample follows a
-    multinomial distribution: drawing these counts is drawing the users, at a fraction of the cost.
+    The differences have few distinct values. Their counts in a resample are multinomially distributed, so drawing the
+    counts is equivalent to drawing users, but much cheaper.
     """
     values, counts = np.unique(difference_N, return_counts=True)
     size = len(difference_N)

@@ -1,1 +1,1 @@
-"""Inference: the bundle a run leaves, and the `Recommender` that loads it."""
+"""Inference: the bundle that a run exports, and the `Recommender` that loads it."""

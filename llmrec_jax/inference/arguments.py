@@ -12,16 +12,16 @@ from llmrec_jax.errors import UserError
 
 
 def as_ids(history: Iterable[Any], known: Container[str]) -> list[str]:
-    """The ids of a history as strings. An integer stands for the id with the same digits, if there is one.
+    """The ids of a history as strings. An integer is read as the id with the same digits, if it exists.
 
     Raises:
-      ValueError: not a list of ids, or an id is not a string.
+      ValueError: it is not a list of ids, or an id is not a string.
     """
     return [_id(value, f"item {n} of the history", known) for n, value in enumerate(_listed(history, "history", "ids"))]
 
 
 def as_count(k: Any) -> int:
-    """How many items are asked for. Raises ValueError unless it is a whole number of at least 1."""
+    """The number of items to recommend. Raises ValueError unless `k` is a whole number of at least 1."""
     try:
         count = int(k) if isinstance(k, float | np.floating) and float(k).is_integer() else operator.index(k)
     except TypeError:
@@ -34,7 +34,7 @@ def as_count(k: Any) -> int:
 
 
 def as_texts(texts: Iterable[Any]) -> list[str]:
-    """Texts to encode. Raises ValueError where one is not a string or not valid Unicode."""
+    """Texts to encode. Raises ValueError if one is not a string or not valid Unicode."""
     listed = _listed(texts, "texts", "texts")
     for position, text in enumerate(listed):
         if not isinstance(text, str):
@@ -47,7 +47,7 @@ def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
     """New items from dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`.
 
     Raises:
-      ValueError: a field is missing or of a wrong type, an id is taken or comes twice; the position is named.
+      ValueError: a field is missing or has the wrong type, or an id is taken or repeated; gives the item's position.
     """
     new: list[Item] = []
     ids: set[str] = set()

@@ -1,13 +1,13 @@
 """The bundle: the folder that a run exports for inference.
 
     config.json         configuration of the run, dimensions of the model, name of the target
-    model.safetensors   parameters beside the encoder's, item vectors, popularity, whitening
-    items.jsonl         one line an item, in the order of the item vectors
+    model.safetensors   parameters except the encoder's, item vectors, popularity, whitening
+    items.jsonl         one line per item, in the order of the item vectors
     tokenizer.json      of the encoder
-    encoder/            a Hugging Face folder; absent where the model reads no text
+    encoder/            a Hugging Face folder; absent if the model reads no text
 
-A bundle holds data only, no code. `writing` writes it. Only the fields of the configuration that inference needs are
-read, so a bundle of another version loads if these are the same.
+A bundle holds data only, no code. `writing` writes it. Only the configuration fields that inference needs are read,
+so a bundle of another version loads if these fields are the same.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.version import __version__
 
 NAME = "bundle"  # the folder's name in a run's work folder
-EXTRAS = ("item_vectors", "popularity", "whitening_mean", "whitening_transform")  # arrays that are no parameters
+EXTRAS = ("item_vectors", "popularity", "whitening_mean", "whitening_transform")  # arrays that are not parameters
 ATTEMPTS = 10  # to read a bundle that is being replaced
 WAIT = 0.1  # seconds between them
 
@@ -38,7 +38,7 @@ class BundleItem(msgspec.Struct, frozen=True):
 
 
 class TextConfig(msgspec.Struct, frozen=True):
-    """How an item's text is made, of a run's `data` section."""
+    """How an item's text is formatted; part of a run's `data` section."""
 
     max_tokens: int
     text_fields: tuple[str, ...] = DataConfig.text_fields
@@ -63,17 +63,17 @@ class Facts(msgspec.Struct, frozen=True):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle in memory; the encoder and the tokenizer stay on disk until they are needed."""
+    """A bundle in memory; the encoder and the tokenizer are loaded from disk when needed."""
 
     folder: Path
     model: ModelConfig
     dims: dict[str, Any]  # of the model: the fields of `models.rec_model.Dimensions`
     text: TextConfig
-    target: str  # the domain that is recommended from
+    target: str  # the domain whose items are recommended
     items: list[BundleItem]
     arrays: dict[str, np.ndarray]  # parameters by their path, such as "user_tower.decay"
     extras: dict[str, np.ndarray]
-    files: tuple[Any, ...]  # which files these were, see `check_unchanged`
+    files: tuple[Any, ...]  # identifies the files, see `check_unchanged`
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the bundle on disk was replaced after this one was loaded."""
@@ -82,9 +82,9 @@ class Bundle:
 
 
 def load(folder: Path) -> Bundle:
-    """Load a bundle, or the one in a run's work folder. Raises ValueError naming the file that does not fit.
+    """Load a bundle, or the one in a run's work folder. Raises ValueError, which names the file, if it is invalid.
 
-    If the bundle is replaced while it is read, it is read again.
+    If the bundle is replaced while it is being read, it is read again.
     """
     for attempt in range(1, ATTEMPTS + 1):
         place = find(folder)
@@ -103,7 +103,7 @@ def load(folder: Path) -> Bundle:
 
 
 def find(folder: Path) -> Path:
-    """The bundle: `folder` itself, or `bundle/` in a run's work folder."""
+    """The folder of the bundle: `folder` itself, or `bundle/` in a run's work folder."""
     folder = folder.expanduser()
     if folder.is_file():
         raise UserError(f"{folder}: a file; a bundle is a folder, which a run leaves as {NAME}/ in its work folder")
@@ -112,7 +112,7 @@ def find(folder: Path) -> Path:
 
 
 def read_facts(folder: Path) -> Facts:
-    """Read `config.json`. Raises ValueError if the folder is not a bundle, with what it is instead, if known."""
+    """Read `config.json`. Raises ValueError if the folder is not a bundle, with a hint what it is instead."""
     path = folder / "config.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -149,7 +149,7 @@ def _load(folder: Path, files: Any) -> Bundle:
 
 
 def _model_config(path: Path, facts: Facts) -> ModelConfig:
-    """All fields of the model must be known, unlike those of other sections: each changes what it computes."""
+    """Unlike in other sections, an unknown field is an error: every field changes what the model computes."""
     versions = f"the bundle was made by llmrec_jax {facts.version}, this is {__version__}"
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     if unknown := facts.config.model.keys() - known:
@@ -161,7 +161,7 @@ def _model_config(path: Path, facts: Facts) -> ModelConfig:
 
 
 def _identity(folder: Path) -> tuple[Any, ...] | None:
-    """Identifies a bundle by the inodes, sizes and times of its files; None if files are missing."""
+    """Identifies a bundle by its files' inodes, sizes and modification times; None if files are missing."""
     try:
         stats = [(folder / name).stat() for name in ("config.json", "model.safetensors", "items.jsonl")]
     except OSError:
@@ -170,7 +170,7 @@ def _identity(folder: Path) -> tuple[Any, ...] | None:
 
 
 def _is_replaced(folder: Path) -> bool:
-    """Whether `writing.write` is running. Without an atomic swap of folders, the bundle is missing for a moment."""
+    """Whether `writing.write` is running. If folders cannot be swapped atomically, the bundle is briefly missing."""
     return any(folder.parent.glob(f".{folder.name}.*"))
 
 

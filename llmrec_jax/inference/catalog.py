@@ -1,6 +1,6 @@
-"""The items that a `Recommender` chooses from, as an immutable value: adding items makes a new one.
+"""The items that a `Recommender` knows. Immutable: adding items creates a new catalogue.
 
-A thread that recommends while another adds items sees all of the new items or none.
+A thread that recommends while another adds items therefore sees all of the new items or none.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ class Catalog:
     """Items of all training domains, and items added later."""
 
     items: list[BundleItem]
-    number: dict[str, int]  # item id -> position in `items`; an id that two domains share means the target's item
+    number: dict[str, int]  # item id -> position in `items`; an id in several domains refers to the target's item
     vectors_ID: np.ndarray
-    popularity_I: np.ndarray  # training events
-    is_candidate_I: np.ndarray  # bool: of the target
+    popularity_I: np.ndarray  # number of training events
+    is_candidate_I: np.ndarray  # bool: belongs to the target
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Catalog":
@@ -31,7 +31,7 @@ class Catalog:
         return cls(list(bundle.items), number, vectors_ID, popularity_I, is_candidate_I)
 
     def with_items(self, items: Sequence[BundleItem], vectors_QD: np.ndarray) -> "Catalog":
-        """This catalogue plus new items of the target, without interactions."""
+        """A catalogue with additional items of the target, which have no interactions."""
         return Catalog(
             items=[*self.items, *items],
             number=self.number | {item.item_id: len(self.items) + q for q, item in enumerate(items)},

@@ -1,8 +1,8 @@
 """The trained network of a bundle on the default device: histories to user vectors, texts to item vectors.
 
-Imports JAX and Flax, which takes a second, so `recommender` imports this file when it loads a bundle. No trainer.
+Importing JAX and Flax takes a second, so `recommender` imports this file only when it loads a bundle. No trainer.
 
-Shape letters beside those of `types.py`: Q texts asked for.
+Shape letters besides those of `types.py`: Q texts asked for.
 """
 
 import dataclasses
@@ -29,10 +29,10 @@ from llmrec_jax.models.rec_model import Dimensions, RecModel
 
 
 class Network:
-    """User tower, item tower and text encoder with a bundle's parameters. May be used by several threads."""
+    """User tower, item tower and text encoder with a bundle's parameters. Thread-safe."""
 
     def __init__(self, bundle: Bundle):
-        """Raises ValueError where the parameters do not fit the configuration."""
+        """Raises ValueError if the parameters do not fit the configuration."""
         self._bundle = bundle
         self._dims = _dims(bundle)
         self._params = traverse_util.unflatten_dict(bundle.arrays, sep=".")
@@ -41,7 +41,7 @@ class Network:
         self._lock = threading.Lock()
 
     def user_vector(self, items_SD: np.ndarray) -> np.ndarray:
-        """The user after a history of item vectors, oldest first, of which the last `max_history` are read: [D]."""
+        """The user vector [D] after a history of item vectors, oldest first; only the last `max_history` are used."""
         recent_SD = items_SD[-self._dims.max_history :]
         items_1SD = np.zeros((1, self._dims.max_history, items_SD.shape[1]), np.float32)
         items_1SD[0, : len(recent_SD)] = recent_SD
@@ -49,10 +49,10 @@ class Network:
         return np.asarray(_user_vectors(self._params, items_1SD, mask_1S, graphdef=self._graphdef))[0]
 
     def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of items known by their text, float32 [Q, D] with rows of length one.
+        """Item vectors from texts, float32 [Q, D], L2-normalized.
 
         Raises:
-          ValueError: the model reads no text, or the bundle's folder has changed since it was loaded.
+          ValueError: the model reads no text, or the bundle was replaced after it was loaded.
         """
         if self._bundle.model.item_features == "id":
             raise UserError("this model knows items by their id alone; it reads no text")
@@ -64,12 +64,12 @@ class Network:
         extras = self._bundle.extras
         if "whitening_mean" in extras:
             features_QF = Whitening(extras["whitening_mean"], extras["whitening_transform"])(features_QF)
-        # One compilation for each power of two, not for each number of items.
+        # Padded to a power of two, to compile once for each power instead of each number of items.
         padded_QF = np.resize(features_QF, (1 << (len(texts) - 1).bit_length(), features_QF.shape[1]))
         return np.asarray(_item_vectors(self._params, padded_QF, graphdef=self._graphdef))[: len(texts)]
 
     def _encoder_and_tokenizer(self) -> tuple[Bert | Gpt2, Tokenizer]:
-        """Loaded on first use: recommending from histories needs neither."""
+        """Loaded on first use, because recommending from histories needs neither."""
         with self._lock:
             if self._text_parts is None:
                 folder = self._bundle.folder

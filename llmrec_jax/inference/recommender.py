@@ -1,6 +1,6 @@
-"""The `Recommender`: loads a bundle and recommends items. One CPU is enough; no data folder, no optimizer.
+"""The `Recommender`: loads a bundle and recommends items. Runs on one CPU, without a data folder or an optimizer.
 
-JAX and Flax are imported when a bundle is loaded, the trainer never.
+JAX and Flax are imported when a bundle is loaded; the trainer is never imported.
 """
 
 import threading
@@ -19,27 +19,27 @@ from llmrec_jax.inference.catalog import Catalog
 
 
 class Recommendation(NamedTuple):
-    """One recommended item: a triple with names."""
+    """One recommended item."""
 
     item_id: str
-    score: float  # a cosine in [-1, 1]; of the popularity fallback, the item's share of the training events
+    score: float  # a cosine in [-1, 1]; in the popularity fallback, the item's share of the training events
     title: str
 
 
 class Recommendations(list[Recommendation]):
-    """A list of recommendations, best first, and what it is based on."""
+    """A list of recommendations, best first."""
 
     def __init__(self, found: Sequence[Recommendation], *, unknown: Sequence[str], fallback: bool):
         super().__init__(found)
-        self.unknown = list(unknown)  # ids of the history that were left out
-        self.fallback = fallback  # True: nothing in the history was known, so these are the most popular items
+        self.unknown = list(unknown)  # ids of the history that are unknown and were ignored
+        self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
 
 
 class Recommender:
-    """Recommends items of the bundle's target domain. Several threads may use one.
+    """Recommends items of the bundle's target domain. Thread-safe.
 
-    A history may name items of every domain the model was trained on: taste shown in one shop counts in the other. An
-    id that two domains share means the target's item.
+    A history may contain items of any domain that the model was trained on. An id in several domains refers to
+    the target's item.
     """
 
     def __init__(self, bundle: Bundle):
@@ -58,18 +58,18 @@ class Recommender:
         return cls(load(Path(bundle)))
 
     def unknown(self, history: Sequence[str]) -> list[str]:
-        """The ids of a history that the recommender does not know."""
+        """The ids of a history that are not in the catalogue."""
         number = self._catalog.number
         return [item_id for item_id in as_ids(history, number) if item_id not in number]
 
     def recommend(self, history: Sequence[str], k: int = 10) -> Recommendations:
-        """The `k` best items for a history (oldest first), without those in it: `[(item_id, score, title), ...]`.
+        """The `k` best items for a history (oldest first), excluding those in it: `[(item_id, score, title), ...]`.
 
-        Unknown ids are warned of, left out and listed in the result's `unknown`. Where nothing known is left (an empty
-        history too), the most popular items come, and the result's `fallback` is True.
+        Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left (or the
+        history is empty), the result is the most popular items, with `fallback` set to True.
 
         Raises:
-          ValueError: the history is no list of ids, `k` no whole number of at least 1, or the scores are not finite.
+          ValueError: the history is not a list of ids, `k` is not a whole number above 0, or a score is not finite.
         """
         catalog, k = self._catalog, as_count(k)
         ids = as_ids(history, catalog.number)
@@ -93,11 +93,11 @@ class Recommender:
         return Recommendations(found, unknown=unknown, fallback=not len(numbers))
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Add items that came after the training, known by their text: dicts with `item_id`, `title` and, optionally,
-        `brand`, `category`, `description`. Nothing is added where one of them is wrong.
+        """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
+        `brand`, `category`, `description`. If one is invalid, none is added.
 
         Raises:
-          ValueError: a field is missing or of a wrong type, an id is taken; the position in the list is named.
+          ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.
         """
         with self._adding:
             new = as_items(items, self._catalog.number)
@@ -107,9 +107,9 @@ class Recommender:
             self._catalog = self._catalog.with_items(added, self._network.item_vectors(texts))
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Item vectors of free texts, float32 [n, width] with rows of length one.
+        """Item vectors of any texts, float32 [n, width], L2-normalized.
 
         Raises:
-          ValueError: the model knows items by id alone, or `texts` is no list of strings.
+          ValueError: the model reads no text, or `texts` is not a list of strings.
         """
         return self._network.item_vectors(as_texts(texts))

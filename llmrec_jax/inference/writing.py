@@ -1,4 +1,4 @@
-"""Writes bundles: to a temporary folder, then swapped into place. Never deletes a folder that is not a bundle.
+"""Writes bundles to a temporary folder, which is then swapped into place. Never deletes a folder that is not a bundle.
 
 The format is described in `bundle`.
 """
@@ -41,21 +41,21 @@ def write(
     tokenizer: Tokenizer,
     encoder: Bert | Gpt2 | None,
 ) -> None:
-    """Write a bundle and replace the one that is there.
+    """Write a bundle, replacing an existing one.
 
     Args:
-      folder: the bundle's; its parent is made where it is missing.
-      facts: the content of config.json beside the version: `target`, `config` (the run's), `dims`, and others.
+      folder: where the bundle is written; its parent is created if missing.
+      facts: the content of config.json except the version: `target`, `config` (the run's), `dims`, and others.
       arrays: parameters by their path, and the `EXTRAS` of `bundle`.
       items: in the order of `item_vectors`.
       tokenizer: of the encoder.
-      encoder: None where the model reads no text.
+      encoder: None if the model reads no text.
 
     Raises:
       ValueError: `folder` holds something other than a bundle of this program; it is left unchanged.
     """
     with _draft_beside(folder) as draft:
-        # By `write_bytes`, which honours the umask: files of `safetensors.numpy.save_file` are for their owner only.
+        # `write_bytes` applies the umask; `safetensors.numpy.save_file` writes files that only their owner can read.
         rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         (draft / "model.safetensors").write_bytes(safetensors.numpy.save(rows))
         (draft / "items.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(items))
@@ -85,14 +85,14 @@ def check_replaceable(folder: Path) -> None:
 @contextlib.contextmanager
 def _draft_beside(folder: Path) -> Iterator[Path]:
     """A temporary folder that replaces `folder` at the end, unless there was an error."""
-    folder = folder.resolve()  # a link stays one
+    folder = folder.resolve()  # if it is a link, replace what it points to
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_replaceable(folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         draft, old = Path(temporary) / "new", Path(temporary) / "old"
         draft.mkdir()
         yield draft
-        check_replaceable(folder)  # it may be new
+        check_replaceable(folder)  # again, as it may have changed
         try:
             _exchange(draft, folder)
         except OSError:  # there is no bundle yet, or the file system cannot swap

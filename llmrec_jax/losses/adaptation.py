@@ -4,9 +4,9 @@ Pure functions that return a float32 scalar to minimize: a distance (`coral`, `m
 (`dann`), which the features maximize because `gradient_reversal` flips their gradient. Statistics run over the rows
 given, so pass the global batch, not one device's shard.
 
-Both sides take an optional mask (True: the row counts). Masked rows may hold any values and change neither loss nor
-gradient, so one array can be passed twice with complementary masks. If a side has too few rows (two for a distance, one
-for the classifier), the loss and its gradient are 0.
+Both sides take an optional mask (True: the row is used). Masked rows may hold any values and change neither loss nor
+gradient, so one array can be passed twice with complementary masks. If a side has too few rows (a distance needs two,
+the classifier one), the loss and its gradient are 0.
 
 Shape letters: B rows of a side (the two may differ), M rows of both sides, D width.
 """
@@ -22,7 +22,7 @@ _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 def coral(
     source_BD: Array, target_BD: Array, source_mask_B: Array | None = None, target_mask_B: Array | None = None
 ) -> jax.Array:
-    """Deep CORAL (arXiv:1607.01719): `|C_s - C_t|_F^2 / (4 D^2)` of the unbiased covariances `C`, blind to means."""
+    """Deep CORAL (arXiv:1607.01719): `|C_s - C_t|_F^2 / (4 D^2)` of the unbiased covariances `C`; ignores the means."""
     source_BD, source_mask_B = _rows(source_BD, source_mask_B)
     target_BD, target_mask_B = _rows(target_BD, target_mask_B)
     difference_DD = _covariance(source_BD, source_mask_B) - _covariance(target_BD, target_mask_B)
@@ -60,7 +60,7 @@ def mk_mmd_within(
 ) -> jax.Array:
     """`mk_mmd` between the source rows and the target rows of one array; rows that are neither are ignored.
 
-    Equals `mk_mmd` with the array passed twice, at a quarter of the pairs.
+    Equals `mk_mmd` with the array passed twice, but computes a quarter of the pairs.
     """
     mask_M = is_source_M | is_target_M
     rows_MD, _ = _rows(rows_MD, mask_M)
@@ -68,7 +68,7 @@ def mk_mmd_within(
     is_pair_MM = mask_M[:, None] & mask_M[None] & ~jnp.eye(len(rows_MD), dtype=bool)
 
     squared_MM = _squared_distances(rows_MD, mask_M)
-    # The floor: if all rows coincide, the median is a rounding error.
+    # A floor, because the median is a rounding error if all rows are equal.
     floor = 1e-6 * jnp.sum(rows_MD**2) / jnp.maximum(num_source + num_target, 1) + 1e-30
     bandwidth = jax.lax.stop_gradient(jnp.maximum(_median(squared_MM, is_pair_MM), floor))
 
@@ -113,7 +113,7 @@ def dann(
 ) -> jax.Array:
     """Domain classification loss (arXiv:1505.07818): binary cross entropy of logits, source = 0, target = 1.
 
-    `(mean_s softplus(l_s) + mean_t softplus(-l_t)) / 2`: both sides weigh the same whatever their sizes.
+    `(mean_s softplus(l_s) + mean_t softplus(-l_t)) / 2`: both sides have equal weight, whatever their sizes.
     """
     source_B, source_mask_B = _rows(source_logits_B, source_mask_B)
     target_B, target_mask_B = _rows(target_logits_B, target_mask_B)
@@ -133,7 +133,7 @@ def domain_accuracy(
 
 
 def _rows(rows: Array, mask_B: Array | None) -> tuple[jax.Array, jax.Array]:
-    """The rows as float32 with masked ones set to 0, so that NaN in them reaches no gradient; and the mask."""
+    """The rows as float32, with masked rows set to 0 so that NaN in them does not reach gradients; and the mask."""
     if mask_B is None:
         mask_B = jnp.ones(len(rows), bool)
     return jnp.where(jnp.expand_dims(mask_B, tuple(range(1, rows.ndim))), rows, 0).astype(jnp.float32), mask_B
@@ -159,7 +159,7 @@ def _centred(rows_BD: jax.Array, mask_B: jax.Array) -> jax.Array:
 
 
 def _squared_distances(rows_MD: jax.Array, mask_M: jax.Array) -> jax.Array:
-    """`|x|^2 + |y|^2 - 2 x y`, `[M, M]`, of centred rows: a common offset would cost precision."""
+    """`|x|^2 + |y|^2 - 2 x y`, `[M, M]`, with the rows centred, because a common offset would lose precision."""
     centred_MD = _centred(rows_MD, mask_M)
     norm_M = jnp.sum(centred_MD**2, axis=1)
     product_MM = jnp.matmul(centred_MD, centred_MD.T, precision="highest")
@@ -167,10 +167,10 @@ def _squared_distances(rows_MD: jax.Array, mask_M: jax.Array) -> jax.Array:
 
 
 def _median(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Exact lower median of the non-negative float32 values where `mask`.
+    """Exact lower median of the non-negative float32 values where `mask` is True.
 
-    Bisects on the bits, whose order is that of the numbers. 31 counting passes take a fraction of a sort's time, and
-    with sharded values they sum counts instead of gathering values.
+    Bisects on the bits, which have the same order as the numbers. 31 counting passes are much faster than a sort, and
+    sharded values are not gathered, only their counts are summed.
     """
     largest = jnp.iinfo(jnp.int32).max
     bits = jnp.where(mask, jax.lax.bitcast_convert_type(values, jnp.int32), largest)

@@ -25,14 +25,14 @@ Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
 
 
 class Term(NamedTuple):
-    """One term of the objective. With a weight of 0.0 it is logged only."""
+    """One term of the objective. With a weight of 0.0 it is only logged."""
 
     fn: Callable[[Outputs, jax.Array], dict[str, Mean]]  # (outputs, progress) -> unweighted parts
     weight: float | Schedule  # of each part
 
 
 class Sides(NamedTuple):
-    """Features of all domains in one array, and which rows are the source's and the target's."""
+    """Features of all domains in one array, with masks of the source rows and the target rows."""
 
     features_ND: Array
     is_source_N: Array
@@ -88,9 +88,9 @@ Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # (outputs, domain, c
 Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
 
 RANKING: dict[str, Ranking] = {"in_batch": _in_batch, "softmax": _softmax}
-# The vectors that `adapt.level` aligns. Each has a discriminator of its own.
+# The vectors that each `adapt.level` aligns. Each has its own discriminator.
 LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
-# The terms of a method, and their weights as multiples of `adapt.weight`.
+# The terms of each method, with weights relative to `adapt.weight`.
 ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
     "none": {},
     "coral": {"adapt": (_coral, 1.0)},
@@ -100,10 +100,10 @@ ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
 
 
 def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
-    """The terms of a run whose last domain is the target and whose other domains are sources.
+    """The terms of a run. The last domain is the target; the others are sources.
 
-    Parts: `ranking/source`, `ranking/target`; by `adapt.level` `adapt/item`, `adapt/user`; for `dann` also
-    `domain_accuracy/...`, logged only.
+    Parts: `ranking/source` and `ranking/target`; `adapt/item` and `adapt/user`, depending on `adapt.level`; with
+    `dann` also `domain_accuracy/...`, which is only logged.
 
     Raises:
       ValueError: an unknown loss, a temperature that is not positive, or adaptation without a source.
@@ -129,7 +129,7 @@ def discriminators(adapt: AdaptConfig) -> tuple[str, ...]:
 
 
 def evaluate(terms: Mapping[str, Term], outputs: Outputs, progress: Array | float) -> dict[str, Mean]:
-    """Every part of every term as `TERM/PART`, unweighted, before division: sum over devices, then `finish`."""
+    """Every part of every term as `TERM/PART`, unweighted: sum over the devices, then call `finish`."""
     progress = jnp.asarray(progress, jnp.float32)
     parts = {name: term.fn(outputs, progress) for name, term in terms.items()}
     return {f"{name}/{part}": mean for name, means in parts.items() for part, mean in means.items()}
@@ -168,7 +168,7 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
 
 def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
-        # The arrays are global, so all devices compute the same value; with a size of 1 each, their mean is that value.
+        # The arrays are global, so all devices compute the same value. A size of 1 each makes that value the mean.
         return {
             name: Mean(fn(_sides(outputs, name, target), outputs, progress), jnp.ones(())) for name in LEVELS[level]
         }
@@ -182,7 +182,7 @@ def _sides(outputs: Outputs, level: str, target: int) -> Sides:
     else:
         features_ND, is_target_N = outputs.users_ND, outputs.user_domain_N == target
         mask_N = jnp.ones(len(features_ND), bool)
-    # Vectors of length one have entries of size D^-1/2; the statistics are meant for entries of size one.
+    # Unit vectors have entries of size D^-1/2; the losses expect entries of size one.
     return Sides(features_ND * features_ND.shape[1] ** 0.5, mask_N & ~is_target_N, mask_N & is_target_N, level)
 
 

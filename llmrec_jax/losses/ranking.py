@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import SINGLE_DEVICE, Array, Collectives
 
-# Score of items that are no candidates. Finite, because -inf - (-inf) is NaN in a logsumexp and its gradient.
+# Score of items that are not candidates. Finite, because -inf - (-inf) is NaN in a logsumexp and its gradient.
 _EXCLUDED = -1e30
 
 
@@ -32,15 +32,15 @@ def softmax(
 ) -> jax.Array:
     """Exact softmax cross entropy over all items: `logsumexp_i s(u, i) - s(u, target)`.
 
-    Items may be sharded. Each device scores all users against its shard, and only the sums over its scores are reduced.
-    Scores are computed one block of items at a time, and again in the backward pass: `N * block_size` floats over all
-    devices, whatever the number of items.
+    Items may be sharded. Each device scores all users against its shard, and only the per-user sums are reduced. Scores
+    are computed one block of items at a time, and recomputed in the backward pass, so they take `N * block_size` floats
+    over all devices, whatever the number of items.
 
     Args:
       user_ND: user vectors, replicated.
-      items_ID: item vectors of the visible shards, end to end; all shards have the same size.
+      items_ID: item vectors of the visible shards, concatenated; all shards have the same size.
       target_ND: vector of each row's target, which is one of the candidates; replicated.
-      is_candidate_I: bool, False on items to leave out.
+      is_candidate_I: bool, False on items to exclude.
       temperature: divides the dot products.
       block_size: items scored at a time, over all devices.
       collectives: to reduce over the shards.
@@ -53,7 +53,7 @@ def softmax(
     """
     if block_size < 1:
         raise UserError(f"block_size must be at least 1, got {block_size}")
-    # In float32, so that a gradient summed over blocks is rounded once to the dtype of the vectors.
+    # In float32, so that a gradient is summed over blocks before it is rounded to the dtype of the vectors.
     user_ND, items_ID, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, items_ID, target_ND))
 
     def of_shard(shard: tuple[Array, Array], user_ND: Array) -> jax.Array:
@@ -89,7 +89,7 @@ def _log_sum_forward(
 def _log_sum_backward(
     temperature: float, num_blocks: int, saved: tuple[Array, ...], gradient_N: jax.Array
 ) -> tuple[jax.Array, jax.Array, None]:
-    """By `d total / d score = probability`, in fewer passes over the scores than autodiff takes."""
+    """Uses `d total / d score = probability`, in fewer passes over the scores than autodiff."""
     user_ND, items_ID, is_candidate_I, total_N = saved
 
     def add_block(number: jax.Array, gradients: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -114,7 +114,7 @@ def _block(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The start of a block, its items [K, D], and which of them are candidates not in an earlier block.
 
-    The last block ends at the last item and may overlap the one before, because padding would copy all items.
+    The last block ends at the last item and may overlap the previous one, because padding would copy all items.
     """
     size = -(-len(items_ID) // num_blocks)
     begin = number * size
@@ -124,7 +124,7 @@ def _block(
 
 
 def _candidate_scores(user_ND: Array, items_KD: Array, is_candidate_K: Array, temperature: float) -> jax.Array:
-    """Scores, float32 `[N, K]`; of items that are no candidates so low that their exponential is 0."""
+    """Scores, float32 `[N, K]`; so low for items that are not candidates that their exponential is 0."""
     return _scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, _EXCLUDED)[None]
 
 
@@ -140,9 +140,9 @@ def in_batch(
 ) -> jax.Array:
     """Softmax cross entropy over the batch's items, with the logQ correction.
 
-    Popular items are in more batches, so each score, the target's included, is `s(u, i) - log q_i` (Yi et al.,
+    Popular items are in more batches, so each score, including the target's, is `s(u, i) - log q_i` (Yi et al.,
     "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019). Other copies of the
-    target are no candidates.
+    target are excluded.
 
     Args:
       user_ND: user vectors.
@@ -150,13 +150,13 @@ def in_batch(
       target_N: int, index of the target in `items_UD`.
       temperature: divides the dot products.
       item_ids_U: int, identity of each item.
-      item_mask_U: bool, False on items to leave out, which may hold any values; True on every row's target.
-      log_q_U: log probability that a batch holds the item; finite where `item_mask_U`.
+      item_mask_U: bool, False on items to exclude, which may hold any values; True on every row's target.
+      log_q_U: log probability that a batch contains the item; finite where `item_mask_U` is True.
 
     Returns:
       float32 `[N]`.
     """
-    # Zeroed before scoring: a NaN in the padding would reach the gradients in spite of the mask below.
+    # Zeroed before scoring: a NaN in the padding would reach the gradients despite the mask below.
     items_UD = jnp.where(item_mask_U[:, None], items_UD, 0)
     score_NU = _scores(user_ND, items_UD, temperature) - jnp.where(item_mask_U, log_q_U, 0)[None]
     is_target_NU = jnp.arange(len(items_UD))[None] == target_N[:, None]
@@ -173,5 +173,5 @@ def _scores(user_ND: Array, items_KD: Array, temperature: float) -> jax.Array:
 
 
 def _product(a: Array, b: Array) -> jax.Array:
-    """Matrix product in full float32 on any platform: TPUs round float32 operands to bfloat16 unless asked not to."""
+    """Matrix product in full float32 on any platform: by default, TPUs round float32 operands to bfloat16."""
     return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float32)

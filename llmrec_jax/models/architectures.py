@@ -1,7 +1,7 @@
-"""Which encoders there are, and what Hugging Face calls their parts: one table each, read in both directions by `hf`.
+"""The encoders, and the Hugging Face names of their tensors and configuration keys.
 
-`ENCODERS` is the one place where an encoder is chosen. No input or output here. The names are those of transformers'
-`BertModel` and `GPT2Model`.
+Every encoder is an entry of `ENCODERS`; `hf` reads its tables in both directions. No input or output here. The names
+are those of transformers' `BertModel` and `GPT2Model`.
 """
 
 from typing import Any, NamedTuple
@@ -14,29 +14,29 @@ from llmrec_jax.models.layers import ACTIVATIONS
 
 
 class Source(NamedTuple):
-    """Where one of our arrays lies in a checkpoint."""
+    """Where one of our arrays is in a checkpoint."""
 
-    name: str  # with {layer} where ours is stacked over the layers
+    name: str  # contains {layer} if our array is stacked over the layers
     transposed: bool = False  # torch's Linear is [out, in]
     third: int | None = None  # which part of a fused query-key-value tensor
 
 
 class Architecture(NamedTuple):
-    """All that is known about a kind of encoder as Hugging Face stores it."""
+    """An encoder and how Hugging Face stores it."""
 
     encoder: type[Bert] | type[Gpt2]
     config: type[BertConfig] | type[Gpt2Config]
     hf_class: str
-    prefix: str  # of the body's tensors in a model with a head
+    prefix: str  # of the body's tensor names in a model with a head
     tensors: dict[str, Source]  # ours -> theirs
-    ignored: tuple[str, ...]  # patterns of theirs that are heads or buffers
+    ignored: tuple[str, ...]  # patterns of their tensors that are not loaded: heads and buffers
     fields: dict[str, str]  # our config field -> their key
-    repeated: dict[str, str]  # further keys of theirs -> the field of ours that they are written from, never read
+    repeated: dict[str, str]  # further keys of theirs, written but never read -> our config field
     special_ids: dict[str, int]  # ids of special tokens in the vocabulary of the original model
     supported: dict[str, tuple[Any, ...]]  # their key -> the values we implement, the default first
 
 
-# transformers' other names of the activations in `ACTIVATIONS`.
+# transformers' other names for the activations in `ACTIVATIONS`.
 ACTIVATION_ALIASES = {
     "gelu_python": "gelu",
     "gelu_pytorch_tanh": "gelu_new",
@@ -153,10 +153,10 @@ ENCODERS: dict[str, Architecture] = {
 
 
 def new_encoder(config: BertConfig | Gpt2Config, rngs: nnx.Rngs) -> Bert | Gpt2:
-    """An encoder with random parameters, of the kind that the config's type says."""
+    """A randomly initialized encoder of the config's architecture."""
     return architecture_of(config)[1].encoder(config, rngs=rngs)  # type: ignore[arg-type]
 
 
 def architecture_of(config: BertConfig | Gpt2Config) -> tuple[str, Architecture]:
-    """The entry of `ENCODERS` that a config belongs to."""
+    """The key and value in `ENCODERS` for a config."""
     return next((kind, arch) for kind, arch in ENCODERS.items() if type(config) is arch.config)

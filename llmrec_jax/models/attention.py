@@ -1,6 +1,6 @@
-"""The attention function and its choice of kernel per platform.
+"""The attention function, which selects a kernel for each platform.
 
-Projections, dropout and residuals are in `layers`; the call of the TPU kernel is in `splash`.
+Projections, dropout and residuals are in `layers`, the TPU kernel in `splash`.
 
 Shape letters: those of `types`, and M tokens attended to (as many as L).
 """
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from llmrec_jax.models import splash
 
-UNSEEN = -1e30  # added to masked logits; with -inf a query without keys would be NaN
+UNSEEN = -1e30  # added to masked logits; -inf would give NaN for a query without keys
 
 Kernel = Literal["xla", "flash"]
 
@@ -30,11 +30,11 @@ def attention(
     """Scaled dot-product attention over the tokens where `mask_BM` is True; softmax in float32.
 
     An integer `mask_BM` holds segment ids of packed rows: a token attends within its segment. With `causal`, token l
-    attends to tokens 0..l. The result of a query without any key is finite, as is its gradient, and meaningless.
+    attends to tokens 0..l. For a query without keys, the result and its gradient are finite but meaningless.
     Returns [B, L, H, W] in the dtype of the query.
 
-    "flash" uses the platform's flash attention where it supports the operands: cuDNN on Nvidia GPUs, splash on TPUs;
-    padding must be on the right. The choice is made when the program is lowered for a platform.
+    "flash" uses the platform's flash attention if it supports the operands: cuDNN on Nvidia GPUs, splash on TPUs;
+    padding must be on the right. The kernel is selected when the program is lowered.
     """
     xla, cudnn, tpu = (functools.partial(fn, causal=causal) for fn in (_xla, _cudnn, splash.splash))
     operands = (query_BLHW, key_BMHW, value_BMHW, mask_BM)
@@ -65,15 +65,15 @@ def _xla(
 def _cudnn(
     query_BLHW: jax.Array, key_BMHW: jax.Array, value_BMHW: jax.Array, mask_BM: jax.Array, *, causal: bool
 ) -> jax.Array:
-    # Lengths instead of the mask: JAX passes a mask to cuDNN as a bias [B, 1, L, M], and 0.10 computes its gradient.
-    # Rows without tokens get length one.
+    # Lengths instead of the mask: JAX passes a mask to cuDNN as a bias [B, 1, L, M], and JAX 0.10 computes the
+    # bias's gradient. Rows without tokens get length one.
     lengths_B = jnp.maximum(mask_BM.sum(axis=1, dtype=jnp.int32), 1)
     return jax.nn.dot_product_attention(
         query_BLHW,
         key_BMHW,
         value_BMHW,
         is_causal=causal,
-        # All queries, as an array derived from the lengths: a constant would not be sharded like the rows.
+        # All queries. Computed from the lengths, because a constant would not be sharded like the rows.
         query_seq_lengths=jnp.where(lengths_B > 0, mask_BM.shape[1], 0),
         key_value_seq_lengths=lengths_B,
         implementation="cudnn",

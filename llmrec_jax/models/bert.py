@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019, arXiv:1810.04805): an encoder that reads a text in both directions.
+"""BERT (Devlin et al. 2019, arXiv:1810.04805): an encoder with bidirectional attention.
 
 The body only: no language-model head, one segment (token type 0). A checkpoint's pooler is loaded and saved unchanged,
 but not used.
@@ -54,7 +54,7 @@ class BertBlock(nnx.Module):
         self.mlp_norm = layer_norm(config)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Attention, then the MLP; with a key, with dropout on both outputs."""
+        """Attention, then the MLP; applies dropout to both outputs if `key` is given."""
         attention_key, mlp_key = split_key(key, 2)
         dtype = x_BLD.dtype
         attended_BLD = dropout(self.attention(x_BLD, mask_BL), self.dropout, attention_key)
@@ -76,22 +76,22 @@ class Bert(nnx.Module):
         self.pooler = linear(config.width, config.width, config, rngs) if config.pooler else None
 
     def __call__(self, token_ids_BL: Array, attention_mask_BL: Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
-        """Hidden states [B, L, D] in the compute dtype; deterministic unless `rngs` (stream "dropout") are given.
+        """Hidden states [B, L, D] in the compute dtype; applies dropout if `rngs` (stream "dropout") is given.
 
-        Positions count the unmasked tokens, so padding on either side changes nothing at unmasked tokens. Raises
-        ValueError where a row is longer than the position table.
+        Positions count the unmasked tokens, so padding on either side does not change the outputs at unmasked tokens.
+        Raises ValueError if a row is longer than the position table.
         """
         token_ids_BL, mask_BL = jnp.asarray(token_ids_BL), jnp.asarray(attention_mask_BL, bool)
         embed_key, stack_key = split_key(None if rngs is None else rngs.dropout(), 2)
         return self.upper(self.embed(token_ids_BL, mask_BL, embed_key), mask_BL, stack_key)
 
     def embed(self, token_ids_BL: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """The input of the first layer [B, L, D]; with a key, with dropout."""
+        """The input of the first layer [B, L, D]; applies dropout if `key` is given."""
         positions_BL = token_positions(mask_BL, self.config.max_positions)
         type_11D = self.token_types.embedding[0][None, None, :]
         x_BLD = self.norm(self.tokens(token_ids_BL) + self.positions(positions_BL) + type_11D)
         return dropout(x_BLD.astype(self.config.dtype), self.config.dropout, key)
 
     def upper(self, hidden_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Apply the layers to hidden states [B, L, D]; with a key, with dropout."""
+        """Apply the layers to hidden states [B, L, D], with dropout if `key` is given."""
         return self.stack(hidden_BLD, mask_BL, key)

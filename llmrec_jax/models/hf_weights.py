@@ -19,8 +19,8 @@ from llmrec_jax.models.hf_config import LFS_POINTER, check_no_lfs_pointer, read_
 FLOATS = ("F64", "F32", "F16", "BF16")
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 OTHER_FRAMEWORKS = ("tf_model.h5", "flax_model.msgpack", "model.onnx", "*.gguf")
-WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # put between names by torch
-MAX_PROBLEMS = 6  # lines of one error message
+WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # added to names by torch
+MAX_PROBLEMS = 6  # listed in one error message
 
 
 class Stored(NamedTuple):
@@ -43,9 +43,9 @@ class Stored(NamedTuple):
 
 
 def open_tensors(folder: Path, arch: Architecture) -> tuple[dict[str, Stored], list[str]]:
-    """Every tensor of the body by its Hugging Face name (no prefix, current spelling), and the names that clash.
+    """The body's tensors by Hugging Face name (no prefix, current spelling), and a message per name stored twice.
 
-    Raises ValueError where a file is missing or unreadable, with what to do.
+    Raises ValueError if a file is missing or unreadable.
     """
     raw = [Stored(file, name) for file in _open_files(folder) for name in file.keys()]  # noqa: SIM118 -- not a dict
     body, wrapper = _prefixes([tensor.name for tensor in raw], arch)
@@ -67,7 +67,7 @@ def open_tensors(folder: Path, arch: Architecture) -> tuple[dict[str, Stored], l
 def check_tensors(
     folder: Path, expected: dict[str, tuple[int, ...]], stored: dict[str, Stored], clash: list[str]
 ) -> None:
-    """Raise ValueError with what is missing, unexpected, of another shape or no float, and with `clash`."""
+    """Raise ValueError if there is a `clash`, or a tensor is missing, unexpected, of the wrong shape or not float."""
     if not expected.keys() & stored.keys():
         some = ", ".join(tensor.name for tensor in list(stored.values())[:3])
         raise UserError(f"{folder}: the tensors are those of another model than its config.json names: "
@@ -87,7 +87,7 @@ def check_tensors(
 
 
 def load(source: Source, shape: tuple[int, ...], stored: dict[str, Stored]) -> Any:
-    """One of our arrays, float32, from the tensors that `source` names; `shape` is ours."""
+    """Load one of our arrays, float32 of `shape`, from the tensors that `source` names."""
     array = np.empty(shape, np.float32)
     for layer, out in enumerate(array if "{layer}" in source.name else [array]):
         tensor = stored[source.name.format(layer=layer)].read()
@@ -132,16 +132,16 @@ def _no_weights(folder: Path) -> str:
             f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
     found = f"; {others[0]} is of another framework" if others else ""
-    if folder.parent.name == "snapshots":  # of the hub, from which pickled files are not downloaded
+    if folder.parent.name == "snapshots":  # a hub download, which excludes pickled files
         found = "; the repository may have pickled weights only: choose another revision or model, or convert them"
     return f"{folder}: no model.safetensors and no model.safetensors.index.json{found}"
 
 
 def _prefixes(names: list[str], arch: Architecture) -> tuple[str, str]:
-    """The prefix of the body's tensor names, and that of the heads'.
+    """The prefixes of the body's and of the heads' tensor names.
 
-    Taken from the name of the token embeddings. DataParallel puts `module.` before all names, sentence-transformers
-    `0.auto_model.`, and a model with a head puts `bert.` or `transformer.` before the body's.
+    Inferred from the name of the token embeddings. DataParallel prefixes all names with `module.`,
+    sentence-transformers with `0.auto_model.`; a model with a head prefixes the body's with `bert.` or `transformer.`.
     """
     table = arch.tensors["tokens.embedding"].name
     found = {name.removesuffix(table) for name in (WRAPPERS.sub("", name) for name in names) if name.endswith(table)}

@@ -11,9 +11,9 @@ from llmrec_jax.models.layers import INIT
 class ItemTower(nnx.Module):
     """Text feature [U, F] and item number [U] -> unit vectors [U, D].
 
-    The text goes through a linear map plus a small MLP that starts at zero, so training starts from the geometry of
-    the text. Beside text, id vectors start at zero, and only items that occur in training events use theirs: the others
-    would learn one from being negatives alone.
+    Text features go through a linear map plus a small MLP whose output is initialized to zero, so training starts from
+    the geometry of the features. With text, id embeddings are initialized to zero and used only for items that occur in
+    training events: the others would be trained as negatives only.
     """
 
     def __init__(self, config: ModelConfig, *, num_items: int, feature_width: int, rngs: nnx.Rngs):
@@ -35,9 +35,9 @@ class ItemTower(nnx.Module):
         """Unit vectors [U, D], float32.
 
         Args:
-          features_UF: text features; None where items are known by id alone.
-          items_U: numbers in the joint catalogue; None for items added after the training, which have no id vector.
-          trained_U: bool, whether a training event names the item; needed where there are text and ids.
+          features_UF: text features; None if items have ids only.
+          items_U: numbers in the joint catalogue; None for items added after training, which have no id embedding.
+          trained_U: bool, whether the item occurs in a training event; required with both text and ids.
         """
         vectors_UD = jnp.zeros(())
         if self.has_text:

@@ -24,14 +24,14 @@ from llmrec_jax.types import Array
 
 @jax.custom_jvp
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU in float32, by erf: on a CPU half the time of `jax.nn.gelu` if no gradient is taken."""
+    """Exact (erf) GELU in float32. Without a gradient it takes half the time of `jax.nn.gelu` on a CPU."""
     wide = x.astype(jnp.float32)
     return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
 @gelu.defjvp
 def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    # In a backward pass XLA fuses the float32 form into a transposed copy, which is slow.
+    # In the backward pass, XLA fuses the float32 form into a transposed copy, which is slow.
     return jax.jvp(lambda x: jax.nn.gelu(x, approximate=False), primals, tangents)
 
 
@@ -40,7 +40,7 @@ ACTIVATIONS = {
     "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
-INIT = nnx.initializers.normal(0.02)  # of BERT and GPT-2 alike
+INIT = nnx.initializers.normal(0.02)  # of both BERT and GPT-2
 DROPPED = "dropped"
 
 Remat = Literal["none", "dots", "full"]
@@ -64,8 +64,8 @@ class StackConfig:
     norm_eps: float = 1e-5
     dropout: float = 0.1
     dtype: Any = jnp.float32  # compute dtype
-    remat: Remat = "dots"  # what the backward pass recomputes: nothing, all but matrix products, or all
-    attention: Kernel = "xla"  # "flash": the platform's, if it supports the dtype; padding must be on the right
+    remat: Remat = "dots"  # recomputed in the backward pass: nothing, all but matrix products, everything
+    attention: Kernel = "xla"  # "flash": the platform's flash attention (see `attention`); padding on the right
 
     def __post_init__(self) -> None:
         sizes = {"width": self.width, "num_layers": self.num_layers, "num_heads": self.num_heads}
@@ -83,7 +83,7 @@ class StackConfig:
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Dropout with `rate` rounded to the nearest 1/256; the identity without a key.
 
-    One random byte per entry, four from each 32-bit draw: on a CPU, drawing is the cost of dropout.
+    Uses one random byte per entry, four from each 32-bit draw: on a CPU, most of dropout's cost is the random bits.
     """
     dropped = round(256 * rate)
     if key is None or dropped == 0:
@@ -96,7 +96,7 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 
 def split_key(key: jax.Array | None, num: int) -> Any:
-    """Split a key into `num`; without a key, `num` times None."""
+    """Split a key into `num` keys; None gives `num` times None."""
     return (None,) * num if key is None else jax.random.split(key, num)
 
 
@@ -133,7 +133,7 @@ class LayerNorm(nnx.Module):
 
 
 def layer_norm(config: StackConfig) -> LayerNorm:
-    """The layer norm of a block. Not flax's, which made a step slower on a CPU."""
+    """The layer norm of a block. Not flax's, which makes a step slower on a CPU."""
     return LayerNorm(config.width, config.norm_eps)
 
 
@@ -171,14 +171,14 @@ class Mlp(nnx.Module):
         self.down = linear(mlp_width, config.width, config, rngs)
 
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        """Applied to each token."""
+        """Apply to each token."""
         return self.down(ACTIVATIONS[self.activation](self.up(x_BLD)))
 
 
 class Stack(nnx.Module):
-    """`num_layers` equal blocks in one `jax.lax.scan`, so that compile time does not grow with depth.
+    """`num_layers` blocks in one `jax.lax.scan`, so that compile time does not grow with depth.
 
-    `layers` is one block whose arrays have a leading layer axis. Blocks are made by `block(config, rngs=rngs)` and
+    `layers` is one block whose arrays have a leading layer axis. Blocks are created by `block(config, rngs=rngs)` and
     called as `block(x_BLD, mask_BL, key) -> x_BLD`; they keep the dtype of `x_BLD`.
     """
 
@@ -188,14 +188,13 @@ class Stack(nnx.Module):
         self.layers = nnx.merge(graphdefs[0], jax.tree.map(lambda *leaves: jnp.stack(leaves), *params))
 
     def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Run the blocks in order; with a key, with dropout."""
+        """Run the blocks in order, with dropout if `key` is given."""
         graphdef, params = nnx.split(self.layers)
         keys = None if key is None else jax.random.split(key, self.num_layers)
         return _scan(graphdef, self.remat, x_BLD, mask_BL, params, keys)
 
 
-# Jitted here and cached by the graph definition: outside of jit, a scan over a new closure would be compiled at every
-# call.
+# Jitted and cached by the graph definition: outside of jit, a scan over a new closure is compiled at every call.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _scan(
     graphdef: Any, remat: Remat, x_BLD: jax.Array, mask_BL: jax.Array, params: Any, keys: jax.Array | None
@@ -211,14 +210,14 @@ def _scan(
 
 
 def token_positions(mask_BL: jax.Array, max_positions: int) -> jax.Array:
-    """Position of each token among the unmasked tokens of its row, so that padding on either side changes nothing."""
+    """Position of each token among the unmasked tokens of its row, so that padding on either side has no effect."""
     if mask_BL.shape[1] > max_positions:
         raise UserError(f"{mask_BL.shape[1]} tokens in a row, but the encoder has {max_positions} positions")
     return jnp.maximum(jnp.cumsum(mask_BL, axis=1) - 1, 0)
 
 
 def pool(hidden_BLD: Array, mask_BL: Array, how: Literal["mean", "cls", "last"]) -> jax.Array:
-    """One float32 vector per row [B, D]: the mean, first ("cls") or last of the unmasked tokens; zeros without any."""
+    """One float32 vector per row [B, D]: the mean, first ("cls") or last unmasked token; zeros if there is none."""
     hidden_BLD, mask_BL = jnp.asarray(hidden_BLD, jnp.float32), jnp.asarray(mask_BL, bool)
     if how == "mean":
         count_B = jnp.maximum(mask_BL.sum(axis=1), 1)

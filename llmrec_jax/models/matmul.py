@@ -1,8 +1,8 @@
 """The matrix product of every projection: operands in the compute dtype, float32 accumulation, a custom gradient.
 
-Autodiff gives the same gradients in a form that XLA's CPU compiler runs slowly: in bfloat16 the products of the
-backward pass miss the matrix unit (AMX) and the bias's gradient becomes a slow window reduction. On GPU and TPU the
-only difference is that gradients of weights are accumulated and kept in float32.
+Autodiff computes the same gradients in a form that is slow on CPUs: in bfloat16 the products of the backward pass do
+not use the matrix unit (AMX), and the bias's gradient becomes a slow window reduction. On GPU and TPU the only
+difference is that gradients of weights are accumulated and kept in float32.
 
 Shape letters: D inputs of a projection, E outputs. `x` and `y` have any number of leading dims.
 """
@@ -38,7 +38,7 @@ def _backward(saved: tuple, y_gradient: jax.Array) -> tuple[jax.Array, jax.Array
     bias_gradient = None
     if bias_E is not None:
         bias_gradient = y_gradient.astype(jnp.float32).sum(axis=rows).astype(bias_E.dtype)
-    if x.dtype == jnp.float32:  # measured on XLA's CPU: float32 is faster over one flat dim, bfloat16 far slower
+    if x.dtype == jnp.float32:  # measured on a CPU: flattening the rows is faster in float32, much slower in bfloat16
         x, y_gradient, rows = x.reshape(-1, x.shape[-1]), y_gradient.reshape(-1, y_gradient.shape[-1]), (0,)
     return x_gradient, _dot(x, y_gradient, rows, rows).astype(kernel_DE.dtype), bias_gradient
 
@@ -47,5 +47,5 @@ _project.defvjp(_forward, _backward)
 
 
 def _dot(a: jax.Array, b: jax.Array, a_dims: tuple[int, ...], b_dims: tuple[int, ...]) -> jax.Array:
-    """float32 result for any operands: a bfloat16 result would round the sums, and on a CPU miss the matrix unit."""
+    """float32 result for any operands: bfloat16 would round the sums, and on a CPU not use the matrix unit."""
     return jax.lax.dot_general(a, b, ((a_dims, b_dims), ((), ())), preferred_element_type=jnp.float32)

@@ -1,4 +1,4 @@
-"""The whole model: text encoder, item tower, user tower, domain discriminators. Its pass over a batch is `forward`."""
+"""The whole model: text encoder, item tower, user tower, domain discriminators. See `forward` for a batch."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from llmrec_jax.types import Catalog
 
 @dataclasses.dataclass(frozen=True)
 class Dimensions:
-    """Shapes of a recommender that `ModelConfig` does not hold; saved with it."""
+    """Sizes of a recommender that are not in `ModelConfig`; saved with it."""
 
     num_items: int  # of the joint catalogue
     feature_width: int  # of the encoder's vectors
@@ -40,7 +40,7 @@ class RecModel(nnx.Module):
         discriminators: Sequence[str] = (),
         rngs: nnx.Rngs,
     ):
-        """Random parameters.
+        """Initialize the parameters randomly.
 
         Args:
           config: of the towers.
@@ -70,7 +70,7 @@ class RecModel(nnx.Module):
             assert catalog.hidden_TF is not None
             assert catalog.hidden_start_I is not None
             states_UL = catalog.hidden_start_I[rows_U][:, None] + jnp.arange(mask_UL.shape[1])[None]
-            # Padding reads state 0: past a text's end are the states of the next text, or the end of the array.
+            # Padding reads state 0: past the end of a text, the states of the next text begin or the array ends.
             hidden_ULF = self.encoder.upper(catalog.hidden_TF[jnp.where(mask_UL, states_UL, 0)], mask_UL, key)
         return pool(hidden_ULF, mask_UL, self.pooling)
 
@@ -87,12 +87,12 @@ class RecModel(nnx.Module):
         """Vectors of catalogue items, float32 [U, D].
 
         Args:
-          items_U: their numbers.
+          items_U: item numbers.
           catalog: the joint catalogue.
           key: for dropout; None is deterministic.
-          length: tokens that their texts are padded to; None: as in the catalogue.
+          length: padded length of the texts, in tokens; None: that of the catalogue.
           chunk_size: texts encoded at a time (see `_in_chunks`); 0: all.
-          field_dropout: probability of reading an item by its title alone; without a key, never.
+          field_dropout: probability of encoding only an item's title; unused without a key.
         """
         rows_U, features_UF = items_U, None
         if key is not None and field_dropout:
@@ -109,7 +109,7 @@ class RecModel(nnx.Module):
 
 
 class Discriminator(nnx.Module):
-    """Vectors [N, D] -> logits [N] of coming from the target domain."""
+    """Vectors [N, D] -> logits [N] of being from the target domain."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
         """Two layers, as in DANN (Ganin et al. 2016)."""
@@ -126,16 +126,16 @@ def _in_chunks(
 ) -> jax.Array:
     """`encode(rows_U, key)` [U, F], at most `size` rows at a time; 0: all at once.
 
-    Only the vectors of a chunk are saved, and the backward pass encodes it again, so the activations in memory are
-    those of one chunk (GradCache, Gao et al. 2021, arXiv:2101.06983). Rows are sharded in blocks; reshaped to a
-    rectangle, a chunk is some of its columns, so every chunk has rows of every device.
+    Only a chunk's vectors are saved, and the backward pass encodes it again, so memory holds the activations of one
+    chunk (GradCache, Gao et al. 2021, arXiv:2101.06983). Each device has a contiguous block of rows, so the rows are
+    reshaped to a matrix and a chunk is some of its columns: every chunk then has rows of every device.
     """
     num_items = len(rows_U)
     if not 0 < size < num_items:
         return encode(rows_U, key)
-    rows = math.gcd(num_items, size)  # any number of devices that divides both divides it
+    rows = math.gcd(num_items, size)  # divisible by any number of devices that divides both
     columns, num_chunks = num_items // rows, -(-num_items // size)
-    width = -(-columns // num_chunks)  # columns of a chunk
+    width = -(-columns // num_chunks)  # columns per chunk
     padded = jnp.pad(rows_U.reshape(rows, columns), ((0, 0), (0, num_chunks * width - columns)))
     chunks = jnp.moveaxis(padded.reshape(rows, num_chunks, width), 1, 0).reshape(num_chunks, rows * width)
     keys = None if key is None else jax.random.split(key, num_chunks)

@@ -1,6 +1,6 @@
 """Splash attention: JAX's flash attention for TPUs, on the mesh of the operands' sharding.
 
-`attention` decides when to call it; this file knows which operands the kernel supports and how to call it.
+`attention` decides when to call it; this file checks the operands and calls the kernel.
 
 Shape letters: those of `types`.
 """
@@ -15,7 +15,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as mask_lib
 from jax.sharding import PartitionSpec as P
 
-LANES, LARGEST_BLOCK = 128, 512  # the kernel's blocks of tokens are multiples of a TPU's lanes
+LANES, LARGEST_BLOCK = 128, 512  # the kernel's blocks of tokens must be multiples of a TPU's lanes
 BLOCKS = ("block_q", "block_kv", "block_kv_compute", "block_q_dkv", "block_kv_dkv", "block_kv_dkv_compute")
 
 
@@ -37,7 +37,7 @@ def splash(
     causal: bool,
     interpret: bool = False,
 ) -> jax.Array:
-    """`attention` [B, L, H, W] by the kernel; results of masked tokens are finite and meaningless.
+    """`attention` [B, L, H, W] with the kernel; results at masked tokens are finite but meaningless.
 
     XLA cannot shard a kernel, so a shard_map runs it on each device's rows and heads. With `interpret` it runs on any
     platform, slowly.
@@ -51,7 +51,7 @@ def splash(
 
 
 def _mesh_of(x: jax.Array) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-    """The mesh, its axes that shard rows, and its last, which shards heads; no axes inside a per-device program."""
+    """The mesh, the axes that shard rows and the axis (the last) that shards heads; no axes in a per-device program."""
     mesh = jax.typeof(x).sharding.mesh
     axes = () if mesh.manual_axes else mesh.axis_names
     return mesh, axes[:-1], axes[-1:]

@@ -1,7 +1,7 @@
-"""User tower: a history of item vectors -> a user vector after every step. Rows may be packed with several histories.
+"""User tower: a history of item vectors -> a user vector after every step. A row may hold several packed histories.
 
-The base is the mean of the item vectors weighted by recency, as in a k-NN; a causal transformer adds to it. Its output
-projection starts at zero, so training starts from the k-NN.
+A user vector is the recency-weighted mean of the item vectors, as in a k-NN, plus the output of a causal transformer,
+whose output projection is initialized to zero, so training starts from the k-NN.
 """
 
 import jax
@@ -15,12 +15,12 @@ from llmrec_jax.models.layers import Stack, StackConfig, dropout, embedding, lay
 
 
 class UserTower(nnx.Module):
-    """Histories of item vectors in rows [R, S, D] -> unit user vectors [R, S, D]; a step sees its history up to it."""
+    """Histories of item vectors in rows [R, S, D] -> unit user vectors [R, S, D]; causal within each history."""
 
     def __init__(self, config: ModelConfig, *, max_history: int, rngs: nnx.Rngs):
         """`max_history`: the longest S."""
         self.dropout, self.dtype = config.dropout, jnp.dtype(config.compute_dtype)
-        self.decay = nnx.Param(jnp.float32(0.65))  # weight of an item relative to the one after it
+        self.decay = nnx.Param(jnp.float32(0.65))  # weight of an item relative to the next one
         if config.user_tower == "mean":
             self.stack = None
         else:
@@ -37,13 +37,13 @@ class UserTower(nnx.Module):
             self.out = nnx.Linear(config.width, config.width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
     def __call__(self, items_RSD: jax.Array, segment_RS: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """User vectors, float32. With a key, with dropout.
+        """User vectors, float32.
 
         Args:
           items_RSD: item vectors.
-          segment_RS: the history that a step belongs to, as an id other than 0, which is padding on the right and gets
-            zeros. A history is contiguous within one row; with one history per row this may be a boolean mask.
-          key: for dropout.
+          segment_RS: positive id of each step's history; 0 on padding (on the right), where the output is zero. A
+            history is contiguous within a row. With one history per row, this may be a boolean mask.
+          key: for dropout; None is deterministic.
         """
         segment_RS, step_S = segment_RS.astype(jnp.int32), jnp.arange(segment_RS.shape[1])
         begins_RS = jnp.diff(segment_RS, axis=1, prepend=-1) != 0
@@ -51,7 +51,7 @@ class UserTower(nnx.Module):
         users_RSD = l2_normalize(recency_mean(items_RSD, first_RS, self.decay[...]))
         if self.stack is not None:
             embed_key, stack_key = split_key(key, 2)
-            scale = items_RSD.shape[-1] ** 0.5  # vectors of length one -> entries of size one
+            scale = items_RSD.shape[-1] ** 0.5  # unit vectors -> entries of size one
             x_RSD = scale * items_RSD + self.positions(step_S[None] - first_RS)
             x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
             users_RSD = l2_normalize(users_RSD + self.out(self.norm(self.stack(x_RSD, segment_RS, stack_key))))

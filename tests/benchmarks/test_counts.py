@@ -1,4 +1,4 @@
-"""No standard step grows unnoticed: compiles, FLOPs, collectives and temporary bytes against the accepted ones."""
+"""Standard steps against the accepted counts of compilations, FLOPs, collectives and temporary bytes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The benchmark of encoding: its document, and that its numbers agree with one another."""
+"""The encoding benchmark: the format of its output, and that its numbers are consistent."""
 
 import json
 

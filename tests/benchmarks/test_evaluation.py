@@ -1,4 +1,4 @@
-"""The benchmarks of evaluation: small runs print the document that readers of the numbers rely on."""
+"""The evaluation benchmark: small runs, and the format of its output."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The benchmark of the input pipeline: its document, and that its numbers agree with one another."""
+"""The input pipeline benchmark: the format of its output, and that its numbers are consistent."""
 
 import json
 import subprocess

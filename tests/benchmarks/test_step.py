@@ -1,4 +1,4 @@
-"""The benchmark of the step: its model FLOPs are those that the compiler counts."""
+"""The step benchmark: its model FLOPs equal those that the compiler counts."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""The ahead-of-time benchmark: its counts and choices are right; a small step compiles where the compiler is there."""
+"""The ahead-of-time TPU benchmark: its counts and choices; compiles a small step if the TPU compiler is installed."""
 
 import dataclasses
 import importlib.util

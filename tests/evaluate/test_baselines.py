@@ -1,4 +1,4 @@
-"""The baselines: on examples small enough to work out by hand, and on real data against numbers made elsewhere."""
+"""The baselines: small examples computed by hand, and real data against numbers from other programs."""
 
 import numpy as np
 import pytest

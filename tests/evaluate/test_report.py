@@ -1,4 +1,4 @@
-"""The report: strict JSON with the verdict in it, ranks beside it, and no baseline that ends a finished run."""
+"""The report: strict JSON with the verdict, the file of ranks, and baselines that fail without ending the run."""
 
 import json
 import math

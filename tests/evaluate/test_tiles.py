@@ -1,4 +1,4 @@
-"""Rows mapped tile by tile: all of them, in their order, whatever the batches and devices."""
+"""`map_tiles` maps all rows in order for any batch size and number of devices."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Bundles without a training run before them."""
+"""Fixtures: runs with untrained models, and their bundles."""
 
 import pytest
 

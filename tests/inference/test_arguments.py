@@ -1,4 +1,4 @@
-"""What callers pass: understood where it has one meaning, refused with a reason where it has not."""
+"""Arguments of the `Recommender`: which are accepted, and the errors for the others."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The bundle as a folder: what is in it, who may read it, how one takes the place of another, and what is damaged."""
+"""The bundle as a folder: its contents, permissions, atomic replacement, and damaged bundles."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What inference brings into a process: no trainer, no data pipeline, and JAX only once a bundle is loaded."""
+"""Imports of inference: no trainer, no data pipeline, and JAX only when a bundle is loaded."""
 
 import subprocess
 import sys

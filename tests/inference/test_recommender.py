@@ -1,4 +1,4 @@
-"""A bundle answers alone: without data, cache, configuration or optimizer, and as the evaluation saw the model."""
+"""The `Recommender` needs only its bundle, and agrees with the evaluation of the model."""
 
 import dataclasses
 import threading

@@ -1,4 +1,4 @@
-"""From training through the checkpoint to the bundle: adapters above a frozen layer score the same at every stop."""
+"""Adapters above a frozen layer: training, checkpoint and bundle give the same scores."""
 
 import dataclasses
 

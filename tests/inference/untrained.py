@@ -1,4 +1,4 @@
-"""A bundle without a training run before it, shared by the tests of what reads bundles."""
+"""An untrained run and its bundle, shared by the tests that read bundles."""
 
 import dataclasses
 import shutil

@@ -1,4 +1,4 @@
-"""Adaptation losses against float64 NumPy written from the definitions, and what masks must not change."""
+"""Adaptation losses against float64 NumPy references written from the definitions; masks and other invariances."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The objective: which terms exist, what each sees of the outputs, and how they become one number."""
+"""The objective: its terms, the outputs that each uses, and their weighted sum."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Ranking losses against float64 NumPy, row by row, and their invariances."""
+"""Ranking losses against float64 NumPy references, row by row, and their invariances."""
 
 import jax
 import jax.numpy as jnp

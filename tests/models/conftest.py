@@ -1,4 +1,4 @@
-"""Variants of the golden encoder folders."""
+"""Fixtures: variants of the golden encoder folders."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The golden encoder folders, and how two encoders are compared."""
+"""The golden encoder folders, and a bitwise comparison of two encoders."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Makes the golden files with torch and transformers; run by hand: python tests/models/make_golden.py MINILM
+"""Writes the golden files with torch and transformers; run by hand: python tests/models/make_golden.py MINILM
 
-MINILM is a Hugging Face folder of all-MiniLM-L6-v2. Every parameter of the tiny models is drawn at random, biases and
-layer norms too: with transformers' own initialisation a swapped bias would go unseen.
+MINILM is a Hugging Face folder of all-MiniLM-L6-v2. All parameters of the tiny models are random, including biases and
+layer norms: with transformers' own initialisation, swapped biases would not be noticed.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Attention's choice of kernels and cuDNN: who gets it, that it is asked for the same, that padding harms none.
+"""The attention function: which kernel it selects, and the arguments and padding that cuDNN gets.
 
-There is no GPU here: that JAX finds cuDNN is pretended, and programs are lowered for a GPU but never run on one.
+There is no GPU here: the tests pretend that JAX finds cuDNN, and programs are lowered for a GPU but never run on one.
 """
 
 import re

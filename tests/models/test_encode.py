@@ -1,4 +1,4 @@
-"""Many texts in batches of similar length: as the encoder by itself has them, whatever their lengths."""
+"""Encoding texts in batches of similar length: every text is encoded once, as if alone, whatever its length."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""BERT, GPT-2 and what they are made of: what they may see, what must not change them, how they run."""
+"""BERT and GPT-2: causality, padding, positions, remat, dropout, dtypes and initialisation."""
 
 import dataclasses
 import functools

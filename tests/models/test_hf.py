@@ -1,4 +1,4 @@
-"""Hugging Face folders, in and out: the hidden states of torch, the same bytes back, one error for all that is wrong.
+"""Hugging Face folders: torch's hidden states, bit-identical round trips, one error that lists all problems.
 
 The golden files come from torch and transformers (`make_golden.py`); tests marked `parity` run them live.
 """

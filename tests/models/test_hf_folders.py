@@ -1,4 +1,4 @@
-"""Encoder folders as people have them: what loads, and one line with the remedy for what does not."""
+"""Encoder folders found in practice: those that load, and a one-line error with the remedy for the others."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The parts that transformers are made of and that are our own where JAX has them too."""
+"""Layers that replace those of JAX give the same results."""
 
 import jax
 import jax.numpy as jnp

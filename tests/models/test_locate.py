@@ -1,4 +1,4 @@
-"""Where encoders come from: folders, the hub's cache, the hub, wheels; what is said where nothing is found."""
+"""Locating encoders in folders, the hub's cache, the hub and wheels; the errors if there is none."""
 
 import json
 import subprocess

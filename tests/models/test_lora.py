@@ -1,4 +1,4 @@
-"""Adapters: nothing at the start, and after training nothing but other weights, which any reader of the folder has."""
+"""Adapters change no output before training; after training they are merged into the weights that are saved."""
 
 import jax
 import numpy as np

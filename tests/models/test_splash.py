@@ -1,4 +1,4 @@
-"""TPUs' kernel: the same numbers as XLA's attention, on one device and cut over a mesh, and which program gets it.
+"""Splash attention equals XLA's attention, on one device and sharded over a mesh; which programs use it.
 
 There is no TPU here: the kernel is interpreted, and programs are lowered for a TPU but never run on one.
 """

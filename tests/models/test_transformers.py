@@ -1,4 +1,4 @@
-"""What we write, transformers reads: `AutoConfig` and `AutoTokenizer` load it without torch, and give the same ids."""
+"""transformers' `AutoConfig` and `AutoTokenizer` load what we save, without torch, and give the same ids."""
 
 import dataclasses
 

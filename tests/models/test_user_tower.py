@@ -1,4 +1,4 @@
-"""The user tower: a history is read alike wherever in a row it lies, and neither its neighbours nor its future show."""
+"""The user tower: packed histories give the same vectors as separate ones, and no step depends on later ones."""
 
 import jax
 import jax.numpy as jnp
