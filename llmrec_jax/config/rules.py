@@ -97,7 +97,9 @@ def _data_problems(config: Config) -> list[str]:
     if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
         problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
-        problems.append("encoder.mode=frozen needs encoder.pretrained: random vectors say nothing about a text")
+        problems.append(
+            "encoder.mode=frozen needs encoder.pretrained: a random encoder carries no information about a text"
+        )
     if config.data.field_dropout and config.model.item_features == "id":
         problems.append(f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text")
     if config.adapt.method != "none" and not config.data.sources:
@@ -113,7 +115,7 @@ def _data_problems(config: Config) -> list[str]:
 def _encoder_problems(encoder: EncoderConfig) -> list[str]:
     problems = []
     if encoder.mode == "lora" and encoder.pretrained is None:
-        problems.append("encoder.mode=lora needs encoder.pretrained: adapters learn beside weights that do not")
+        problems.append("encoder.mode=lora needs encoder.pretrained: LoRA keeps the encoder's own weights fixed")
     if encoder.frozen_layers and encoder.pretrained is None:
         problems.append(f"encoder.frozen_layers={encoder.frozen_layers} needs encoder.pretrained")
     if encoder.frozen_layers and encoder.mode == "frozen":

@@ -48,7 +48,7 @@ def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T]
             print(f"{folder}: damaged ({problem}): made again", file=sys.stderr)
             with contextlib.suppress(FileNotFoundError):  # another process has already removed it
                 shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")))
-    raise UserError(f"{folder}: damaged each time that it was made: {problem}")
+    raise UserError(f"{folder}: still damaged after writing it again: {problem}")
 
 
 def _make(folder: Path, make: Callable[[Path], None], doing: str) -> None:

@@ -50,13 +50,13 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
     """
     target, held_out = domains[-1], splits[-1]
     if not (held_out.test >= 0).any():
-        raise UserError(f"nobody to test on in the target {target.name!r}: {nobody(target, held_out, 'test')}")
+        raise UserError(f"no users to test on in the target {target.name!r}: {nobody(target, held_out, 'test')}")
     kept = keep_fraction(held_out, data.target_fraction, data.split_seed)
     if data.target_fraction:
         _check_trainable(target, held_out, kept, "the target", "set data.target_fraction=0 for zero-shot")
     if domains[:-1] and data.target_fraction and data.target_share in (0, 1):
         none = "the target, though data.target_fraction asks to train on it" if not data.target_share else "the sources"
-        raise UserError(f"data.target_share={data.target_share} leaves no row of a batch to {none}")
+        raise UserError(f"data.target_share={data.target_share} gives no row of a batch to {none}")
     regime: Regime = "zero-shot" if not data.target_fraction else "few-shot" if data.target_fraction < 1 else "full"
     chosen = _selection(domains, splits, kept, data, selection)
     left_out = chosen.domain if chosen.domain != len(domains) - 1 else None
@@ -66,7 +66,7 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
         else:
             why = nobody(domains[chosen.domain], splits[chosen.domain], "valid")
         raise UserError(
-            f"nobody to select the step on in {domains[chosen.domain].name!r}: {why}; "
+            f"no users to select the step with in {domains[chosen.domain].name!r}: {why}; "
             f"--train.selection {LAST_STEP} takes the last step"
         )
     for number, source in enumerate(domains[:-1]):
@@ -81,7 +81,7 @@ def _check_trainable(domain: Domain, split: Split, users: np.ndarray, role: str,
     longest = int((split.train_end - split.offsets[:-1])[users].max(initial=0))
     if longest < 2:
         raise UserError(
-            f"nobody to train on in {role} {domain.name!r}: of {int(users.sum()):,} users none has two training events "
+            f"no users to train on in {role} {domain.name!r}: none of {int(users.sum()):,} has two training events "
             f"(at most {longest}, after validation and test events are held out; {split.method}): {remedy}"
         )
 

@@ -49,7 +49,7 @@ def text_knn_decayed(features_IF: Any) -> Predictor:
 
 def _check_distinct(features_IF: np.ndarray) -> None:
     if not np.ptp(features_IF, axis=0).any():
-        raise UserError("nothing tells one item from another: all have the same text vector")
+        raise UserError("all items have the same text vector")
 
 
 def _decayed_mean(vectors_IF: np.ndarray, histories: Sequence[np.ndarray], num_items: int) -> np.ndarray:

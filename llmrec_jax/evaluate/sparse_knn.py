@@ -97,4 +97,4 @@ def _weights(histories: Sequence[np.ndarray], num_items: int, num_all: int) -> s
 
 def _check_distinct(vectors_IV: scipy.sparse.csr_matrix) -> None:
     if vectors_IV.shape[0] < 2 or not (vectors_IV.max(axis=0) - vectors_IV.min(axis=0)).count_nonzero():
-        raise UserError("nothing tells one item from another: all have the same text vector")
+        raise UserError("all items have the same text vector")

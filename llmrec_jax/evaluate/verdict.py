@@ -30,18 +30,18 @@ def verdict(
     """
     others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != model}
     if not others:
-        return Verdict(f"{domain}: no baseline could be made, so nothing is known of the model's worth", {"decision": "no baseline"})  # fmt: skip # noqa: E501
+        return Verdict(f"{domain}: no baseline could be computed, so the model cannot be judged", {"decision": "no baseline"})  # fmt: skip # noqa: E501
     best = max(others, key=lambda name: others[name].mean())
     model_N, best_N = ndcg(ranks[model]), others[best]
     difference, (low, high) = model_N.mean() - best_N.mean(), paired_bootstrap(model_N - best_N)
     if len(model_N) < FEWEST_USERS:
-        decision, meaning = "too few users", f"{len(model_N)} users are too few to tell"
+        decision, meaning = "too few users", f"{len(model_N)} users are too few for a conclusion"
     elif low > 0:
         decision, meaning = "better", "the model is better than every baseline"
     elif high < 0:
         decision, meaning = "below", "the model is below a baseline: do not ship this"
     else:
-        decision, meaning = "level", "the model cannot be told apart from the best baseline"
+        decision, meaning = "level", "no significant difference between the model and the best baseline"
     note = f" (which sees {sees_more[best]})" if sees_more and best in sees_more else ""
     text = (
         f"{domain}: {meaning}. NDCG@{CUTOFF} {model_N.mean():.4f}, {best}{note} {best_N.mean():.4f}: difference "

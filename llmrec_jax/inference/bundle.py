@@ -106,7 +106,7 @@ def find(folder: Path) -> Path:
     """The folder of the bundle: `folder` itself, or `bundle/` in a run's work folder."""
     folder = folder.expanduser()
     if folder.is_file():
-        raise UserError(f"{folder}: a file; a bundle is a folder, which a run leaves as {NAME}/ in its work folder")
+        raise UserError(f"{folder}: this is a file; a bundle is a folder ({NAME}/ in a run's work folder)")
     inside = folder / NAME
     return inside if inside.is_dir() or _is_replaced(inside) else folder
 
@@ -119,10 +119,10 @@ def read_facts(folder: Path) -> Facts:
     content = _read(path, msgspec.json.Decoder(dict[str, Any]).decode)
     if "dims" not in content:
         if "model_type" in content:
-            raise UserError(f"{path}: of an encoder, not of a bundle; name the folder that holds model.safetensors, "
-                            "items.jsonl and encoder/")  # fmt: skip
+            raise UserError(f"{path}: an encoder's configuration, not a bundle's; pass the folder that holds "
+                            "model.safetensors, items.jsonl and encoder/")  # fmt: skip
         if "data" in content and "train" in content:
-            raise UserError(f"{path}: of a run that has left no {NAME}/ yet; run its training to the end")
+            raise UserError(f"{path}: this run has not exported {NAME}/ yet; finish its training")
     return _read(path, msgspec.json.Decoder(Facts).decode)
 
 
@@ -178,4 +178,4 @@ def _read(path: Path, decode: Any) -> Any:
     try:
         return decode(path.read_bytes())
     except (OSError, ValueError, msgspec.DecodeError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: not a part of a readable bundle: {error}") from error
+        raise UserError(f"{path}: cannot be read as part of a bundle: {error}") from error

@@ -55,7 +55,7 @@ class Network:
           ValueError: the model reads no text, or the bundle was replaced after it was loaded.
         """
         if self._bundle.model.item_features == "id":
-            raise UserError("this model knows items by their id alone; it reads no text")
+            raise UserError("this model uses item ids only; it cannot encode text")
         if not texts:
             return np.zeros((0, self._bundle.model.width), np.float32)
         encoder, tokenizer = self._encoder_and_tokenizer()

@@ -77,7 +77,7 @@ class Recommender:
         unknown = [item_id for item_id in ids if item_id not in catalog.number]
         if unknown:
             some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in unknown[:5])
-            answer = "" if len(numbers) else "; the answer is the most popular items"
+            answer = "" if len(numbers) else "; returning the most popular items"
             warnings.warn(f"{len(unknown)} of {len(ids)} items are unknown: {some}{answer}", stacklevel=2)
         if len(numbers):
             scores_I = catalog.vectors_ID @ self._network.user_vector(catalog.vectors_ID[numbers])

@@ -72,14 +72,14 @@ def check_replaceable(folder: Path) -> None:
         return
     advice = "is not replaced; move it away or choose another --workdir"
     if not folder.is_dir():
-        raise UserError(f"{folder}: a file where the bundle belongs; it {advice}")
+        raise UserError(f"{folder}: a file is at the bundle's path; it {advice}")
     try:
         read_facts(folder)
     except UserError as error:
         raise UserError(f"{folder}: not a bundle of this program ({error}); it {advice}") from error
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     if foreign := [name for name in names if name not in PARTS]:
-        raise UserError(f"{folder}: holds {foreign[0]}, which is no part of a bundle; it {advice}")
+        raise UserError(f"{folder}: holds {foreign[0]}, which is not part of a bundle; it {advice}")
 
 
 @contextlib.contextmanager

@@ -45,8 +45,8 @@ class RunInfo(NamedTuple):
         self.check_data(workdir, data_hash)
         if batch_rule != self.batch_rule:
             raise UserError(
-                f"{workdir}: a run of another version, whose batches hold other rows (rule {self.batch_rule}, here "
-                f"{batch_rule}): it can be evaluated, not gone on with"
+                f"{workdir}: a run of another version, which forms batches differently (rule {self.batch_rule}, here "
+                f"{batch_rule}): it can be evaluated but not resumed"
             )
 
 

@@ -89,5 +89,5 @@ class Interrupts:
 
 def leave() -> None:
     """End the process at once, without waiting for other threads or processes."""
-    os.write(2, b"stopped at once; run the same command again to go on\n")
+    os.write(2, b"stopped at once; run the same command again to resume\n")
     os._exit(INTERRUPTED)

@@ -107,7 +107,10 @@ def _beat(path: Path, owner: Owner, done: threading.Event) -> None:
         beats += 1
         with contextlib.suppress(OSError):  # the storage may recover before the lock is taken over
             if not _is_mine(path, owner):
-                print(f"error: {path} was taken over: this process stood still for too long", file=sys.stderr)
+                print(
+                    f"error: {path} was taken over by another process: this one was suspended for too long",
+                    file=sys.stderr,
+                )
                 os._exit(WRONG_INPUT)
             draft.write_bytes(msgspec.json.encode(msgspec.structs.replace(owner, beats=beats)))
             draft.replace(path)
@@ -115,7 +118,11 @@ def _beat(path: Path, owner: Owner, done: threading.Event) -> None:
 
 def _is_rewritten(path: Path, content: bytes) -> bool:
     """Whether the lock changes from `content` within `WATCH` seconds."""
-    print(f"{path} is of another machine: waiting up to {WATCH:.0f} s for a sign of life", file=sys.stderr, flush=True)
+    print(
+        f"{path} is held by another machine: waiting up to {WATCH:.0f} s to see whether it is still active",
+        file=sys.stderr,
+        flush=True,
+    )
     end = time.monotonic() + WATCH
     while time.monotonic() < end:
         time.sleep(min(1.0, BEAT_EVERY))

@@ -16,7 +16,7 @@ def newest_checkpoint(checkpoints: Checkpoints, num_steps: int, console: Console
     if latest == num_steps:
         lines.append(f"already complete ({num_steps} steps): writing bundle and report")
     elif latest is not None or problems:
-        lines.append(f"continues at step {latest or 0} of {num_steps}")
+        lines.append(f"resuming at step {latest or 0} of {num_steps}")
     for line in lines:
         console.print(line, markup=False, highlight=False)
     return latest
@@ -27,7 +27,7 @@ def advice(config: Config, workdir: Path) -> str:
     latest = Checkpoints(workdir / "checkpoints", read_only=True).latest_step()
     there = "no checkpoint yet" if latest is None else f"a checkpoint of step {latest}"
     return (
-        f"{workdir} has {there}; going on from there fails again\n"
+        f"{workdir} has {there}; resuming from it would fail again\n"
         f"  in another --workdir, try a lower --optim.learning_rate (it is {config.optim.learning_rate}), more "
         f"--optim.warmup_steps ({config.optim.warmup_steps}) or --model.compute_dtype float32"
     )

@@ -109,7 +109,7 @@ def train_steps(
                 if stopping or step == num_steps:
                     checkpoints.wait()
                 if stopping and step < num_steps:
-                    raise Saved(f"step {step} of {num_steps} is saved; run the same command again to go on")
+                    raise Saved(f"step {step} of {num_steps} is saved; run the same command again to resume")
                 if pending is None:  # a validation or checkpoint took place
                     clock.restart()
             if step < num_steps:

@@ -22,7 +22,7 @@ def test_what_stays_damaged_is_a_message(tmp_path):
     def read(folder):
         raise DamagedError("torn")
 
-    with pytest.raises(UserError, match="x: damaged each time that it was made: torn"):
+    with pytest.raises(UserError, match="x: still damaged after writing it again: torn"):
         cached(tmp_path / "x", lambda draft: None, read, "making x")
     assert list(tmp_path.iterdir()) == []
 

@@ -59,7 +59,7 @@ def test_names_of_fields(tmp_path):
     (item,), _ = read(tmp_path, line.replace(b"genres", b"brand"), fields={"brand": None})
     assert item.brand is None
     near = error_of(folder_of(tmp_path, [b'{"parent_asin": "x", "name": "T"}']))
-    assert '\'parent_asin\' looks like it: rename it, or say so in domain.json: {"fields": {"item_id": ' in near
+    assert '\'parent_asin\' looks like it: rename it, or declare it in domain.json: {"fields": {"item_id": ' in near
 
 
 def test_one_array_in_the_file(tmp_path):

@@ -220,7 +220,7 @@ def test_tfds_reads_the_export(tmp_path):
     shop(tmp_path, ["u,a,1,30", "v,b,2,5", "u,b,,10"])
     domain = open_shop(tmp_path)
     written = export(domain, tmp_path / "out")
-    with pytest.raises(ValueError, match="is there and not empty"):
+    with pytest.raises(ValueError, match="exists and is not an empty folder"):
         export(domain, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     builder = tfds.builder_from_directory(written)

@@ -123,7 +123,7 @@ def test_regimes_have_names(regime, fraction):
 def test_nobody_to_evaluate_is_refused_by_name():
     films = shop("films", 20)
     with pytest.raises(
-        ValueError, match=r"nobody to test on in the target 'books': no user has three events .* has 2\)"
+        ValueError, match=r"no users to test on in the target 'books': no user has three events .* has 2\)"
     ):
         protocol_of(films, shop("books", 20, length=2), target_fraction=0.0)
     times = [[n] for n in range(20)]
@@ -132,26 +132,26 @@ def test_nobody_to_evaluate_is_refused_by_name():
     # Twenty users with one training event each would be kept, but the one with a validation event is not among them.
     target = domain_of([[0, 1]] * 20 + [[0, 1, 2, 3]], name="books")
     seed = next(s for s in range(9) if not protocol_of(target, selection="last_step", target_fraction=0.3, split_seed=s).kept[-1])  # fmt: skip # noqa: E501
-    with pytest.raises(ValueError, match=r"select the step on in 'books': none of the 6 kept users .* last_step takes"):
+    with pytest.raises(
+        ValueError, match=r"select the step with in 'books': none of the 6 kept users .* last_step takes"
+    ):
         protocol_of(target, target_fraction=0.3, split_seed=seed)
     short = shop("music", 30, length=2)
-    with pytest.raises(ValueError, match=r"nobody to select the step on in 'music': no user has three events"):
+    with pytest.raises(ValueError, match=r"no users to select the step with in 'music': no user has three events"):
         protocol_of(films, short, shop("books", 20), target_fraction=0.0, selection="music")
 
 
 def test_a_side_that_would_have_no_row_is_refused():
     films, books = shop("films", 20), shop("books", 20)
-    with pytest.raises(
-        ValueError, match=r"in the target 'books': of 20 users none has two training events \(at most 1"
-    ):
+    with pytest.raises(ValueError, match=r"in the target 'books': none of 20 has two training events \(at most 1"):
         protocol_of(films, shop("books", 20, length=3))
-    with pytest.raises(ValueError, match=r"in the source 'films': of 20 users none has two .* out of data.sources"):
+    with pytest.raises(ValueError, match=r"in the source 'films': none of 20 has two .* out of data.sources"):
         protocol_of(shop("films", 20, length=1), books)
     with pytest.raises(ValueError, match=r"target_fraction=0\.02 of 20 training users rounds to none"):
         protocol_of(films, books, target_fraction=0.02)
-    with pytest.raises(ValueError, match=r"target_share=1 leaves no row of a batch to the sources"):
+    with pytest.raises(ValueError, match=r"target_share=1 gives no row of a batch to the sources"):
         protocol_of(films, books, target_share=1)
-    with pytest.raises(ValueError, match=r"target_share=0\.0 leaves no row of a batch to the target"):
+    with pytest.raises(ValueError, match=r"target_share=0\.0 gives no row of a batch to the target"):
         protocol_of(films, books, target_share=0.0)
     assert protocol_of(books, target_share=0.0).regime == "full"  # the target alone fills the batch
 

@@ -62,9 +62,9 @@ def test_text_knn_decayed_is_the_cosine_with_the_decayed_mean_of_the_last_five_o
 @pytest.mark.parametrize("make", [text_knn, text_knn_decayed])
 @pytest.mark.parametrize("features_IF", [np.ones((9, 3)), np.ones((1, 3))], ids=["constant", "one item"])
 def test_vectors_that_tell_no_item_from_another_are_refused(make, features_IF):
-    with pytest.raises(ValueError, match="all have the same text vector"):
+    with pytest.raises(ValueError, match="all items have the same text vector"):
         make(features_IF)
-    with pytest.raises(ValueError, match="all have the same text vector"):
+    with pytest.raises(ValueError, match="all items have the same text vector"):
         make(csr_matrix(features_IF))
 
 

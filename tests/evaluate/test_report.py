@@ -79,7 +79,7 @@ def test_baselines_that_cannot_be_made_are_left_out_with_the_reason():
     assert "left out: no words: no two texts share a word\n" in printed(found)
     alone = evaluation_of({"no words": fails(UserError("no word"))})
     assert alone.verdict.numbers == {"decision": "no baseline"}
-    assert "no baseline could be made" in alone.verdict.text
+    assert "no baseline could be computed" in alone.verdict.text
 
 
 def test_what_is_a_bug_or_a_fault_of_the_model_is_raised():
@@ -153,7 +153,7 @@ def test_names_are_printed_as_they_are():
     [
         (1, 5, "better", "better than every baseline"),
         (7, 2, "below", "do not ship this"),
-        (3, 3, "level", "told apart"),
+        (3, 3, "level", "no significant difference"),
     ],
 )
 def test_the_verdict_says_whether_to_ship(model_rank, baseline_rank, decision, says):
@@ -169,7 +169,7 @@ def test_the_verdict_says_whether_to_ship(model_rank, baseline_rank, decision, s
     assert numbers["difference"] == pytest.approx(ndcg(ranks["model"]).mean() - ndcg(ranks["text_knn"]).mean())
     few = {name: rank_N[: FEWEST_USERS - 1] for name, rank_N in ranks.items()}
     assert verdict(few, "books").numbers["decision"] == "too few users"
-    assert "19 users are too few to tell" in verdict(few, "books").text
+    assert "19 users are too few for a conclusion" in verdict(few, "books").text
 
 
 def test_the_interval_is_that_of_resampled_users():

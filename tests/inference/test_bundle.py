@@ -127,7 +127,7 @@ def test_a_run_is_taken_for_its_bundle_and_other_folders_are_named(copied, tmp_p
     (run / "config.json").write_text('{"data": {}, "train": {}}')
     assert Recommender.load(run).recommend([]) == Recommender.load(str(copied)).recommend([])
     wrong = {
-        copied / "encoder": "of an encoder, not of a bundle",
+        copied / "encoder": "an encoder's configuration, not a bundle's",
         copied / "config.json": "a file; a bundle is a folder",
         tmp_path / "nowhere": "nowhere: no such folder",
     }
@@ -135,7 +135,7 @@ def test_a_run_is_taken_for_its_bundle_and_other_folders_are_named(copied, tmp_p
         with pytest.raises(ValueError, match=message):
             Recommender.load(folder)
     shutil.rmtree(copied)
-    with pytest.raises(ValueError, match="of a run that has left no bundle/ yet"):
+    with pytest.raises(ValueError, match="this run has not exported bundle/ yet"):
         Recommender.load(run)
 
 
@@ -209,12 +209,12 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(text_run, tmp_path, name, 
 
 def test_a_file_of_somebody_in_a_bundle_is_never_deleted(text_run, copied):
     (copied / "encoder" / "notes.txt").write_text("precious")
-    with pytest.raises(ValueError, match=r"holds encoder/notes\.txt, which is no part of a bundle"):
+    with pytest.raises(ValueError, match=r"holds encoder/notes\.txt, which is not part of a bundle"):
         save_bundle(text_run[0], copied)
     assert (copied / "encoder" / "notes.txt").read_text() == "precious"
     shutil.rmtree(copied)
     copied.write_text("precious")
-    with pytest.raises(ValueError, match="a file where the bundle belongs"):
+    with pytest.raises(ValueError, match="a file is at the bundle's path"):
         save_bundle(text_run[0], copied)
     assert copied.read_text() == "precious"
 

@@ -74,7 +74,7 @@ def test_nothing_known_is_answered_by_popularity(recommender, text_run):
     found = recommender.recommend([], k=50)
     assert found.fallback
     assert [counts[item_id] for item_id in ids(found)] == sorted(counts.values(), reverse=True)[:50]
-    with pytest.warns(UserWarning, match="unknown: nowhere; the answer is the most popular items"):
+    with pytest.warns(UserWarning, match="unknown: nowhere; returning the most popular items"):
         again = recommender.recommend(["nowhere"], k=50)
     assert (again, again.fallback, again.unknown) == (found, True, ["nowhere"])
 

@@ -34,6 +34,6 @@ def test_the_error_names_step_reason_and_checkpoint(tmp_path, capfd, eval_every,
     assert status.code == 2
     error, *advice = capfd.readouterr().err.splitlines()
     assert re.fullmatch(f"error: {what}", error)
-    assert advice[0].startswith(f"  {workdir} has a checkpoint of step {newest}; going on from there fails again")
+    assert advice[0].startswith(f"  {workdir} has a checkpoint of step {newest}; resuming from it would fail again")
     assert "--optim.learning_rate (it is 10000000000.0)" in advice[1]
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == newest

@@ -43,7 +43,7 @@ with one_line_errors() as status, interrupts.Interrupts() as stop:
     {name}()
 sys.exit(status.code)
 """
-AT_ONCE = "stopped at once; run the same command again to go on\n"
+AT_ONCE = "stopped at once; run the same command again to resume\n"
 NOTED = "stopping after this step; a second signal stops at once\n"
 
 

@@ -82,7 +82,7 @@ def test_a_lock_of_another_machine_is_taken_over_unless_it_is_rewritten(workdir,
         monkeypatch.setattr(lock, "_machine", lambda: "mine")
     with held(workdir):
         pass
-    assert "is of another machine: waiting up to 0 s for a sign of life" in capfd.readouterr().err
+    assert "is held by another machine: waiting up to 0 s to see whether it is still active" in capfd.readouterr().err
     assert not workdir.exists()
 
 

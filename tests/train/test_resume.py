@@ -113,14 +113,14 @@ def resumed(root):
         assert latest < step  # something is lost, something is kept
     result = run(root, workdir, stop_at=STOPPED_AT)
     assert result.returncode == 75, result.stderr
-    assert result.stdout.startswith(f"continues at step {latest} of {STEPS}\n")
+    assert result.stdout.startswith(f"resuming at step {latest} of {STEPS}\n")
     saved = STOPPED_AT + 1  # the step in flight
-    assert result.stderr == f"stopped: step {saved} of {STEPS} is saved; run the same command again to go on\n"
+    assert result.stderr == f"stopped: step {saved} of {STEPS} is saved; run the same command again to resume\n"
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == saved
     assert not (workdir / "lock.json").exists()
     result = run(root, workdir)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"continues at step {saved} of {STEPS}\n")
+    assert result.stdout.startswith(f"resuming at step {saved} of {STEPS}\n")
     return workdir
 
 

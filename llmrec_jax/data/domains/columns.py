@@ -108,7 +108,7 @@ def _ask(header: Header, settings: Settings) -> None:
 
 def _fix(near: dict[str, str]) -> str:
     columns = ", ".join(f'"{column}": "{name}"' for column, name in near.items())
-    return f': rename, or say so in domain.json: {{"columns": {{{columns}}}}}'
+    return f': rename it, or declare it in domain.json: {{"columns": {{{columns}}}}}'
 
 
 def _near(header: Header, column: str) -> list[str]:

@@ -16,7 +16,7 @@ from llmrec_jax.data.domains.problems import Findings, file_error, some
 from llmrec_jax.errors import UserError
 
 ITEMS, EVENTS = "items.jsonl", "interactions.csv"
-NEEDED = "a domain is its items and its interactions; a catalogue alone can join a trained one: Recommender.add_items"
+NEEDED = "a domain needs items and interactions; to add only items to a trained model, use Recommender.add_items"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 OTHERS = (  # other folders that this program writes, and the files that identify them
     ("a bundle, which holds a trained model and no interactions", ("model.safetensors", "config.json")),

@@ -167,7 +167,7 @@ class _Reader:
         for field, names in NEAR.items():
             near = next((name for name in self.unread if re.sub(r"[\W_]", "", name).casefold() in names), None)
             if near:
-                fix = f'rename it, or say so in domain.json: {{"fields": {{"{field}": "{near}"}}}}'
+                fix = f'rename it, or declare it in domain.json: {{"fields": {{"{field}": "{near}"}}}}'
                 findings.remedies[f"no {field}"] = f"{near!r} looks like it: {fix}"
 
 

@@ -31,7 +31,7 @@ def export(domain: Domain, folder: Path) -> Path:
     draft = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} is there and not empty; name a new folder")
+            raise UserError(f"{folder} exists and is not an empty folder; name a new folder")
         draft.mkdir(parents=True)
         tfds.disable_progress_bar()
         builder = DomainRecords(domain, data_dir=draft)
