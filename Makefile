@@ -20,10 +20,10 @@ quickstart: setup  ## train, evaluate and export on the two built-in shops; writ
 	$(RUN) train.py configs/quickstart.py --workdir runs/quickstart
 
 test: setup
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## without the tests marked slow
-	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 PARITY := $(VENV)-parity
 
