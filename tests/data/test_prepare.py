@@ -75,6 +75,7 @@ def test_ties_depend_on_neither_file_order_nor_item_id(tmp_path):
     assert one == two
     firsts = [history[0] for history in one.values()]
     assert max(map(firsts.count, "abcd")) < 20
+    assert any(note.startswith("160 of 160 interactions share") for note in open_shop(tmp_path / "one").report["notes"])
 
 
 def test_order_of_the_file_or_none(tmp_path):
@@ -128,7 +129,8 @@ def test_low_ratings_are_left_out(tmp_path):
     ],
 )
 def test_unused_ratings_are_said(tmp_path, ratings, note):
-    shop(tmp_path, [f"u,{item},{rating},1" for item, rating in zip("abc", ratings.split(), strict=True)])
+    rows = zip("abc", ratings.split(), strict=True)
+    shop(tmp_path, [f"u,{item},{rating},{time}" for time, (item, rating) in enumerate(rows)])
     assert open_shop(tmp_path, description_chars=300).report["notes"][0].startswith(note)
 
 

@@ -50,6 +50,7 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
         events = events.keep(~low_E)
     arrays, repeats = _arrange(raw.items, events, raw.order)
     findings.note(repeats, "{n} repeats of an item by the same user dropped: the first is kept")
+    findings.notes += _tie_notes(events) if raw.order == "timestamp" else []
     findings.notes += _rating_notes(events.ratings_E, min_rating, len(raw.events.users_E) - len(events.users_E))
     skipped = collections.Counter(f"{record.file}: {record.reason}" for record in findings.bad)
     if findings.consequences:
@@ -91,6 +92,18 @@ def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: fl
         with decompressed(find(folder, name)) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def _tie_notes(events: Events) -> list[str]:
+    """At most one line on interactions whose order the times do not tell."""
+    sorted_E = np.lexsort((events.times_E, events.users_E))
+    time_E, user_E = events.times_E[sorted_E], events.users_E[sorted_E]
+    is_tie = (np.diff(time_E) == 0) & (np.diff(user_E) == 0)
+    tied = int((np.append(is_tie, False) | np.append(False, is_tie)).sum())
+    if not tied:
+        return []
+    return [f"{tied:,} of {len(time_E):,} interactions share their time with another of the same user: a hash, not the "
+            "order of the rows, decides which comes first"]  # fmt: skip
 
 
 def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) -> list[str]:
