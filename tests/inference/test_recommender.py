@@ -171,9 +171,9 @@ def test_items_known_by_id_alone(id_run, tmp_path, monkeypatch):
     assert not (folder / "encoder").exists()
     recommender = Recommender.load(folder)
     assert len(recommender.recommend(["book-0001", "film-0001"], k=7)) == 7
-    with pytest.raises(ValueError, match="by their id alone"):
+    with pytest.raises(ValueError, match="uses item ids only"):
         recommender.encode(["text"])
-    with pytest.raises(ValueError, match="by their id alone"):
+    with pytest.raises(ValueError, match="uses item ids only"):
         recommender.add_items([{"item_id": "new", "title": "New"}])
 
 
