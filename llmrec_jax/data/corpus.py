@@ -118,9 +118,7 @@ def load_corpus(
     protocol = make_protocol(domains, splits, config, selection)
     joint = JointCatalog.of(domains)
     left_out = protocol.left_out
-    plan = plan_batches(
-        splits, joint.starts, config, batch_size, seed, num_shards=num_shards, left_out=left_out
-    )  # fmt: skip
+    plan = plan_batches(splits, joint.starts, config, batch_size, seed, num_shards=num_shards, left_out=left_out)
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {
         "domains": {

@@ -30,7 +30,8 @@ def verdict(
     """
     others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != model}
     if not others:
-        return Verdict(f"{domain}: no baseline could be computed, so the model cannot be judged", {"decision": "no baseline"})  # fmt: skip # noqa: E501
+        text = f"{domain}: no baseline could be computed, so the model cannot be judged"
+        return Verdict(text, {"decision": "no baseline"})
     best = max(others, key=lambda name: others[name].mean())
     model_N, best_N = ndcg(ranks[model]), others[best]
     difference, (low, high) = model_N.mean() - best_N.mean(), paired_bootstrap(model_N - best_N)
