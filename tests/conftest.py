@@ -1,4 +1,7 @@
-"""What every test runs under: one CPU that looks like eight devices, and no silent rank promotion."""
+"""What every test runs under: one CPU that looks like eight devices, and no silent rank promotion.
+
+With LLMREC_TEST_PLATFORM=cuda (or tpu) the tests run on that platform's devices; those that need eight fail on fewer.
+"""
 
 import os
 import shutil
@@ -7,18 +10,26 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_force_host_platform_device_count=8",
-        # Tests compile much and compute little: without these passes they take half the time.
-        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
+PLATFORM = os.environ.get("LLMREC_TEST_PLATFORM", "cpu")
+ON_CPU = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": " ".join(
+        [
+            "--xla_force_host_platform_device_count=8",
+            # Tests compile much and compute little: without these passes they take half the time.
+            "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            os.environ.get("XLA_FLAGS", ""),
+        ]
+    ),
+}
+ELSEWHERE = {
+    "JAX_PLATFORMS": f"{PLATFORM},cpu",
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",  # the tests compare with float32 on a CPU
+}
+os.environ.update(ON_CPU if PLATFORM == "cpu" else ELSEWHERE)
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

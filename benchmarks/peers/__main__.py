@@ -37,7 +37,7 @@ class Comparison(NamedTuple):
     name: str
     work: str  # the function in `ours.py` and `torch_side.py`
     unit: str
-    required: float
+    required: float | None
     rounds: int  # runs of each side
     ours: tuple[str, ...] = ()
     peer: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Comparison(NamedTuple):
 
 
 BF16 = ("--bfloat16",)
-COMPARISONS = (
+ON_CPU = (
     Comparison("MiniLM step on titles, bfloat16; longest in batch", "minilm_step", "items/s", 2.0, 9, BF16, BF16),
     Comparison("MiniLM step on titles, float32; longest in batch", "minilm_step", "items/s", 2.0, 5),
     Comparison(
@@ -59,7 +59,15 @@ COMPARISONS = (
     ),
     Comparison("GPT-2 6 x 768 step, 16 x 64 tokens, bfloat16", "gpt2_step", "steps/s", 1.5, 9, BF16, BF16),
     Comparison("GPT-2 6 x 768 step, 16 x 64 tokens, float32", "gpt2_step", "steps/s", 1.5, 9),
-    Comparison("beauty catalogue encoded with MiniLM, float32", "encode", "items/s", 1.1, 3),
+    Comparison(
+        "beauty catalogue encoded with MiniLM, float32; batches of 32",
+        "encode",
+        "items/s",
+        1.1,
+        3,
+        (),
+        ("--batch", "32"),
+    ),
     Comparison(
         "beauty catalogue encoded with MiniLM, bfloat16; batches of 128", "encode", "items/s", 1.1, 3, BF16, BF16
     ),
@@ -84,24 +92,56 @@ COMPARISONS = (
         ("eager",),
     ),
 )
+# On a GPU the batches of the training steps are GPU_SCALE times as large.
+GPU_SCALE = 16
+GPT2 = (*BF16, "--layers", "12")
+LARGE = ("--batch", "1024")
+ON_GPU = (
+    Comparison("MiniLM step on titles, bfloat16; 2,048 pairs", "minilm_step", "items/s", None, 9, BF16, BF16),
+    Comparison("GPT-2 124M step, 256 x 64 tokens, bfloat16", "gpt2_step", "steps/s", None, 9, GPT2, GPT2),
+    Comparison(
+        "beauty catalogue encoded with MiniLM, bfloat16; batches of 1,024",
+        "encode",
+        "items/s",
+        None,
+        5,
+        BF16,
+        (*BF16, *LARGE),
+    ),
+    Comparison("SASRec epoch on beauty, float32; 1,024 users", "sasrec", "epochs/s", None, 7, LARGE, LARGE),
+    Comparison(
+        "ranking all of beauty, width 64; scores and topk",
+        "ranking",
+        "users/s",
+        None,
+        9,
+        ("--batch", "4096"),
+        ("--batch", "4096"),
+        ("eager",),
+    ),
+)
 
 
 class Side:
     """A process that runs a work once whenever it is asked to."""
 
     def __init__(self, command: list[str]):
-        """Start it; it sets up and warms up."""
+        """Start it: it sets up and warms up."""
         environment = {**os.environ, **ENVIRONMENT}
+        self._errors = tempfile.TemporaryFile("w+")  # read if it fails  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             cwd=HERE.parents[1],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         self.command = command
+
+    def wait(self) -> None:
+        """Until it is ready."""
         self.units = self._read()["units"]
 
     def run(self) -> float:
@@ -124,13 +164,18 @@ class Side:
         while line := self._process.stdout.readline():
             if line.startswith("{"):
                 return json.loads(line)
-        raise RuntimeError(f"{' '.join(self.command)} ended with code {self._process.wait()}")
+        code = self._process.wait()
+        self._errors.seek(0)
+        last_lines = "\n".join(self._errors.read().splitlines()[-10:])
+        raise RuntimeError(f"{' '.join(self.command)} ended with code {code}:\n{last_lines}")
 
 
 def compare(comparison: Comparison, ours: list[str], peer: list[str]) -> dict[str, Any]:
     """Run both sides in turn. Raises RuntimeError where they do not agree on what they computed."""
     peers = [[*peer, *comparison.peer, *(["--compile"] if mode == "compile" else [])] for mode in comparison.modes]
     sides = [Side([*ours, *comparison.ours]), *map(Side, peers)]
+    for side in sides:
+        side.wait()
     rates: list[list[float]] = []
     for _ in range(comparison.rounds):
         rates.append([])
@@ -164,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--torch-python", required=True, help="the interpreter of an environment with torch")
     parser.add_argument("--data-root", required=True, help="the folder of the domain folders beauty and scientific")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of both sides")
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the rows go")
     args = parser.parse_args()
@@ -171,23 +217,24 @@ def main() -> None:
     table = Table("work", "ours", "peer", "mode", "unit", "ratio", "required", title="llmrec_jax and PyTorch")
     with tempfile.TemporaryDirectory() as folder:
         works, cache = Path(folder) / "works", Path(folder) / "cache"
-        make_works(args.data_root, minilm, cache, works)
+        make_works(args.data_root, minilm, cache, works, 1 if args.device == "cpu" else GPU_SCALE)
         common = ["--minilm", str(minilm)]
-        for comparison in (c for c in COMPARISONS if args.only in c.name):
+        peer = [args.torch_python, str(HERE / "torch_side.py"), "--device", args.device]
+        for comparison in (c for c in (ON_CPU if args.device == "cpu" else ON_GPU) if args.only in c.name):
             what = [comparison.work, str(works / f"{comparison.work}.npz"), *common]
             where = ["--data-root", args.data_root, "--cache", str(cache)]
             ours = [sys.executable, "-m", "benchmarks.peers.ours", *what, *where]
-            row = compare(comparison, ours, [args.torch_python, str(HERE / "torch_side.py"), *what])
+            row = compare(comparison, ours, [*peer, *what])
             rows.append(row)
             print(json.dumps(row), flush=True)
             numbers = (f"{row[name]:,.3g}" for name in ("ours", "peer"))
             table.add_row(
-                row["work"], *numbers, row["peer_mode"], row["unit"], f"{row['ratio']:.2f}", f"{row['required']:.1f}"
+                row["work"], *numbers, row["peer_mode"], row["unit"], f"{row['ratio']:.2f}", str(row["required"])
             )
     Console().print(table)
     print(host_line())
-    peer = subprocess.check_output([args.torch_python, "-m", "pip", "freeze"], text=True).split()
-    kept = [name for name in peer if name.split("==")[0] in ("torch", "transformers", "numpy")]
+    packages = subprocess.check_output([args.torch_python, "-m", "pip", "freeze"], text=True).split()
+    kept = [name for name in packages if name.split("==")[0] in ("torch", "transformers", "numpy")]
     args.json.write_text(
         json.dumps({"rows": rows, "host": host(), "versions": versions(), "peer": kept}, indent=1) + "\n"
     )

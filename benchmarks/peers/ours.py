@@ -109,7 +109,7 @@ def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     place = np.stack([np.arange(half), half + np.arange(half)], axis=1).astype(np.int32)
     texts = [(ids_BL, np.ones(ids_BL.shape, bool))]
     candidates = np.arange(len(ids_BL)) >= half
-    step, state = contrastive_step(new_encoder(Gpt2Config(num_layers=6, dtype=dtype(args)), nnx.Rngs(0)))
+    step, state = contrastive_step(new_encoder(Gpt2Config(num_layers=args.layers, dtype=dtype(args)), nnx.Rngs(0)))
     parameters = sum(x.size for x in jax.tree.leaves(state[0]))
     run, units, facts = _stepper(
         step, state, [(candidates, place)], lambda mask, place: (texts, place, mask), args, units=1.0
@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--cache")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=6, help="of the GPT-2")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=4)
     args = parser.parse_args()

@@ -68,7 +68,7 @@ def encoding(dtype: str) -> dict[str, float]:
     """One batch of the frozen MiniLM: 64 texts of 48 tokens."""
     encoder = from_pretrained(fetch(MINILM), dtype=jax.numpy.dtype(dtype))
     graphdef, params = nnx.split(encoder)
-    tokens_BL = np.random.default_rng(0).integers(1000, 30000, (encode.BATCH, 48)).astype(np.int32)
+    tokens_BL = np.random.default_rng(0).integers(1000, 30000, (encode.ON_CPU.texts, 48)).astype(np.int32)
     args = (params, tokens_BL, np.ones(tokens_BL.shape, bool))
     compiled = encode._encode.lower(*args, graphdef=graphdef, pooling="mean").compile()
     jax.block_until_ready(compiled(*args))

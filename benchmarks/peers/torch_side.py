@@ -1,10 +1,9 @@
-"""The same works in PyTorch, at its fastest on a CPU: `python torch_side.py WORK FILE.npz [--minilm DIR]
-[...]`.
+"""The same works in PyTorch, as fast as it runs them: `python torch_side.py WORK FILE.npz [--minilm DIR] [...]`.
 
 Runs in a separate environment (torch, transformers, numpy) and imports nothing of llmrec_jax. Settings: the same
-threads, SDPA attention, fused AdamW, `inference_mode`, bfloat16 by autocast where that is faster, no dropout on
-attention weights (which would take SDPA off its fast path), texts in the order and padding that its users choose,
-logits only where there is a target, and with `--compile` the model under `torch.compile`.
+threads, SDPA attention, fused AdamW, `inference_mode`, bfloat16 by autocast where that is faster, TF32 on a GPU (as
+XLA), no dropout on attention weights (which would take SDPA off its fast path), texts in the order and padding that
+its users choose, logits only where there is a target, and with `--compile` the model under `torch.compile`.
 """
 
 import argparse
@@ -23,13 +22,19 @@ from turns import serve
 TEMPERATURE = 0.05
 
 
-def padded(ids_T: np.ndarray, offsets_I: np.ndarray, rows: np.ndarray, length: int | None) -> tuple[Any, Any]:
-    """Token ids and mask of some texts, padded to the longest of them or to `length`."""
+def on_device(array: np.ndarray, args: argparse.Namespace) -> Any:
+    """The array as a tensor on the device."""
+    return torch.from_numpy(array).to(args.device)
+
+
+def padded(work: dict[str, np.ndarray], rows: np.ndarray, args: argparse.Namespace) -> tuple[Any, Any]:
+    """Token ids and mask of some texts, padded to the longest of them or to `--length`."""
+    ids_T, offsets_I = work["ids_T"], work["offsets_I"]
     lengths = offsets_I[rows + 1] - offsets_I[rows]
-    index = np.arange(length or int(lengths.max()))[None]
+    index = np.arange(args.length or int(lengths.max()))[None]
     mask = index < lengths[:, None]
     ids = np.where(mask, ids_T[np.minimum(offsets_I[rows][:, None] + index, len(ids_T) - 1)], 0)
-    return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(mask.astype(np.int64))
+    return on_device(ids.astype(np.int64), args), on_device(mask.astype(np.int64), args)
 
 
 def mean_pooled(hidden: Any, mask: Any) -> Any:
@@ -46,27 +51,28 @@ def optimizer_step(model: nn.Module, optimizer: Any, loss: Any) -> None:
 
 
 def adamw(model: nn.Module) -> Any:
-    """PyTorch's fastest AdamW on a CPU."""
+    """PyTorch's fastest AdamW."""
     return torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
 
-def compiled(model: nn.Module, args: argparse.Namespace, dynamic: bool = False) -> Any:
-    """The model under `torch.compile` where asked for; `dynamic` where batches differ in length."""
+def ready(model: nn.Module, args: argparse.Namespace, dynamic: bool = False) -> Any:
+    """The model on the device, with `--compile` under `torch.compile`; `dynamic` if batches differ in length."""
+    model = model.to(args.device)
     return torch.compile(model, dynamic=dynamic) if args.compile else model
 
 
 def minilm_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """In-batch softmax over the batch's distinct items, of which each is encoded once."""
     model = AutoModel.from_pretrained(args.minilm, attn_implementation="sdpa", attention_probs_dropout_prob=0.0).train()
-    model = compiled(model, args, dynamic=args.length is None)
+    model = ready(model, args, dynamic=args.length is None)
     optimizer, turn, losses = adamw(model), iter(range(10**9)), []
     batches = [np.unique(pairs, return_inverse=True) for pairs in work["pairs_BP2"]]
 
     def run() -> None:
         items, place = batches[next(turn) % len(batches)]
-        query, target = torch.from_numpy(place.reshape(-1, 2)).unbind(1)
-        ids, mask = padded(work["ids_T"], work["offsets_I"], items, args.length)
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
+        query, target = on_device(place.reshape(-1, 2), args).unbind(1)
+        ids, mask = padded(work, items, args)
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
             hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
         vectors = F.normalize(mean_pooled(hidden.float(), mask), dim=-1)
         loss = F.cross_entropy(vectors[query] @ vectors.T / TEMPERATURE, target)
@@ -81,16 +87,16 @@ def minilm_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
 def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """The first half of the texts must find its partner in the second."""
     torch.manual_seed(0)
-    config = GPT2Config(n_layer=6, attn_pdrop=0.0, attn_implementation="sdpa")
-    model, ids = compiled(GPT2Model(config).train(), args), torch.from_numpy(work["ids_BL"].astype(np.int64))
+    config = GPT2Config(n_layer=args.layers, attn_pdrop=0.0, attn_implementation="sdpa")
+    model, ids = ready(GPT2Model(config).train(), args), on_device(work["ids_BL"].astype(np.int64), args)
     optimizer, half = adamw(model), len(ids) // 2
 
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
             hidden = model(input_ids=ids).last_hidden_state
         vectors = F.normalize(hidden.float().mean(1), dim=-1)
         scores = vectors[:half] @ vectors[half:].T / TEMPERATURE
-        optimizer_step(model, optimizer, F.cross_entropy(scores, torch.arange(half)))
+        optimizer_step(model, optimizer, F.cross_entropy(scores, torch.arange(half, device=args.device)))
 
     for _ in range(args.warmup):
         run()
@@ -98,10 +104,10 @@ def gpt2_step(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
 
 
 def encode(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
-    """Sorted by length, batches of 32: what sentence-transformers does. In bfloat16, weights too, 128 are faster."""
-    dtype, batch = (torch.bfloat16, 128) if args.bfloat16 else (torch.float32, 32)
+    """Sorted by length, as sentence-transformers does; with `--bfloat16` the weights too."""
+    dtype, batch = torch.bfloat16 if args.bfloat16 else torch.float32, args.batch
     model = AutoModel.from_pretrained(args.minilm, attn_implementation="sdpa").eval().to(dtype)
-    model = compiled(model, args, dynamic=True)
+    model = ready(model, args, dynamic=True)
     order = np.argsort(-np.diff(work["offsets_I"]), kind="stable")
     vectors = np.zeros((len(order), model.config.hidden_size), np.float32)
 
@@ -109,11 +115,11 @@ def encode(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     def run(stop: int | None = None) -> None:
         for start in range(0, stop or len(order), batch):
             rows = order[start : start + batch]
-            ids, mask = padded(work["ids_T"], work["offsets_I"], rows, None)
+            ids, mask = padded(work, rows, args)
             hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            vectors[rows] = mean_pooled(hidden.float(), mask).numpy()
+            vectors[rows] = mean_pooled(hidden.float(), mask).cpu().numpy()
 
-    run(320)
+    run(10 * batch)
     return run, float(len(order)), lambda: {"norm": float(np.linalg.norm(vectors, axis=1).mean())}
 
 
@@ -160,7 +166,7 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """A part of an epoch over the histories; every position a target, or (`--prefixes`) one row per prefix."""
     torch.manual_seed(0)
     items_E, offsets = work["items_E"].astype(np.int64), work["offsets_N"]
-    model = compiled(SasRec(int(work["num_items"])).train(), args, dynamic=True)
+    model = ready(SasRec(int(work["num_items"])).train(), args, dynamic=True)
     optimizer, rng = adamw(model), np.random.default_rng(0)
     if args.prefixes:  # a row: the events before position `end` of a user
         ends = np.concatenate([np.arange(a + 1, b) for a, b in itertools.pairwise(offsets)])
@@ -175,16 +181,17 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
             rows = order[begin : begin + batch]
             lengths = ends[rows] - starts[rows]
             index = np.arange(int(lengths.max()))[None]
-            mask = torch.from_numpy(index < lengths[:, None])
+            mask = index < lengths[:, None]
             place = np.minimum(starts[rows][:, None] + index, len(items_E) - 2)
-            with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
-                users = model(torch.from_numpy(items_E[place]) * mask)
+            with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
+                users = model(on_device(items_E[place] * mask, args)).flatten(0, 1)
             if args.prefixes:
-                users, target = users[torch.arange(len(rows)), torch.from_numpy(lengths - 1)], items_E[ends[rows]]
+                step, target = np.arange(len(rows)) * mask.shape[1] + lengths - 1, items_E[ends[rows]]
             else:
-                users, target = users[mask], items_E[place + 1][mask.numpy()]
+                step, target = np.flatnonzero(mask), items_E[place + 1][mask]
+            users = users[on_device(step, args)]
             scores = users @ F.normalize(model.items.weight, dim=-1).T / TEMPERATURE
-            optimizer_step(model, optimizer, F.cross_entropy(scores, torch.from_numpy(target)))
+            optimizer_step(model, optimizer, F.cross_entropy(scores, on_device(target, args)))
 
     run((args.steps - 2) * batch)
     predictions = len(ends) if args.prefixes else (ends - starts).sum()
@@ -193,10 +200,11 @@ def sasrec(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
 
 def ranking(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     """Scores and `topk` in batches of users; the metrics from where the target stands among the first 50."""
-    users, items = torch.from_numpy(work["users_ND"]), torch.from_numpy(work["items_ID"])
-    target, seen, offsets = (
-        torch.from_numpy(work[name].astype(np.int64)) for name in ("target_N", "seen_E", "offsets_N")
-    )
+    users, items = on_device(work["users_ND"], args), on_device(work["items_ID"], args)
+    target, seen, lengths = (on_device(x.astype(np.int64), args) for x in (
+        work["target_N"], work["seen_E"], np.diff(work["offsets_N"])
+    ))  # fmt: skip
+    offsets = work["offsets_N"].tolist()
     facts: dict[str, float] = {}
 
     @torch.inference_mode()
@@ -205,11 +213,12 @@ def ranking(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
         for start in range(0, len(users), args.batch):
             end = min(start + args.batch, len(users))
             scores = users[start:end] @ items.T
-            lengths = offsets[start + 1 : end + 1] - offsets[start:end]
-            rows = torch.repeat_interleave(torch.arange(end - start), lengths)
-            wanted = scores[torch.arange(end - start), target[start:end]].clone()
+            user = torch.arange(end - start, device=args.device)
+            num_seen = offsets[end] - offsets[start]
+            rows = torch.repeat_interleave(user, lengths[start:end], output_size=num_seen)
+            wanted = scores[user, target[start:end]].clone()
             scores[rows, seen[offsets[start] : offsets[end]]] = -torch.inf
-            scores[torch.arange(end - start), target[start:end]] = wanted
+            scores[user, target[start:end]] = wanted
             best = scores.topk(50, dim=1).indices
             hit = best == target[start:end, None]
             ranks.append(torch.where(hit.any(1), hit.float().argmax(1) + 1, 10**9))
@@ -222,6 +231,17 @@ def ranking(work: dict[str, np.ndarray], args: argparse.Namespace) -> Any:
     return run, float(len(users)), lambda: facts
 
 
+def synchronized(work: tuple[Any, float, Any], args: argparse.Namespace) -> tuple[Any, float, Any]:
+    """The work; on a GPU a run ends when the device has done it."""
+    run, units, facts = work
+
+    def run_and_wait() -> None:
+        run()
+        torch.accelerator.synchronize()
+
+    return (run if args.device == "cpu" else run_and_wait), units, facts
+
+
 def main() -> None:
     """Serve one work."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -229,16 +249,20 @@ def main() -> None:
     parser.add_argument("work", choices=works)
     parser.add_argument("file")
     parser.add_argument("--minilm")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--length", type=int, help="pad every text to this many tokens")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--compile", action="store_true", help="run the model under torch.compile")
     parser.add_argument("--prefixes", action="store_true")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=6, help="of the GPT-2")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=4)
     args = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    serve(lambda: works[args.work](dict(np.load(args.file)), args))
+    # Ranking needs exact scores, here as there.
+    torch.set_float32_matmul_precision("highest" if args.work == "ranking" else "high")
+    serve(lambda: synchronized(works[args.work](dict(np.load(args.file)), args), args))
 
 
 if __name__ == "__main__":

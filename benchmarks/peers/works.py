@@ -17,12 +17,12 @@ from llmrec_jax.data.texts.tokenizer import TokenTable, load_tokenizer
 
 MAX_TOKENS = 128  # of a title; one in a hundred is longer than 80
 TEXT_TOKENS = 64  # of a catalogue text, as the k-NN baselines read it
-PAIRS, BATCHES = 128, 8  # of the contrastive step
+PAIRS, BATCHES = 128, 8  # of the contrastive step; on a GPU, `scale` times as many pairs
 HISTORY = 50
 
 
-def make_works(data_root: str, minilm: Path, cache: Path, folder: Path) -> None:
-    """Write every work's file into `folder`."""
+def make_works(data_root: str, minilm: Path, cache: Path, folder: Path, scale: int = 1) -> None:
+    """Write every work's file into `folder`; the batches of the training steps are `scale` times as large."""
     data = DataConfig(root=data_root, sources=("beauty",), target="scientific", cache_dir=str(cache))
     corpus = load_corpus(data, batch_size=PAIRS, seed=0)
     beauty = load_corpus(DataConfig(root=data_root, sources=(), target="beauty", cache_dir=str(cache)), PAIRS, seed=0)
@@ -30,11 +30,11 @@ def make_works(data_root: str, minilm: Path, cache: Path, folder: Path) -> None:
     titles = token_table(corpus.joint.titles, tokenizer, MAX_TOKENS, cache)
     texts = token_table(beauty.joint.texts, tokenizer, TEXT_TOKENS, cache)
     works = {
-        "minilm_step": {**_tokens(titles), "pairs_BP2": _co_purchases(corpus)},
+        "minilm_step": {**_tokens(titles), "pairs_BP2": _co_purchases(corpus, scale * PAIRS)},
         "encode": _tokens(texts),
         "sasrec": _histories(beauty),
         "ranking": _ranking(beauty),
-        "gpt2_step": {"ids_BL": np.random.default_rng(0).integers(0, 50257, (16, 64)).astype(np.int32)},
+        "gpt2_step": {"ids_BL": np.random.default_rng(0).integers(0, 50257, (16 * scale, 64)).astype(np.int32)},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, arrays in works.items():
@@ -45,7 +45,7 @@ def _tokens(table: TokenTable) -> dict[str, np.ndarray]:
     return {"ids_T": np.asarray(table.ids), "offsets_I": np.asarray(table.offsets)}
 
 
-def _co_purchases(corpus: Corpus) -> np.ndarray:
+def _co_purchases(corpus: Corpus, num_pairs: int) -> np.ndarray:
     """Batches of (item, the next item of the same user), half of them of each domain: int32 [batches, P, 2]."""
     rng = np.random.default_rng(0)
     halves = []
@@ -54,7 +54,7 @@ def _co_purchases(corpus: Corpus) -> np.ndarray:
         first = first[first + 1 < len(split.items_E)]
         user_E = np.repeat(np.arange(len(split.offsets) - 1), np.diff(split.offsets))
         first = first[(user_E[first] == user_E[first + 1]) & (first + 1 < split.train_end[user_E[first]])]
-        picked = rng.choice(first, (BATCHES, PAIRS // 2), replace=False)
+        picked = rng.choice(first, (BATCHES, num_pairs // 2), replace=False)
         halves.append(
             np.stack([split.items_E[picked], split.items_E[picked + 1]], axis=-1) + corpus.items(domain).start
         )

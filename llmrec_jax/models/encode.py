@@ -7,7 +7,7 @@ Shape letters: those of `types`.
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,20 @@ from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.layers import pool
 
-BATCH = 64  # texts per batch; fewer if they are long
-MAX_TOKENS = 64 * 512  # per batch, including padding
-LENGTHS = (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024)  # padded lengths: one compilation each
-
 Pooling = Literal["mean", "cls", "last"]
+
+
+class Shapes(NamedTuple):
+    """The shapes of the batches; each padded length is one compilation."""
+
+    texts: int  # texts per batch; fewer if they are long
+    tokens: int  # at most, per batch, including padding
+    lengths: tuple[int, ...]  # padded lengths
+
+
+# A CPU pays for padding and compiles in half a second. A GPU compiles for ten seconds and hardly notices padding.
+ON_CPU = Shapes(64, 64 * 512, (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024))
+ON_ACCELERATOR = Shapes(1024, 128 * 1024, (32, 64, 128, 256, 512, 1024))
 
 
 class Texts(Protocol):
@@ -66,26 +75,33 @@ def hidden_states(encoder: Bert | Gpt2, table: Texts, on_batch: Callable[[int], 
     return hidden_TF
 
 
-def batches(table: Texts, max_positions: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields rows (sorted by length, for little padding), tokens and mask; the last batch repeats texts to be full."""
+def batches(
+    table: Texts, max_positions: int, shapes: Shapes | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields rows (sorted by length, for little padding), tokens and mask; the last batch repeats texts to be full.
+
+    Without `shapes`, those of JAX's default device.
+    """
+    shapes = shapes or (ON_CPU if jax.default_backend() == "cpu" else ON_ACCELERATOR)
     lengths_N = np.diff(table.offsets)
     order = np.argsort(lengths_N, kind="stable")
+    most = min(shapes.texts, max(ON_CPU.texts, 2 ** (len(order) - 1).bit_length()))  # few texts, small batches
     start = 0
     while start < len(order):
-        rows = order[start : start + BATCH]
-        length = min(padded_length(lengths_N[rows[-1]]), max_positions)
-        size = min(BATCH, max(1, MAX_TOKENS // length))
+        rows = order[start : start + most]
+        length = min(padded_length(lengths_N[rows[-1]], shapes.lengths), max_positions)
+        size = min(most, max(1, shapes.tokens // length))
         rows = rows[:size]
         yield rows, *table.padded(np.resize(rows, size), length)
         start += len(rows)
 
 
-def padded_length(length: int) -> int:
-    """`length` rounded up to one of `LENGTHS`, or beyond them to the last one times a power of two."""
-    longest = LENGTHS[-1]
+def padded_length(length: int, lengths: tuple[int, ...]) -> int:
+    """`length` rounded up to one of `lengths`, or beyond them to the last one times a power of two."""
+    longest = lengths[-1]
     while longest < length:
         longest *= 2
-    return next((padded for padded in LENGTHS if padded >= length), longest)
+    return next((padded for padded in lengths if padded >= length), longest)
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "pooling"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.evaluate import ranking
+from llmrec_jax.evaluate import blocks, ranking
 from llmrec_jax.evaluate.ranking import ITEMS, Ranks, metrics, rank
 from llmrec_jax.parallel import make_mesh
 
@@ -75,6 +75,15 @@ def test_ranks_equal_the_oracle_for_every_batch_size_and_mesh(num_devices, monke
         got = rank(users_ND, items_ID, target_N, seen, mesh=mesh_of(num_devices), batch_size=batch_size)
         assert_equal(got, expected)
     np.testing.assert_array_equal(got.rank_N, 1 + expected.higher_N + expected.ties_N / 2)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_tiles_scored_at_a_time_as_on_a_gpu_give_the_same_ranks(num_devices, monkeypatch):
+    _small_blocks(monkeypatch)
+    monkeypatch.setattr(blocks, "tiles_at_once", lambda mesh: 2)
+    users_ND, items_ID, target_N, seen = case(301, integers=True)  # no other test has compiled this size
+    got = rank(users_ND, items_ID, target_N, seen, mesh=mesh_of(num_devices), batch_size=4096)  # three tiles
+    assert_equal(got, oracle(users_ND, items_ID, target_N, seen))
 
 
 @pytest.mark.parametrize("num_items", [90, ITEMS, ITEMS + 1, 2 * ITEMS + 300])
