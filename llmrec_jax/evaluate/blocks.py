@@ -154,7 +154,7 @@ def stream(fn: Callable[..., Any], rows: tuple[np.ndarray, ...], items_ID: np.nd
 
 
 def tiles_at_once(mesh: Mesh) -> int | None:
-    """Tiles that a device scores at a time: one on a CPU (None); 16 on a GPU or TPU, which one tile leaves mostly idle."""
+    """Tiles that a device scores at a time: one on a CPU (None), 16 on a GPU or TPU, which one tile does not fill."""
     return None if mesh.devices.flat[0].platform == "cpu" else 16
 
 
