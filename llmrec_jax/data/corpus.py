@@ -91,7 +91,7 @@ class Corpus:
         return np.bincount(split.items_E[is_counted_E], weights, minlength=len(self.domains[domain].item_ids))
 
     def popularity(self) -> np.ndarray:
-        """`train_counts` of all domains, concatenated: [I], I items of the joint catalogue."""
+        """`train_counts` of all domains, concatenated, [I]: I items of the joint catalogue."""
         return np.concatenate([self.train_counts(domain) for domain in range(len(self.domains))])
 
 

@@ -94,8 +94,12 @@ def test_other_names_are_not(tmp_path):
         (b"inf", "weight is not a finite number", '{"columns": {"weight": null}}'),
         (b"1e31", "weight is not 0 and not between 1e-30 and 1e+30", '{"columns": {"weight": null}}'),
         (b"1e-31", "weight is not 0 and not between 1e-30 and 1e+30", '{"columns": {"weight": null}}'),
-        (b"-1", "weight is negative", "a weight of 0 means that the interaction is never predicted"),
-        (b"", "weight is empty, but other rows have one", "fill it in (1 counts once, 0 is never predicted)"),
+        (b"-1", "weight is negative", "give an interaction that training is not to predict the weight 0"),
+        (
+            b"",
+            "weight is empty, but other rows have one",
+            "fill it in (0: training does not predict it)",
+        ),
     ],
 )
 def test_a_bad_weight_is_one_message_with_count_places_and_remedy(tmp_path, cell, reason, remedy):
@@ -120,9 +124,9 @@ def open_rows(tmp_path, rows, **data):
 
 
 def test_a_repeat_keeps_its_first_place_and_the_largest_weight(tmp_path):
-    domain = open_rows(tmp_path, [b"u,a,1,1", b"u,b,2,2", b"u,a,3,5", b"u,b,4,0"])
-    assert (domain.items_E.tolist(), domain.timestamps_E.tolist()) == ([0, 1], [1, 2])
-    assert (domain.weights_E.tolist(), domain.first_weights_E.tolist()) == ([5, 2], [1, 2])
+    domain = open_rows(tmp_path, [b"u,a,1,1", b"u,a,2,5", b"u,b,3,2", b"u,b,4,0", b"v,b,5,3"])
+    assert (domain.items_E.tolist(), domain.timestamps_E.tolist()) == ([0, 1, 1], [1, 3, 5])
+    assert (domain.weights_E.tolist(), domain.first_weights_E.tolist()) == ([5, 2, 3], [1, 2, 3])
     assert domain.report["notes"][1:] == [
         "2 repeats of an item by the same user dropped: the first is kept, with the largest weight",
         "interactions have weights from 2 to 5",
@@ -134,7 +138,7 @@ def test_the_hash_follows_the_weights_and_their_declaration(tmp_path):
     rows = [b"u,a,1,1", b"u,b,2,0"]
     first = open_rows(tmp_path, rows)
     assert first.report["notes"][1:] == [
-        "interactions have weights from 0 to 1; 1 of 2 have weight 0 and are never predicted"
+        "interactions have weights from 0 to 1; training never predicts the 1 of 2 with weight 0"
     ]
     assert open_rows(tmp_path, [rows[0], b"u,b,2,3"]).hash != first.hash
     folder_of(tmp_path / "shop", ITEMS, [HEADER, *rows], columns={"weight": None})

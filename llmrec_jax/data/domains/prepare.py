@@ -141,8 +141,8 @@ def _weight_notes(arrays: dict[str, np.ndarray]) -> list[str]:
         return []
     weights_E = arrays["weights_E"]
     zeros = int((weights_E == 0).sum())
-    never = f"; {zeros:,} of {len(weights_E):,} have weight 0 and are never predicted" if zeros else ""
-    return [f"interactions have weights from {weights_E.min():g} to {weights_E.max():g}{never}"]
+    rest = f"; training never predicts the {zeros:,} of {len(weights_E):,} with weight 0" if zeros else ""
+    return [f"interactions have weights from {weights_E.min():g} to {weights_E.max():g}{rest}"]
 
 
 def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str, np.ndarray], int]:
