@@ -30,11 +30,12 @@ class Items(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """The steps of one domain's histories that have a next item."""
+    """The steps of one domain's histories that have a next item to predict."""
 
     step_P: Array  # int32: the step, as an index into the flattened histories [R * S]
     target_P: Array  # int32: the next item, as an index into the batch's items
     mask_P: Array  # bool: False on padding
+    weight_P: Array | None = None  # float32: how much the loss counts, 0 on padding; None: 1 each
 
 
 class Batch(NamedTuple):
@@ -42,8 +43,8 @@ class Batch(NamedTuple):
 
     Items are numbered over the joint catalogue (sources first, target last) and bucketed by the length of their texts,
     so that little padding is encoded; `history_RS` and `target_P` are indices into the concatenated buckets. Most
-    histories are short, so several are packed into a row; none is split. Every step that has a next item is a
-    prediction; predictions are grouped by domain.
+    histories are short, so several are packed into a row; none is split. Every step that has a next item with a
+    weight above 0 is a prediction; predictions are grouped by domain.
     """
 
     items: tuple[Items, ...]  # one per bucket, shortest texts first

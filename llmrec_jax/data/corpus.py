@@ -77,19 +77,21 @@ class Corpus:
         return [case for case in cases if len(case.users_N)]
 
     def train_counts(self, domain: int) -> np.ndarray:
-        """Training events per item of a domain, int64. In the target only the `kept` users are counted.
+        """Training events per item of a domain, int64 [I]; with weights their sums, float64.
 
+        In the target only the `kept` users are counted.
         In the zero-shot regime all of them are counted: a baseline that uses the counts sees more than the model.
         """
         split = self.splits[domain]
         users = np.ones(len(split.train_end), bool)
         if domain == self.target and self.protocol.regime != "zero-shot":
             users = self.protocol.kept
-        items = split.items_E[split.training_events(users)]
-        return np.bincount(items, minlength=len(self.domains[domain].item_ids)).astype(np.int64)
+        is_counted_E = split.training_events(users)
+        weights = None if split.weights_E is None else split.weights_E[is_counted_E]
+        return np.bincount(split.items_E[is_counted_E], weights, minlength=len(self.domains[domain].item_ids))
 
     def popularity(self) -> np.ndarray:
-        """`train_counts` of all domains, concatenated: int64 [I], I items of the joint catalogue."""
+        """`train_counts` of all domains, concatenated, [I]: I items of the joint catalogue."""
         return np.concatenate([self.train_counts(domain) for domain in range(len(self.domains))])
 
 
@@ -126,7 +128,7 @@ def load_corpus(
             for domain, s, users in zip(domains, splits, trained, strict=True)
         },
         "leaks": {
-            domain.name: leaks(domain, domains[-1], s.training_events(users), s.order_E)
+            domain.name: leaks(domain, domains[-1], s, users)
             for domain, s, users in zip(domains[:-1], splits, trained, strict=False)
         },
     }

@@ -77,12 +77,17 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
 
 
 def _check_trainable(domain: Domain, split: Split, users: np.ndarray, role: str, remedy: str) -> None:
-    """Raises ValueError if none of these users (a mask) has two training events: a history and a next item."""
+    """Raises ValueError if none of these users (a mask) has a history and a next item with a weight above 0."""
     longest = int((split.train_end - split.offsets[:-1])[users].max(initial=0))
     if longest < 2:
         raise UserError(
             f"no users to train on in {role} {domain.name!r}: none of {int(users.sum()):,} has two training events "
             f"(at most {longest}, after validation and test events are held out; {split.method}): {remedy}"
+        )
+    if not (split.trainable() & users).any():
+        raise UserError(
+            f"no users to train on in {role} {domain.name!r}: all training events with a history have weight 0: "
+            f'correct the weights, say {{"columns": {{"weight": null}}}} in domain.json to ignore them, or {remedy}'
         )
 
 

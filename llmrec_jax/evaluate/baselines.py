@@ -16,7 +16,7 @@ from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
 
 
 def popularity(counts_I: np.ndarray) -> Predictor:
-    """Rank by the number of training events, the same for every user."""
+    """Rank by the number of training events (with weights: their sum), the same for every user."""
     return Predictor(
         "popularity",
         counts_I[:, None].astype(np.float32),

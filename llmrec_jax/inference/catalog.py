@@ -18,7 +18,7 @@ class Catalog:
     items: list[BundleItem]
     number: dict[str, int]  # item id -> position in `items`; an id in several domains refers to the target's item
     vectors_ID: np.ndarray
-    popularity_I: np.ndarray  # number of training events
+    popularity_I: np.ndarray  # number of training events; with weights their sum
     is_candidate_I: np.ndarray  # bool: belongs to the target
 
     @classmethod

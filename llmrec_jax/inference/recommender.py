@@ -82,7 +82,7 @@ class Recommender:
         if len(numbers):
             scores_I = catalog.vectors_ID @ self._network.user_vector(catalog.vectors_ID[numbers])
         else:
-            scores_I = catalog.popularity_I / max(catalog.popularity_I.sum(), 1)
+            scores_I = catalog.popularity_I / (catalog.popularity_I.sum() or 1)
         if not np.isfinite(scores_I).all():
             raise UserError(f"{(~np.isfinite(scores_I)).sum()} scores are not finite; the bundle is damaged")
         is_candidate_I = catalog.is_candidate_I.copy()

@@ -155,7 +155,8 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
     def mean(outputs: Outputs, domains: range) -> Mean:
         total, size = jnp.zeros(()), jnp.zeros(())
         for domain in domains:
-            weight_P = outputs.predictions[domain].mask_P.astype(jnp.float32)
+            predictions = outputs.predictions[domain]
+            weight_P = predictions.mask_P.astype(jnp.float32) if predictions.weight_P is None else predictions.weight_P
             if len(weight_P):
                 total, size = total + jnp.sum(fn(outputs, domain, config) * weight_P), size + jnp.sum(weight_P)
         return Mean(total, size)

@@ -1,5 +1,9 @@
 """Domain folders are found; the error for another path says what it is."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from llmrec_jax.data.domains.folders import check_domain, locate
@@ -54,3 +58,30 @@ def test_names_and_paths(root, monkeypatch):
         locate("cars", root, "built-in: x")
     with pytest.raises(UserError, match="no such folder"):
         check_domain(root / "cars")
+
+
+@pytest.fixture
+def as_another_user():
+    """A folder that others may enter, and a function that gives up the rights of root, who may read every folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        folder_of(Path(folder) / "films")
+        is_root = not os.geteuid()
+        try:
+            yield Path(folder), lambda: os.seteuid(65534) if is_root else None
+        finally:
+            os.seteuid(0 if is_root else os.geteuid())
+            (Path(folder) / "films").chmod(0o755)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["nothing", "list only"])
+def test_a_folder_that_may_not_be_read(as_another_user, mode):
+    root, become = as_another_user
+    (root / "films").chmod(mode)
+    become()
+    for path in (root / "films", root / "films" / "items.jsonl"):
+        for find in (check_domain, lambda path: locate(str(path), root, "")):
+            with pytest.raises(UserError, match=rf"^{path} cannot be read: permission denied; allow reading it"):
+                find(path)
+    with pytest.raises(UserError, match="films cannot be read"):
+        locate("films", root, "")

@@ -54,6 +54,7 @@ def test_events_are_sorted_by_time_and_repeats_dropped(tmp_path):
     counts = {"users": 3, "items": 4, "interactions": 5, "repeats_dropped": 1, "items_without_interactions": 0}
     assert domain.report == counts | {
         "below_min_rating": 0,
+        "weights": False,
         "order": "timestamp",
         "order_reason": "every row has a time",
         "notes": [
@@ -106,14 +107,21 @@ def test_low_ratings_are_left_out(tmp_path):
     assert histories(domain) == {"u": ["b", "a"], "v": ["c"]}
     counts = {"users": 2, "interactions": 3, "below_min_rating": 3, "repeats_dropped": 0}
     assert {name: domain.report[name] for name in counts} == counts
-    note = "3 interactions rated below data.min_rating=3 left out; 1 have no rating and are kept"
+    note = "3 interactions rated below data.min_rating=3 left out (ratings from 1 to 5); 1 have no rating and are kept"
     assert domain.report["notes"][0] == note
     assert open_shop(tmp_path).hash != domain.hash
     assert len(open_shop(tmp_path).items_E) == 5
     shutil.rmtree(tmp_path / "shop")
     shop(tmp_path, ["u,a,1,1", "u,b,3,2"])
-    with pytest.raises(ValueError, match=r"data\.min_rating=6 leaves no interaction"):
+    with pytest.raises(ValueError, match=r"shop: data\.min_rating=6 leaves no interaction: .* lower, from 1 to 3$"):
         open_shop(tmp_path, min_rating=6.0)
+    all_kept = "0 interactions rated below data.min_rating=0.5 left out (ratings from 1 to 3)"
+    assert open_shop(tmp_path, min_rating=0.5).report["notes"][0] == all_kept
+    shutil.rmtree(tmp_path / "shop")
+    shop(tmp_path, ["u,a,,1", "u,b,,2"])
+    assert open_shop(tmp_path, min_rating=3.0).report["notes"][0] == (
+        "data.min_rating=3 has no effect: there are no ratings"
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,6 +244,13 @@ def test_tfds_reads_the_export(tmp_path):
     np.testing.assert_array_equal(users[0]["ratings"], np.array([np.nan, 1], np.float32))
     assert len(builder.as_data_source("users[:50%]")) == 1
     assert "tensorflow" not in sys.modules
+
+
+def test_tfds_reads_weights(tmp_path):
+    folder = shop(tmp_path, [])
+    (folder / "interactions.csv").write_text("user_id,item_id,weight\nu,a,1\nu,b,0.5\nu,a,3\nv,b,0")
+    builder = tfds.builder_from_directory(export(open_shop(tmp_path), tmp_path / "out"))
+    assert [user["weights"].tolist() for user in builder.as_data_source("users")] == [[3, 0.5], [0]]
 
 
 @pytest.mark.parametrize(

@@ -123,14 +123,13 @@ def test_leaks():
     times = [list(range(20))]
     target = domain_of([list(range(20))], times)
     source = domain_of([[0, 1], [2]], [[17, 18], [500]], user_ids=["u0", "x"], texts=["t0", "t0", "other"])
-    everything = np.ones(3, bool)
-    assert leaks(source, target, everything, None) == {
+    assert leaks(source, target, split(source, "leave_one_out", 0), np.ones(2, bool)) == {
         "target_users_in_source": 1,
         "target_items_with_id_in_source": 3,
         "target_items_with_text_in_source": 1,
         "source_events_after_target_test_cut": 2,
     }
-    without_time = leaks(domain_of([[0]]), target, np.ones(1, bool), None)
+    without_time = leaks(short := domain_of([[0]]), target, split(short, "leave_one_out", 0), np.ones(1, bool))
     assert without_time["source_events_after_target_test_cut"] is None
 
 
@@ -140,7 +139,7 @@ def test_the_leak_counter_counts_training_events_alone():
 
     def count(method):
         result = split(source, method, 0, temporal_cuts(target))
-        found = leaks(source, target, result.training_events(np.ones(1, bool)), result.order_E)
+        found = leaks(source, target, result, np.ones(1, bool))
         return found["source_events_after_target_test_cut"]
 
     assert count("leave_one_out") == 2  # the last two are held out
@@ -148,5 +147,5 @@ def test_the_leak_counter_counts_training_events_alone():
     mixed = domain_of([[0, 1, 2, 3]], [[1, 2, 502, 503]])
     result = split(mixed, "random", seed=0)
     trained = result.items_E[result.training_events(np.ones(1, bool))]
-    found = leaks(mixed, target, result.training_events(np.ones(1, bool)), result.order_E)
+    found = leaks(mixed, target, result, np.ones(1, bool))
     assert found["source_events_after_target_test_cut"] == (trained >= 2).sum()

@@ -97,6 +97,43 @@ def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
         np.testing.assert_allclose(means[f"ranking/{role}"].total, expected, 1e-5)
 
 
+def weighted(outputs, weights):
+    """The outputs with a weight for each real prediction (a list per domain)."""
+    predictions = [
+        part._replace(weight_P=np.pad(np.array(weights_P, np.float32), (0, padded - len(weights_P))))
+        for part, weights_P, padded in zip(outputs.predictions, weights, PADDED, strict=True)
+    ]
+    return outputs._replace(predictions=tuple(predictions))
+
+
+@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+def test_weights_give_a_weighted_mean_over_all_predictions_of_a_role(outputs, name):
+    terms = build(name)
+    weights = [np.random.default_rng(domain).exponential(size=real) for domain, real in enumerate(REAL)]
+    weights[0][2] = 0
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate={}, collectives=None))
+    losses = [[loss_of(arrays, domain, p, name) for p in range(real)] for domain, real in enumerate(REAL)]
+    source = np.average(np.concatenate(losses[:2]), weights=np.concatenate(weights[:2]))
+    expected = {"ranking/source": source, "ranking/target": np.average(losses[2], weights=weights[2])}
+
+    def gradients(outputs):
+        return jax.grad(lambda user_PD: objective.total(terms, values(terms, outputs._replace(user_PD=user_PD)), 0.5))(
+            outputs.user_PD
+        )
+
+    for scale in (1, 10):
+        scaled = weighted(outputs, [scale * weights_P for weights_P in weights])
+        got = values(terms, scaled)
+        assert got.keys() == expected.keys()
+        for part, value in expected.items():
+            np.testing.assert_allclose(got[part], value, 1e-5)
+        assert not gradients(scaled)[0][2].any()
+        assert gradients(scaled)[0][1].any()
+    ones = weighted(outputs, [np.ones(real) for real in REAL])
+    assert values(terms, ones) == values(terms, outputs)
+    assert values(terms, weighted(outputs, [np.zeros(real) for real in REAL])) == dict.fromkeys(expected, 0)
+
+
 @pytest.mark.parametrize("name", ["in_batch", "softmax"])
 def test_padding_counts_for_nothing(outputs, name):
     terms = build(name)
@@ -126,7 +163,10 @@ def test_padding_counts_for_nothing(outputs, name):
 
 def first(outputs, sizes):
     """Only the first predictions of each domain."""
-    predictions = [Predictions(*(x[:n] for x in part)) for part, n in zip(outputs.predictions, sizes, strict=True)]
+    predictions = [
+        Predictions(*(None if x is None else x[:n] for x in part))
+        for part, n in zip(outputs.predictions, sizes, strict=True)
+    ]
     user_PD = [x_PD[:n] for x_PD, n in zip(outputs.user_PD, sizes, strict=True)]
     return outputs._replace(predictions=tuple(predictions), user_PD=tuple(user_PD))
 

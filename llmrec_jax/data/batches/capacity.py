@@ -32,8 +32,8 @@ class Capacity(NamedTuple):
         return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 
-def padded(values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values padded with zeros (int32), and a mask that is False on padding."""
-    result = np.zeros(size, np.int32)
+def padded(values: np.ndarray, size: int, dtype: type = np.int32) -> tuple[np.ndarray, np.ndarray]:
+    """The values padded with zeros, and a mask that is False on padding."""
+    result: np.ndarray = np.zeros(size, dtype)
     result[: len(values)] = values
     return result, np.arange(size) < len(values)

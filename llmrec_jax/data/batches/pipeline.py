@@ -67,6 +67,11 @@ class BatchPlan:
         """int32: the domain of each user, the same in every batch."""
         return interleave(self.rows)
 
+    @functools.cached_property
+    def has_weights(self) -> bool:
+        """Whether the events of a domain in the batches have weights."""
+        return any(split.weights_E is not None for split, rows in zip(self.splits, self.rows, strict=True) if rows)
+
 
 def plan_batches(
     splits: Sequence[Split],
@@ -80,8 +85,8 @@ def plan_batches(
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
-    Users need at least two training events. Of the target's users only `data.target_fraction` are used, of the source
-    `left_out` none. If there are no target users (zero-shot), all rows come from the sources.
+    Users need a training event to predict (`Split.trainable`). Of the target's users only `data.target_fraction` are
+    used, of the source `left_out` none. If there are no target users (zero-shot), all rows come from the sources.
 
     Popular items repeat and most histories are short, so the first capacity is little more than what the first batches
     need. The rare larger batch takes the next capacity; the last one is the upper bound. Each capacity in use compiles
@@ -97,7 +102,8 @@ def plan_batches(
       left_out: index of a source that is not trained on, see `Protocol`.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
-    users = [np.argsort(-lengths_d, kind="stable")[: np.sum(lengths_d >= 2)] for lengths_d in lengths]
+    longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
+    users = [users_d[split.trainable()[users_d]] for users_d, split in zip(longest_first, splits, strict=True)]
     users[-1] = users[-1][keep_fraction(splits[-1], data.target_fraction, data.split_seed)[users[-1]]]
     if left_out is not None:
         users[left_out] = users[left_out][:0]
@@ -151,7 +157,7 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step. The items of a bucket are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
-    items_BW, event_mask_BW = _rows(plan, step, rng)
+    items_BW, event_mask_BW, weight_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
@@ -163,7 +169,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     steps, lengths_B = plan.max_history, event_mask_BW[:, :-1].sum(axis=1)
     start_B = pack(lengths_B, steps)
     place_BS = start_B[:, None] + np.arange(steps)  # index into the flattened rows of histories
-    made_BS = event_mask_BW[:, 1:]
+    made_BS = event_mask_BW[:, 1:] & (weight_BW[:, 1:] > 0)
     made = [made_BS & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
     need = Capacity(
         rows=int(start_B.max()) // steps + 1,
@@ -187,7 +193,11 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         last_B=(start_B + lengths_B - 1).astype(np.int32),
         domain_B=plan.domain_B,
         predictions=tuple(
-            Predictions(padded(place_BS[made_BS], size)[0], *padded(events_BW[:, 1:][made_BS], size))
+            Predictions(
+                padded(place_BS[made_BS], size)[0],
+                *padded(events_BW[:, 1:][made_BS], size),
+                padded(weight_BW[:, 1:][made_BS], size, np.float32)[0] if plan.has_weights else None,
+            )
             for made_BS, size in zip(made, capacity.predictions, strict=True)
         ),
     )
@@ -215,11 +225,12 @@ def _batch_of(step: int, plan: BatchPlan) -> Batch:
     return make_batch(plan, int(step))
 
 
-def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Joint-catalogue items of each row of the global batch, right-padded, and the mask (False on padding)."""
+def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joint-catalogue items of each row of the global batch, right-padded; the mask (False on padding); the weights."""
     length = plan.max_history + 1
     items_BW = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
+    weight_BW = np.ones((plan.batch_size, length), np.float32)
     for domain, split in enumerate(plan.splits):
         users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
         if not users_M.size:
@@ -228,8 +239,11 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         spare_M = np.maximum(end_M - begin_M - length, 0)
         begin_M = begin_M + rng.integers(spare_M, endpoint=True)
         # Padding reads past the user's events, possibly past the array: clipped, and masked below.
-        items_MW = split.items_E.take(begin_M[:, None] + np.arange(length), mode="clip")
+        event_MW = begin_M[:, None] + np.arange(length)
+        items_MW = split.items_E.take(event_MW, mode="clip")
         mine_B = plan.domain_B == domain
         items_BW[mine_B] = items_MW + np.int32(plan.starts[domain])
         event_mask_BW[mine_B] = np.arange(length) < (end_M - begin_M)[:, None]
-    return items_BW, event_mask_BW
+        if split.weights_E is not None:
+            weight_BW[mine_B] = split.weights_E.take(event_MW, mode="clip")
+    return items_BW, event_mask_BW, weight_BW

@@ -16,7 +16,9 @@ NEAR = {  # other common names of the columns, lowercase and without punctuation
                 "asin", "parentasin", "sku", "track", "trackid", "artistid", "game", "gameid", "newsid", "artikel"},
     "rating": {"stars"},
     "timestamp": {"ts", "when", "created", "createdat", "zeit", "datum"},
+    "weight": {"eventweight", "interactionweight", "sampleweight", "gewicht"},
 }  # fmt: skip
+NOT_NEAR = {"height"}  # spelled like the name of a column, but not meant as it
 
 
 class Header(NamedTuple):
@@ -94,7 +96,7 @@ def _lacking(headers: Sequence[Header]) -> HeaderError:
 
 def _ask(header: Header, settings: Settings) -> None:
     """Reject a header if an unread column may be a missing one, which would otherwise be ignored silently."""
-    for column in ("timestamp", "rating"):
+    for column in ("timestamp", "rating", "weight"):
         ordered = column == "timestamp" and settings.order in ("sequence", "none")
         if column in header.at or column in settings.columns or ordered:
             continue
@@ -117,6 +119,8 @@ def _near(header: Header, column: str) -> list[str]:
 
 
 def _is_near(key: str, column: str) -> bool:
+    if key in NOT_NEAR:
+        return False
     if column == "timestamp" and (key.startswith(("time", "date")) or key.endswith(("time", "date", "timestamp"))):
         return True
     if column == "user_id" and key.startswith("user") and "item" not in key:

@@ -37,6 +37,9 @@ class Domain:
     timestamps_E: np.ndarray  # int64 seconds, -1 if missing
     offsets: np.ndarray  # int64 [users + 1]: user u's events are offsets[u]:offsets[u + 1]
     report: dict[str, Any]  # counts: users, items, ...; "order_reason"; "notes" on how the files were read
+    # float32, at least 0: the largest weight of the user's interactions with the item; None: all interactions count 1
+    weights_E: np.ndarray | None = None
+    first_weights_E: np.ndarray | None = None  # float32: the weight of the first of these, which is the one kept
 
     def history(self, user: int) -> np.ndarray:
         """All events of a user, oldest first (int32 item numbers)."""
@@ -76,13 +79,14 @@ def open_domain(
             stored_items(folder),
             msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
         )
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in prepare.ARRAYS}
+        names = prepare.ARRAYS + (prepare.WEIGHTS if facts.report["weights"] else ())
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedError(str(error)) from error
     events = facts.report["interactions"]
     if (len(items), len(user_ids)) != (facts.report["items"], facts.report["users"]):
         raise DamagedError("items.json or users.json does not fit facts.json")
-    if [len(arrays[name]) for name in prepare.ARRAYS] != [events, events, events, len(user_ids) + 1]:
+    if any(len(array) != (len(user_ids) + 1 if name == "offsets" else events) for name, array in arrays.items()):
         raise DamagedError("the arrays do not fit facts.json")
     cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
     notes = [f"{cut:,} descriptions cut to {description_chars} characters (data.description_chars)"] if cut else []

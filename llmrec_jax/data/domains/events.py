@@ -1,4 +1,4 @@
-"""Reads `interactions.csv`: user, item, rating and time of each interaction.
+"""Reads `interactions.csv`: user, item, rating, time and weight of each interaction.
 
 Unusual but unambiguous cells are accepted and counted in a note; rows with ambiguous or invalid cells are bad records.
 
@@ -22,7 +22,8 @@ from llmrec_jax.data.domains.records import check_id
 from llmrec_jax.data.domains.rows import rows
 from llmrec_jax.data.domains.settings import Settings
 
-MAX_RATING = float(np.finfo(np.float32).max)
+MAX_NUMBER = float(np.finfo(np.float32).max)
+MIN_WEIGHT, MAX_WEIGHT = 1e-30, 1e30  # of weights above 0: float32 holds the sum of a batch, and its inverse
 UNKNOWN = "item_id is not among the items"
 WHOLE = re.compile(r"(\d+)\.0+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -46,6 +47,7 @@ class Events(NamedTuple):
     ratings_E: np.ndarray  # float32, NaN if empty
     times_E: np.ndarray  # int64 nanoseconds, -1 if empty
     kind: int  # kind of the times: index into times.KINDS
+    weights_E: np.ndarray | None = None  # float32, at least 0; None: no row has a weight
 
     def keep(self, kept_E: np.ndarray) -> "Events":
         """The rows in a mask. Users without rows are dropped, the others renumbered in the same order."""
@@ -57,6 +59,7 @@ class Events(NamedTuple):
             self.ratings_E[kept_E],
             self.times_E[kept_E],
             self.kind,
+            None if self.weights_E is None else self.weights_E[kept_E],
         )
 
 
@@ -75,7 +78,7 @@ def read_events(
     Raises:
       DataError: the header cannot be used.
     """
-    columns: tuple[array, ...] = array("i"), array("i"), array("f"), array("q"), array("b"), array("i")
+    columns: tuple[array, ...] = tuple(array(code) for code in "iifqbfi")
     with text_lines(path, settings.encoding, findings) as lines:
         header = _header(path, lines, settings)
         parser = _Parser(header, numbers, settings)
@@ -96,17 +99,20 @@ def read_events(
             for values, value in zip(columns, (*event, number), strict=True):
                 values.append(value)
     parser.report(path.name, findings)
-    user_E, item_E, rating_E, time_E, kind_E, line_E = map(np.asarray, columns)
+    user_E, item_E, rating_E, time_E, kind_E, weight_E, line_E = map(np.asarray, columns)
     column = times.settle(kind_E, settings)
     if column.kind == times.SECONDS and not settings.time_unit and times.look_like_dates(time_E):
         raise file_error(path.parent, path.name, "timestamps read like dates (20200131) and like seconds since 1970",
                          'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
     if column.kind > times.SECONDS and not settings.time_unit:
         findings.notes.append(f"{path.name}: times recognised as {times.KINDS[column.kind]}")
-    findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in column.reasons.items())
+    is_empty_E = np.isnan(weight_E)
+    weights_E, empty = (None, ()) if is_empty_E.all() else (weight_E, np.flatnonzero(is_empty_E))
+    reasons = {int(at): "weight is empty, but other rows have one" for at in empty} | column.reasons
+    findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in reasons.items())
     good_E = np.ones(len(user_E), bool)
-    good_E[list(column.reasons)] = False
-    return Events(list(parser.users), user_E, item_E, rating_E, time_E, column.kind).keep(good_E)
+    good_E[list(reasons)] = False
+    return Events(list(parser.users), user_E, item_E, rating_E, time_E, column.kind, weights_E).keep(good_E)
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) -> Header:
@@ -122,7 +128,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) ->
 
 
 class _Parser:
-    """Parses a row into (user number, item number, rating, time, kind of time); counts conversions."""
+    """Parses a row into (user number, item number, rating, time, kind of time, weight); counts conversions."""
 
     def __init__(self, header: Header, numbers: Mapping[str, int], settings: Settings):
         self.header, self.numbers = header, numbers
@@ -131,7 +137,7 @@ class _Parser:
         self.unknown: set[str] = set()
         self.counts: collections.Counter[str] = collections.Counter()
 
-    def __call__(self, cells: list[str]) -> tuple[int, int, float, int, int]:
+    def __call__(self, cells: list[str]) -> tuple[int, int, float, int, int, float]:
         at = self.header.at
         if len(cells) != len(self.header.names):
             raise ValueError(f"wrong number of columns: the header has {len(self.header.names)}")
@@ -143,7 +149,8 @@ class _Parser:
         user = self.users.get(user_id)
         if user is None:
             _check_id("user_id", user_id)
-        rating = self._rating(cells[at["rating"]].strip()) if "rating" in at else float("nan")
+        rating = self._number("rating", cells) if "rating" in at else float("nan")
+        weight = self._weight(cells) if "weight" in at else float("nan")
         kind, time = times.EMPTY, times.NONE
         if "timestamp" in at:
             cell = cells[at["timestamp"]].strip()
@@ -152,7 +159,7 @@ class _Parser:
                 self.counts["{n} timestamps have a decimal point: read as numbers"] += 1
         if user is None:
             user = self.users.setdefault(user_id, len(self.users))
-        return user, item, rating, time, kind
+        return user, item, rating, time, kind, weight
 
     def is_row(self, cells: list[str]) -> bool:
         """Whether a row that spans lines is plausible: it has line breaks only in columns that are not read."""
@@ -175,19 +182,29 @@ class _Parser:
         self.counts["{n} item_ids differ from the items' by .0 (3.0 for 3): read as these"] += 1
         return item
 
-    def _rating(self, cell: str) -> float:
+    def _weight(self, cells: list[str]) -> float:
+        weight = self._number("weight", cells)
+        if weight < 0:
+            raise ValueError("weight is negative")
+        if 0 < weight < MIN_WEIGHT or weight > MAX_WEIGHT:
+            raise ValueError(f"weight is not 0 and not between {MIN_WEIGHT:g} and {MAX_WEIGHT:g}")
+        return weight
+
+    def _number(self, column: str, cells: list[str]) -> float:
+        """The number in a column; NaN if the cell is empty."""
+        cell = cells[self.header.at[column]].strip()
         if not cell:
             return float("nan")
         if self.header.separator != "," and DECIMAL_COMMA.fullmatch(cell):
-            self.counts["{n} ratings have a decimal comma: read as such"] += 1
+            self.counts[f"{{n}} {column}s have a decimal comma: read as such"] += 1
             cell = cell.replace(",", ".")
         try:
-            rating = float(cell)
+            number = float(cell)
         except ValueError:
-            raise ValueError("rating is not a number") from None
-        if not abs(rating) <= MAX_RATING:
-            raise ValueError("rating is not a finite number")
-        return rating
+            raise ValueError(f"{column} is not a number") from None
+        if not abs(number) <= MAX_NUMBER:
+            raise ValueError(f"{column} is not a finite number")
+        return number
 
     def report(self, file: str, findings: Findings) -> None:
         """Add notes on inferred, converted and unread columns, and the likely cause of unknown items."""

@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import io
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,21 +37,27 @@ def locate(spec: str, root: Path, others: str) -> Path:
         if is_domain(path):
             return Path(os.path.abspath(path))
     for path in tried:
+        _check_readable(path)
         if path.exists():
             return check_domain(path)
     raise UserError(f"no domain {spec!r}: neither {tried[0]} nor {tried[1]} is a folder ({others})")
 
 
 def is_domain(folder: Path) -> bool:
-    """Whether the folder contains items.jsonl or interactions.csv and is none of `OTHERS`."""
-    if any(all((folder / name).exists() for name in names) for _, names in OTHERS):
+    """Whether the folder can be read, contains items.jsonl or interactions.csv, and is none of `OTHERS`."""
+    try:
+        if any(all((folder / name).exists() for name in names) for _, names in OTHERS):
+            return False
+        return any((folder / name).is_file() for file in (ITEMS, EVENTS) for name in (file, f"{file}.gz"))
+    except PermissionError:
         return False
-    return any((folder / name).is_file() for file in (ITEMS, EVENTS) for name in (file, f"{file}.gz"))
 
 
 def check_domain(path: Path) -> Path:
     """The absolute path of a domain folder, symbolic links not resolved. Raises `UserError` if it is not one."""
     expected = f"a domain is a folder that holds {ITEMS} and {EVENTS}"
+    if not is_domain(path):
+        _check_readable(path)
     if path.is_file():
         beside = f"; did you mean its folder, {path.parent}?" if is_domain(path.parent) else ""
         raise UserError(f"{path} is a file, not a folder: {expected}{beside}")
@@ -68,6 +75,20 @@ def check_domain(path: Path) -> Path:
             )
         raise UserError(f"{path} is no domain: {expected}; it holds {some(inside) or 'nothing'}")
     return Path(os.path.abspath(path))
+
+
+def _check_readable(path: Path) -> None:
+    """Raises `UserError` if the permissions of a path, or of a folder above it, do not allow reading it."""
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            os.listdir(path)
+            os.stat(os.path.join(path, os.curdir))  # fails if the folder may be listed, but its files not opened
+    except PermissionError:
+        raise UserError(
+            f"{path} cannot be read: permission denied; allow reading it and entering the folders above it (ls -ld)"
+        ) from None
+    except OSError:  # e.g. it does not exist, which the caller reports
+        return
 
 
 def find(folder: Path, name: str) -> Path:

@@ -23,8 +23,10 @@ from llmrec_jax.data.domains.settings import Order, read_settings
 from llmrec_jax.data.domains.times import NONE, PER_SECOND
 from llmrec_jax.errors import UserError
 
-FORMAT = 2  # version of the prepared folder: incrementing it prepares all domains again
+FORMAT = 3  # version of the prepared folder: incrementing it prepares all domains again
 ARRAYS = ("items_E", "ratings_E", "timestamps_E", "offsets")
+REPEATS = "{n} repeats of an item by the same user dropped: the first is kept"
+WEIGHTS = ("weights_E", "first_weights_E")  # further arrays of a domain with weights
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class Prepared:
 
     items: list[Item]
     user_ids: list[str]
-    arrays: dict[str, np.ndarray]  # keys: ARRAYS
+    arrays: dict[str, np.ndarray]  # keys: ARRAYS, and WEIGHTS if the interactions have weights
     order: Order
     report: dict[str, Any]  # counts, the order and its reason, notes, skipped records
     bad: list[BadRecord]
@@ -46,12 +48,14 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
     if min_rating is not None:
         low_E = events.ratings_E < min_rating  # False if there is no rating
         if low_E.all():
-            raise UserError(f"{folder}: data.min_rating={min_rating:g} leaves no interaction: all ratings are lower")
+            scale = f"all ratings are lower, from {events.ratings_E.min():g} to {events.ratings_E.max():g}"
+            raise UserError(f"{folder}: data.min_rating={min_rating:g} leaves no interaction: {scale}")
         events = events.keep(~low_E)
     arrays, repeats = _arrange(raw.items, events, raw.order)
-    findings.note(repeats, "{n} repeats of an item by the same user dropped: the first is kept")
+    findings.note(repeats, REPEATS if events.weights_E is None else f"{REPEATS}, with the largest weight")
     findings.notes += _tie_notes(events) if raw.order == "timestamp" else []
-    findings.notes += _rating_notes(events.ratings_E, min_rating, len(raw.events.users_E) - len(events.users_E))
+    findings.notes += _rating_notes(raw.events.ratings_E, min_rating)
+    findings.notes += _weight_notes(arrays)
     skipped = collections.Counter(f"{record.file}: {record.reason}" for record in findings.bad)
     if findings.consequences:
         skipped[f"{EVENTS}: the line of the item is bad"] = findings.consequences
@@ -62,6 +66,7 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
         "repeats_dropped": repeats,
         "items_without_interactions": len(raw.items) - len(np.unique(arrays["items_E"])),
         "below_min_rating": len(raw.events.users_E) - len(events.users_E),
+        "weights": "weights_E" in arrays,
         "order": raw.order,
         "order_reason": raw.order_reason,
         "notes": findings.notes,
@@ -106,17 +111,19 @@ def _tie_notes(events: Events) -> list[str]:
             "order of the rows, decides which comes first"]  # fmt: skip
 
 
-def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) -> list[str]:
+def _rating_notes(rating_E: np.ndarray, min_rating: float | None) -> list[str]:
     """At most one line on how the ratings are used."""
     rated_E = rating_E[~np.isnan(rating_E)]
-    if min_rating is not None:
-        unrated = (
-            f"; {len(rating_E) - len(rated_E):,} have no rating and are kept" if len(rated_E) < len(rating_E) else ""
-        )
-        return [f"{below:,} interactions rated below data.min_rating={min_rating:g} left out{unrated}"]
     if not len(rated_E):
-        return []
+        return [f"data.min_rating={min_rating:g} has no effect: there are no ratings"] if min_rating is not None else []
     low, high = float(rated_E.min()), float(rated_E.max())
+    if min_rating is not None:
+        below, unrated = int((rated_E < min_rating).sum()), len(rating_E) - len(rated_E)
+        rest = f"; {unrated:,} have no rating and are kept" if unrated else ""
+        return [
+            f"{below:,} interactions rated below data.min_rating={min_rating:g} left out (ratings from {low:g} to "
+            f"{high:g}){rest}"
+        ]
     count = int((rated_E <= 2).sum())
     if count and low >= 0.5 and high == 5 and (rated_E * 2 == np.round(rated_E * 2)).all():
         return [
@@ -126,6 +133,16 @@ def _rating_notes(rating_E: np.ndarray, min_rating: float | None, below: int) ->
     if low == high:
         return [f"ratings are not used (all are {low:g})"]
     return [f"ratings are not used (lowest {low:g}, highest {high:g}); data.min_rating leaves out the lower ones"]
+
+
+def _weight_notes(arrays: dict[str, np.ndarray]) -> list[str]:
+    """At most one line on the weights."""
+    if "weights_E" not in arrays:
+        return []
+    weights_E = arrays["weights_E"]
+    zeros = int((weights_E == 0).sum())
+    rest = f"; training never predicts the {zeros:,} of {len(weights_E):,} with weight 0" if zeros else ""
+    return [f"interactions have weights from {weights_E.min():g} to {weights_E.max():g}{rest}"]
 
 
 def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str, np.ndarray], int]:
@@ -138,7 +155,8 @@ def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str,
     }
     sorted_E = np.lexsort(keys[order])
     pair_E = events.users_E[sorted_E].astype(np.int64) * len(items) + events.items_E[sorted_E]
-    kept_E = sorted_E[np.sort(np.unique(pair_E, return_index=True)[1])]
+    places = np.sort(np.unique(pair_E, return_index=True)[1])
+    kept_E = sorted_E[places]
     counts = np.bincount(events.users_E[kept_E], minlength=len(events.user_ids))
     time_E = events.times_E[kept_E]
     arrays = {
@@ -147,7 +165,18 @@ def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str,
         "timestamps_E": np.where(time_E == NONE, -1, time_E // PER_SECOND),
         "offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
     }
+    if events.weights_E is not None:
+        largest_E = _largest(pair_E, events.weights_E[sorted_E])
+        arrays |= {"weights_E": largest_E[places], "first_weights_E": events.weights_E[kept_E]}
     return arrays, len(pair_E) - len(kept_E)
+
+
+def _largest(pair_E: np.ndarray, weight_E: np.ndarray) -> np.ndarray:
+    """The largest weight of all events with the same pair of user and item, float32 [E]."""
+    _, number_E = np.unique(pair_E, return_inverse=True)
+    largest = np.zeros(number_E.max() + 1, np.float32)
+    np.maximum.at(largest, number_E, weight_E)
+    return largest[number_E]
 
 
 def _event_hash(items: list[Item], events: Events) -> np.ndarray:

@@ -26,6 +26,15 @@ REMEDIES = {  # reason -> what to do, if it does not depend on the data
         "fill it in or remove the rows (data.on_bad_record=skip leaves them out); if the order of the rows is the"
         ' order of time, say so in domain.json: {"order": "sequence"}, or {"order": "none"} if there is no order'
     ),
+    "weight is negative": "give an interaction that training is not to predict the weight 0",
+    "weight is not": (
+        "a weight says how much an interaction counts; if the column means something else, say so in domain.json:"
+        ' {"columns": {"weight": null}}'
+    ),
+    "weight is empty, but other rows have one": (
+        "fill it in (0: training does not predict it) or remove the rows (data.on_bad_record=skip leaves them out);"
+        ' if the column is no weight of interactions, say so in domain.json: {"columns": {"weight": null}}'
+    ),
     "wrong number of columns": "quote fields that hold the separator; check that the whole file has one separator",
     "not JSON": "write one JSON object a line, in double quotes, null for what is missing (NaN is not JSON)",
 }

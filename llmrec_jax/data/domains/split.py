@@ -38,11 +38,24 @@ class Split(NamedTuple):
     test: np.ndarray  # int64 [users]: index of the test event, -1 = none
     method: str  # description for the report
     order_E: np.ndarray | None = None  # int64: index of each event in the domain's arrays; None: the same
+    weights_E: np.ndarray | None = None  # float32: how much each event counts as a target; None: 1
 
     def training_events(self, users: np.ndarray) -> np.ndarray:
         """A mask [E] of the training events of `users` (a mask [users])."""
         ends = np.where(users, self.train_end, self.offsets[:-1])
         return np.arange(len(self.items_E)) < np.repeat(ends, np.diff(self.offsets))
+
+    def trainable(self) -> np.ndarray:
+        """A mask [users] of those with a target: a training event after their first one, with a weight above 0."""
+        after_first = self.offsets[:-1] + 1
+        if self.weights_E is None:
+            return self.train_end > after_first
+        targets = np.concatenate([[0], np.cumsum(self.weights_E > 0)])
+        return targets[np.maximum(self.train_end, after_first)] > targets[after_first]
+
+    def in_order(self, values_E: np.ndarray) -> np.ndarray:
+        """An array of the domain's events, such as its timestamps, in the order of `items_E`."""
+        return values_E if self.order_E is None else values_E[self.order_E]
 
 
 def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -> Split:
@@ -56,8 +69,15 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -
     domain has no timestamps.
     random: leave-one-out on each user's shuffled events. Always used for a domain without order.
 
-    `seed` affects only the shuffle.
+    `seed` affects only the shuffle. Weights do not affect what is held out. With a temporal split, an event has the
+    weight of the first of its repeats, because a later one may lie after the cut.
     """
+    result = _split(domain, method, seed, cuts)
+    weights_E = domain.first_weights_E if method == "temporal" else domain.weights_E
+    return result if weights_E is None else result._replace(weights_E=result.in_order(weights_E))
+
+
+def _split(domain: Domain, method: Method, seed: int, cuts: Cuts | None) -> Split:
     if method == "temporal":
         return _temporal(domain, cuts or temporal_cuts(domain))
     if domain.order == "none" or method == "random":
@@ -95,7 +115,7 @@ def keep_fraction(split: Split, fraction: float, seed: int) -> np.ndarray:
     return kept
 
 
-def leaks(source: Domain, target: Domain, training_E: np.ndarray, order_E: np.ndarray | None) -> dict[str, int | None]:
+def leaks(source: Domain, target: Domain, held_out: Split, users: np.ndarray) -> dict[str, int | None]:
     """Count shared users, items and texts, and the source's training events after the target's test cut.
 
     Equal ids mean the same user or item only if both domains use the same id space.
@@ -105,14 +125,14 @@ def leaks(source: Domain, target: Domain, training_E: np.ndarray, order_E: np.nd
     Args:
       source: a domain to train on.
       target: the domain to evaluate.
-      training_E: mask of the source's training events (`Split.training_events`).
-      order_E: `Split.order_E` of the source.
+      held_out: the split of the source.
+      users: mask of the source's users that are trained on.
     """
     source_texts = set(source.texts)
     future = None
     if source.order == target.order == "timestamp":
-        times_E = source.timestamps_E if order_E is None else source.timestamps_E[order_E]
-        future = int((training_E & (times_E >= temporal_cuts(target).test_from)).sum())
+        is_late_E = held_out.in_order(source.timestamps_E) >= temporal_cuts(target).test_from
+        future = int((held_out.training_events(users) & is_late_E).sum())
     return {
         "target_users_in_source": len(set(target.user_ids) & set(source.user_ids)),
         "target_items_with_id_in_source": len(set(target.item_ids) & set(source.item_ids)),

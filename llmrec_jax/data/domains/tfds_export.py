@@ -16,7 +16,7 @@ from llmrec_jax.data.domains.domain import Domain, stored_items
 from llmrec_jax.errors import UserError
 
 TEXTS = ("title", "category", "brand", "description")
-EVENTS = ("items", "ratings", "timestamps")
+EVENTS = {"items": np.int32, "ratings": np.float32, "timestamps": np.int64, "weights": np.float32}
 
 
 def export(domain: Domain, folder: Path) -> Path:
@@ -57,15 +57,15 @@ class DomainRecords(tfds.core.GeneratorBasedBuilder):
 
     def __init__(self, domain: Domain, *, data_dir: Path):
         self._domain = domain
+        arrays = {name: getattr(domain, f"{name}_E") for name in EVENTS}
+        self._arrays = {name: array for name, array in arrays.items() if array is not None}
         super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "id": tfds.features.Text(),
             **{name: tfds.features.Text() for name in TEXTS},
-            "items": tfds.features.Tensor(shape=(None,), dtype=np.int32),
-            "ratings": tfds.features.Tensor(shape=(None,), dtype=np.float32),
-            "timestamps": tfds.features.Tensor(shape=(None,), dtype=np.int64),
+            **{name: tfds.features.Tensor(shape=(None,), dtype=EVENTS[name]) for name in self._arrays},
         }
         return tfds.core.DatasetInfo(
             builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
@@ -78,11 +78,11 @@ class DomainRecords(tfds.core.GeneratorBasedBuilder):
         return enumerate(self._item_rows() if split == "items" else self._user_rows())
 
     def _item_rows(self) -> Iterator[dict]:
-        none = {name: getattr(self._domain, f"{name}_E")[:0] for name in EVENTS}
+        none = {name: array[:0] for name, array in self._arrays.items()}
         for item in stored_items(self._domain.folder):
             yield {"id": item.item_id, **{name: getattr(item, name) or "" for name in TEXTS}, **none}
 
     def _user_rows(self) -> Iterator[dict]:
         none, offsets = dict.fromkeys(TEXTS, ""), self._domain.offsets
         for user_id, start, end in zip(self._domain.user_ids, offsets[:-1], offsets[1:], strict=True):
-            yield {"id": user_id, **none, **{name: getattr(self._domain, f"{name}_E")[start:end] for name in EVENTS}}
+            yield {"id": user_id, **none, **{name: array[start:end] for name, array in self._arrays.items()}}
