@@ -1,6 +1,7 @@
 """Checks the arguments of `Recommender`: ids, counts, texts and new items."""
 
 import operator
+import warnings
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
@@ -46,11 +47,14 @@ def as_texts(texts: Iterable[Any]) -> list[str]:
 def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
     """New items from dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`.
 
+    Warns of other fields, which are not read.
+
     Raises:
       ValueError: a field is missing or has the wrong type, or an id is taken or repeated; gives the item's position.
     """
     new: list[Item] = []
     ids: set[str] = set()
+    others: set[str] = set()
     for position, fields in enumerate(_listed(items, "items", "dicts")):
         try:
             new.append(_item(fields))
@@ -60,6 +64,9 @@ def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
         if item_id in taken or item_id in ids:
             raise UserError(f"item {position}: the id {item_id!r} is taken")
         ids.add(item_id)
+        others |= {str(name) for name in fields} - set(Item.__struct_fields__)
+    if others:
+        warnings.warn(f"fields of the items that are not read: {', '.join(sorted(others))}", stacklevel=3)
     return new
 
 

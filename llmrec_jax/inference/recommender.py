@@ -94,7 +94,7 @@ class Recommender:
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
-        `brand`, `category`, `description`. If one is invalid, none is added.
+        `brand`, `category`, `description`; other fields are named in a warning. If one is invalid, none is added.
 
         Raises:
           ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,15 @@ def test_the_order_beside_the_folder(tmp_path):
     (tmp_path / "shop" / "domain.json").unlink()
     with pytest.raises(UserError, match="order 'upwards' of 'shop' is not timestamp, sequence or none"):
         settings_of(tmp_path, None, '{"domains": {"shop": {"order": "upwards"}}}')
+
+
+def test_a_domains_json_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"domains\.json: may not be read \(Permission denied\); it can declare"):
+        settings_of(tmp_path, None)
 
 
 def test_the_example_of_the_documentation(tmp_path):

@@ -92,5 +92,12 @@ def test_items_that_are_refused(items, message):
 
 
 def test_items_that_are_understood():
-    items = as_items([{"item_id": np.int64(9), "title": "t", "price": 3}, {"item_id": "n", "title": "u"}], KNOWN)
+    items = as_items([{"item_id": np.int64(9), "title": "t"}, {"item_id": "n", "title": "u"}], KNOWN)
     assert [(item.item_id, item.title) for item in items] == [("9", "t"), ("n", "u")]
+
+
+def test_fields_of_new_items_that_are_not_read_are_named_in_a_warning():
+    rows = [{"item_id": "c", "title": "t", "price": 3, "brnd": "x"}, {"item_id": "d", "title": "t", "price": 4}]
+    with pytest.warns(UserWarning, match="^fields of the items that are not read: brnd, price$"):
+        new = as_items(rows, KNOWN)
+    assert [item.item_id for item in new] == ["c", "d"]

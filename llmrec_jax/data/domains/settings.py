@@ -72,6 +72,8 @@ def _order_beside(folder: Path) -> Order | None:
     try:
         domains = msgspec.json.decode(path.read_bytes())["domains"]
         order = domains[folder.name]["order"]
+    except PermissionError as error:
+        raise UserError(f"{path}: may not be read ({error.strerror}); it can declare the order of a domain") from None
     except (OSError, ValueError, msgspec.MsgspecError, KeyError, TypeError, IndexError):
         return None
     if not isinstance(order, str):
