@@ -109,7 +109,9 @@ def _number(name: str) -> int:
 def _in_slurm() -> bool:
     num_tasks = int(os.environ.get("SLURM_NTASKS", "1"))
     if num_tasks > 1 and "SLURM_STEP_NODELIST" not in os.environ:
-        raise UserError(f"this is no task of the Slurm job's {num_tasks}: start it with srun, or unset SLURM_NTASKS")
+        raise UserError(
+            f"this process is none of the {num_tasks} tasks of the Slurm job: start it with srun, or unset SLURM_NTASKS"
+        )
     return num_tasks > 1
 
 

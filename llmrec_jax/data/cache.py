@@ -45,7 +45,7 @@ def cached(folder: Path, make: Callable[[Path], None], read: Callable[[Path], T]
             return read(folder)
         except DamagedError as error:
             problem = str(error)
-            print(f"{folder}: damaged ({problem}): made again", file=sys.stderr)
+            print(f"{folder}: damaged ({problem}); creating it again", file=sys.stderr)
             with contextlib.suppress(FileNotFoundError):  # another process has already removed it
                 shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")))
     raise UserError(f"{folder}: still damaged after writing it again: {problem}")

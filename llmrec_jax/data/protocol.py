@@ -56,7 +56,7 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
         _check_trainable(target, held_out, kept, "the target", "set data.target_fraction=0 for zero-shot")
     if domains[:-1] and data.target_fraction and data.target_share in (0, 1):
         none = "the target, though data.target_fraction asks to train on it" if not data.target_share else "the sources"
-        raise UserError(f"data.target_share={data.target_share} gives no row of a batch to {none}")
+        raise UserError(f"data.target_share={data.target_share} leaves no row of a batch for {none}")
     regime: Regime = "zero-shot" if not data.target_fraction else "few-shot" if data.target_fraction < 1 else "full"
     chosen = _selection(domains, splits, kept, data, selection)
     left_out = chosen.domain if chosen.domain != len(domains) - 1 else None

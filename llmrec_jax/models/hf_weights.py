@@ -70,7 +70,7 @@ def check_tensors(
     """Raise ValueError if there is a `clash`, or a tensor is missing, unexpected, of the wrong shape or not float."""
     if not expected.keys() & stored.keys():
         some = ", ".join(tensor.name for tensor in list(stored.values())[:3])
-        raise UserError(f"{folder}: the tensors are those of another model than its config.json names: "
+        raise UserError(f"{folder}: the weights do not belong to the model in config.json: "
                         f"{len(stored)} such as {some}; expected {', '.join(list(expected)[:3])} ...")  # fmt: skip
     problems = clash + [f"{name}: missing, expected {shape}" for name, shape in expected.items() if name not in stored]
     for name, tensor in stored.items():
@@ -105,7 +105,7 @@ def _open_files(folder: Path) -> list[Any]:
             raise UserError(_no_weights(folder))
         weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise UserError(f"{index}: it has no weight_map, which names the files of the weights")
+            raise UserError(f"{index}: it has no weight_map, which lists the files of the weights")
         paths = [folder / name for name in sorted(set(map(str, weight_map.values())))]
     files = []
     for path in paths:

@@ -47,8 +47,8 @@ def from_hub(spec: str) -> Path:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # whatever its HTTP client raises: no route, no such repository, no such revision
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{spec}: no such folder, and the Hugging Face hub gave none ({reason[0]}). Without network, "
-                        f"{REMEDY} {spec} on a machine that has it and copy the folder") from error  # fmt: skip
+        raise UserError(f"{spec}: no such folder, and the Hugging Face hub could not provide it ({reason[0]}). "
+                        f"Without network, {REMEDY} {spec} elsewhere and copy the folder") from error  # fmt: skip
 
 
 def wheel_folder(spec: str) -> Path:

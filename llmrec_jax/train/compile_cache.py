@@ -33,7 +33,9 @@ def kept_in(workdir: Path, console: Console) -> Iterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        console.print(f"{folder} can be written by others and is not used; chmod 700, or set JAX_COMPILATION_CACHE_DIR")
+        console.print(
+            f"{folder} is writable by other users, so it is not used; chmod 700, or set JAX_COMPILATION_CACHE_DIR"
+        )
         yield
         return
     if jax.process_index() == 0:
@@ -53,7 +55,7 @@ def _delete_damaged(folder: Path, console: Console) -> None:
             decompress_executable(file.read_bytes())
         except Exception as error:  # from zlib or one of two zstd packages, depending on what JAX found
             file.unlink()
-            console.print(f"{file} is damaged and is made again: {error}", markup=False, highlight=False)
+            console.print(f"{file} is damaged; creating it again: {error}", markup=False, highlight=False)
 
 
 def _use(folder: str | None) -> None:

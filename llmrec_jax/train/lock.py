@@ -89,7 +89,7 @@ def _take(workdir: Path, owner: Owner) -> None:
         other = _parse(content)
         if _runs(other) if other and other.machine == owner.machine else _is_rewritten(path, content):
             who = f"process {other.pid} on {other.host}, since {other.since}" if other else "another process"
-            raise UserError(f"{workdir}: {who}, is at work there: wait for it, or choose another --workdir")
+            raise UserError(f"{workdir} is in use by {who}: wait until it has ended, or choose another --workdir")
         stale = path.with_name(f"{NAME}.{owner.token}")
         with contextlib.suppress(FileNotFoundError):
             path.rename(stale)

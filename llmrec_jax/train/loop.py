@@ -125,4 +125,4 @@ def _check_divides(config: Config, layout: Layout) -> None:
     size, shards = config.train.batch_size, layout.num_row_shards
     if size % shards:
         arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
-        raise UserError(f"train.batch_size={size} does not divide over {shards} devices: {arithmetic}")
+        raise UserError(f"train.batch_size={size} is not divisible by {shards} devices: {arithmetic}")

@@ -35,7 +35,7 @@ def damage(folder: Path) -> str | None:
             if not (folder / name).is_file():
                 return f"{name} is missing"
             if _file_hash(folder / name) != expected:
-                return f"{name} is not as it was written"
+                return f"{name} has changed since it was written"
     except ValueError as error:
         return str(error)
     except OSError as error:
@@ -52,7 +52,7 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ValueError("it was not finished") from None
     except (ValueError, KeyError, AttributeError, OSError):
         pass
-    raise ValueError(f"{NAME} is not as it was written")
+    raise ValueError(f"{NAME} has changed since it was written")
 
 
 def _files(folder: Path) -> list[str]:

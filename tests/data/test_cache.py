@@ -33,7 +33,7 @@ def test_a_damaged_shop_is_written_again(tmp_path, capsys):
     path.write_bytes(whole[: whole.rindex(b"\n", 0, 1000) + 1])  # it would pass as a smaller shop
     demo.write("books", tmp_path)
     assert path.read_bytes() == whole
-    assert "made again" in capsys.readouterr().err
+    assert "creating it again" in capsys.readouterr().err
 
 
 def test_long_work_is_said_once_where_no_terminal_is(tmp_path, capsys, monkeypatch):

@@ -162,9 +162,7 @@ def test_units_are_never_mixed(tmp_path):
 
 def test_dates_in_digits_have_two_readings(tmp_path):
     rows = [HEADER, b"u,a,,20200131", b"u,b,,19991231"]
-    assert "timestamps read like dates (20200131) and like seconds since 1970" in error_of(
-        folder_of(tmp_path, ITEMS, rows)
-    )
+    assert "timestamps could be dates (20200131) or seconds since 1970" in error_of(folder_of(tmp_path, ITEMS, rows))
     assert read(tmp_path, rows, time_unit="s")[0].events.times_E[0] == 20200131 * 10**9
 
 
@@ -180,7 +178,7 @@ def test_some_rows_without_a_time(tmp_path):
         assert (raw.order, raw.order_reason, len(raw.events.users_E)) == (order, "declared", 5)
     skipped = schema.read(folder_of(tmp_path / "skip", ITEMS, rows), "skip").events
     assert (skipped.user_ids, skipped.users_E.tolist()) == (["u", "v"], [0, 1, 1])  # w has no row left
-    with pytest.raises(ValueError, match="declared to be by timestamp, but no row has one"):
+    with pytest.raises(ValueError, match="declared order is timestamp, but no row has a timestamp"):
         read(tmp_path, [b"user_id,item_id", b"u,a"], order="timestamp")
 
 

@@ -98,7 +98,7 @@ def test_shares_are_exact():
         assert min(rows) >= 1
     with pytest.raises(ValueError, match="batch_size=2 is too small: 2 sources"):
         rows_per_domain(2, [5, 5], 0.5, True)
-    with pytest.raises(ValueError, match="no training users"):
+    with pytest.raises(ValueError, match="no users to train on"):
         rows_per_domain(8, [0, 0], 0.5, False)
     with pytest.raises(ValueError, match=r"target_share=1\.5"):
         rows_per_domain(8, [5], 1.5, True)

@@ -273,7 +273,7 @@ def test_a_damaged_preparation_is_made_again(tmp_path, capsys, harm):
     assert (again.folder, histories(again)) == (folder, {"u": ["a", "b"]})
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{folder}: damaged (")
-    assert line.endswith("): made again")
+    assert line.endswith("); creating it again")
     assert list(folder.parent.iterdir()) == [folder]
 
 

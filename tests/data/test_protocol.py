@@ -149,9 +149,9 @@ def test_a_side_that_would_have_no_row_is_refused():
         protocol_of(shop("films", 20, length=1), books)
     with pytest.raises(ValueError, match=r"target_fraction=0\.02 of 20 training users rounds to none"):
         protocol_of(films, books, target_fraction=0.02)
-    with pytest.raises(ValueError, match=r"target_share=1 gives no row of a batch to the sources"):
+    with pytest.raises(ValueError, match=r"target_share=1 leaves no row of a batch for the sources"):
         protocol_of(films, books, target_share=1)
-    with pytest.raises(ValueError, match=r"target_share=0\.0 gives no row of a batch to the target"):
+    with pytest.raises(ValueError, match=r"target_share=0\.0 leaves no row of a batch for the target"):
         protocol_of(films, books, target_share=0.0)
     assert protocol_of(books, target_share=0.0).regime == "full"  # the target alone fills the batch
 

@@ -39,7 +39,7 @@ BAD_ITEMS = {
     "empty title": (b'{"item_id": "SECRET", "title": " "}', "title is empty"),
     "twice": (
         b'{"item_id": "SECRET", "title": "x", "Title ": "y"}',
-        "title is there twice, under names that differ in case or blanks",
+        "title occurs twice, under names that differ only in case or blanks",
     ),
     "array row": (b'["SECRET", "x"]', "not an object; one JSON object a line is expected"),
     "nested": (
@@ -52,7 +52,7 @@ BAD_ITEMS = {
     "newline in id": (b'{"item_id": "SEC\\nRET", "title": "x"}', "item_id holds a line break"),
     "long id": (b'{"item_id": "' + b"SECRET" * 200 + b'", "title": "x"}', "item_id is longer than 1000 characters"),
     "empty id": (b'{"item_id": " ", "title": "SECRET"}', "item_id is empty"),
-    "repeated id": (b'{"item_id": "a ", "title": "SECRET"}', "item_id repeats that of an earlier line"),
+    "repeated id": (b'{"item_id": "a ", "title": "SECRET"}', "item_id occurs on an earlier line too"),
 }
 BAD_ROWS = {
     "few columns": (b"SECRET,a,1", "wrong number of columns: the header has 4"),
@@ -74,14 +74,14 @@ BAD_ROWS = {
     "local date": (b"u,a,1,02.05.2020 10:13", "timestamp is neither a number nor an ISO 8601 time"),
     "scientific": (b"u,a,1,1.6E+09", "timestamp is in scientific notation, which loses digits"),
     "negative": (b"u,a,1,-5", "timestamp is negative"),
-    "before 1970": (b"u,a,1,1969-12-31", "timestamp lies before 1970"),
+    "before 1970": (b"u,a,1,1969-12-31", "timestamp is before 1970"),
     "no time": (b"u,a,1,", "timestamp is empty, but other rows have one"),
     "milliseconds": (
         b"u,a,1,1500000000000",
         "timestamp is in milliseconds, but most are in seconds: a file has one unit",
     ),
     "date": (b"u,a,1,2020-01-01", "timestamp is in ISO 8601, but most are in seconds: a file has one unit"),
-    "absurd": (b"u,a,1," + b"9" * 5000, "timestamp lies beyond the year 2262 in any unit"),
+    "absurd": (b"u,a,1," + b"9" * 5000, "timestamp is after the year 2262 in every unit"),
 }
 
 

@@ -56,7 +56,7 @@ def test_a_folder_that_stays_empty_is_taken_away(workdir):
 
 
 def test_the_second_process_is_refused_until_the_first_is_gone(workdir, other):
-    message = rf"^{workdir}: process {other.pid} on .* is at work there: wait for it"
+    message = rf"^{workdir} is in use by process {other.pid} on .*: wait until it has ended"
     with pytest.raises(ValueError, match=message), held(workdir):
         pass
     assert (workdir / lock.NAME).exists()
@@ -88,7 +88,7 @@ def test_a_lock_of_another_machine_is_taken_over_unless_it_is_rewritten(workdir,
 
 def test_the_owner_on_another_machine_is_seen_to_be_alive(workdir, other, monkeypatch):
     monkeypatch.setattr(lock, "_machine", lambda: "mine")
-    with pytest.raises(ValueError, match=rf"process {other.pid} on .* is at work there"), held(workdir):
+    with pytest.raises(ValueError, match=rf"is in use by process {other.pid} on "), held(workdir):
         pass
 
 

@@ -27,7 +27,7 @@ def rows_per_domain(
         raise UserError(f"target_share={target_share} is not between 0 and 1")
     num_sources = sum(users > 0 for users in source_users)
     if not num_sources and not has_target_rows:
-        raise UserError(f"no training users: source users {list(source_users)}, and the target has none")
+        raise UserError(f"no users to train on: {list(source_users)} in the sources, none in the target")
     if not num_sources or not has_target_rows:
         target_share = float(has_target_rows)
     sources_wanted, target_wanted = num_sources * (target_share < 1), int(target_share > 0)

@@ -102,7 +102,7 @@ def read_events(
     user_E, item_E, rating_E, time_E, kind_E, weight_E, line_E = map(np.asarray, columns)
     column = times.settle(kind_E, settings)
     if column.kind == times.SECONDS and not settings.time_unit and times.look_like_dates(time_E):
-        raise file_error(path.parent, path.name, "timestamps read like dates (20200131) and like seconds since 1970",
+        raise file_error(path.parent, path.name, "timestamps could be dates (20200131) or seconds since 1970",
                          'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
     if column.kind > times.SECONDS and not settings.time_unit:
         findings.notes.append(f"{path.name}: times recognised as {times.KINDS[column.kind]}")

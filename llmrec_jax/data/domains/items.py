@@ -35,7 +35,7 @@ def read_items(path: Path, settings: Settings, findings: Findings) -> Items:
             try:
                 item = reader(_decode(line) if isinstance(line, str) else line)
                 if item.item_id in seen:
-                    raise ValueError("item_id repeats that of an earlier line")
+                    raise ValueError("item_id occurs on an earlier line too")
             except ValueError as error:
                 raw = line if isinstance(line, str) else msgspec.json.encode(line).decode()
                 findings.bad.append(BadRecord(path.name, number, str(error), raw))
@@ -56,7 +56,7 @@ def _objects(
     for number, line in full:
         if line.strip() == "{":
             raise file_error(
-                path.parent, path.name, "its objects run over several lines", "write one JSON object a line"
+                path.parent, path.name, "a JSON object spans several lines", "write one JSON object a line"
             )
         if line.lstrip().startswith("["):
             yield from enumerate(_array(path, "\n".join([line, *(rest for _, rest in full)])), 1)
@@ -110,7 +110,7 @@ class _Reader:
             if field is None:
                 self.unread[name] += 1
             elif field in found:
-                raise ValueError(f"{field} is there twice, under names that differ in case or blanks")
+                raise ValueError(f"{field} occurs twice, under names that differ only in case or blanks")
             else:
                 found[field] = value
                 if name != field and name.strip().casefold() == field:

@@ -17,7 +17,7 @@ NAMES = 8  # names listed in a message
 REMEDIES = {  # reason -> what to do, if it does not depend on the data
     "not UTF-8": 'save the file as UTF-8, or say what it is in domain.json, e.g. {"encoding": "cp1252"}',
     "item_id is not among the items": "add the items, or leave these rows out with data.on_bad_record=skip",
-    "item_id repeats that of an earlier line": "keep one line for each item",
+    "item_id occurs on an earlier line too": "keep one line for each item",
     "timestamp is neither a number nor an ISO 8601 time": (
         "write seconds since 1970, or times like 2020-01-31T18:30:00"
     ),

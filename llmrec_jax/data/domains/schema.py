@@ -69,7 +69,7 @@ def _check(folder: Path, findings: Findings, name: str, good: int, on_bad_record
 
 def _order(folder: Path, events: Events, settings: Settings) -> tuple[Order, str]:
     if settings.order == "timestamp" and events.kind == times.EMPTY:
-        raise UserError(f"{folder}: the order is declared to be by timestamp, but no row has one")
+        raise UserError(f"{folder}: the declared order is timestamp, but no row has a timestamp")
     if settings.order is not None:
         return settings.order, "declared"
     if events.kind == times.EMPTY:

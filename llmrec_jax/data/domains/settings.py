@@ -55,7 +55,7 @@ def _parse(path: Path) -> Settings:
     try:
         "".encode(settings.encoding or "utf-8")
     except LookupError:
-        raise UserError(f"{path}: there is no encoding {settings.encoding!r}; e.g. cp1252, latin-1, utf-16") from None
+        raise UserError(f"{path}: unknown encoding {settings.encoding!r}; e.g. cp1252, latin-1, utf-16") from None
     return settings
 
 

@@ -45,7 +45,7 @@ def parse_time(cell: str, unit: int | None) -> tuple[int, int]:
     kind = unit or next((kind for kind, most in enumerate(DIGITS, 1) if digits <= most), 4)
     scale = SCALE[kind]
     if digits > 19 or (time := int(whole) * scale) > LATEST:
-        raise ValueError("timestamp lies beyond the year 2262 in any unit")
+        raise ValueError("timestamp is after the year 2262 in every unit")
     if fraction.strip("0"):
         time += int(fraction[:9].ljust(9, "0")) * scale // PER_SECOND
     return kind, time
@@ -59,10 +59,10 @@ def _parse_iso(cell: str) -> tuple[int, int]:
     zoned = time.tzinfo is not None
     since = (time if zoned else time.replace(tzinfo=datetime.UTC)) - EPOCH
     if since < datetime.timedelta(0):
-        raise ValueError("timestamp lies before 1970")
+        raise ValueError("timestamp is before 1970")
     nanoseconds = since // MICROSECOND * 1_000
     if nanoseconds > LATEST:
-        raise ValueError("timestamp lies beyond the year 2262")
+        raise ValueError("timestamp is after the year 2262")
     return ZONED if zoned else ISO, nanoseconds
 
 

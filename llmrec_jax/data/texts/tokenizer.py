@@ -149,7 +149,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Token
     tokenizer.no_padding()
     special = len(tokenizer.encode("").ids)
     if max_tokens <= special:
-        raise UserError(f"max_tokens={max_tokens} leaves no room for text beside {special} special tokens")
+        raise UserError(f"max_tokens={max_tokens} leaves no room for text besides {special} special tokens")
     tokenizer.enable_truncation(max_tokens)
     encodings = tokenizer.encode_batch_fast(list(texts))
     offsets = np.zeros(len(encodings) + 1, np.int64)
@@ -164,7 +164,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Token
 def _close_texts(tokenizer: Tokenizer) -> Tokenizer:
     token_id = tokenizer.token_to_id(END_OF_TEXT)
     if token_id is None:
-        raise UserError(f"the tokenizer adds no special tokens and has no {END_OF_TEXT} to close a text with")
+        raise UserError(f"the tokenizer adds no special tokens and has no {END_OF_TEXT} to end a text with")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END_OF_TEXT}", special_tokens=[(END_OF_TEXT, token_id)]
     )
