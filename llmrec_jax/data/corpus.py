@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.pipeline import BatchPlan, plan_batches
@@ -82,13 +83,25 @@ class Corpus:
         In the target only the `kept` users are counted.
         In the zero-shot regime all of them are counted: a baseline that uses the counts sees more than the model.
         """
+        split, is_counted_E = self.splits[domain], self._counted(domain)
+        weights = None if split.weights_E is None else split.weights_E[is_counted_E]
+        return np.bincount(split.items_E[is_counted_E], weights, minlength=len(self.domains[domain].item_ids))
+
+    def train_matrix(self, domain: int) -> scipy.sparse.csr_matrix:
+        """The events that `train_counts` counts: users x items, float64, 1 where a user has an item."""
+        split, is_counted_E = self.splits[domain], self._counted(domain)
+        user_E = np.repeat(np.arange(len(split.train_end)), np.diff(split.offsets))
+        index = user_E[is_counted_E], split.items_E[is_counted_E]
+        shape = len(split.train_end), len(self.domains[domain].item_ids)
+        return scipy.sparse.csr_matrix((np.ones(len(index[0])), index), shape=shape)
+
+    def _counted(self, domain: int) -> np.ndarray:
+        """A mask [E] of the events that baselines count, see `train_counts`."""
         split = self.splits[domain]
         users = np.ones(len(split.train_end), bool)
         if domain == self.target and self.protocol.regime != "zero-shot":
             users = self.protocol.kept
-        is_counted_E = split.training_events(users)
-        weights = None if split.weights_E is None else split.weights_E[is_counted_E]
-        return np.bincount(split.items_E[is_counted_E], weights, minlength=len(self.domains[domain].item_ids))
+        return split.training_events(users)
 
     def popularity(self) -> np.ndarray:
         """`train_counts` of all domains, concatenated, [I]: I items of the joint catalogue."""

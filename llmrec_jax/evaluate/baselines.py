@@ -1,4 +1,4 @@
-"""The baselines of every report: popularity and text k-NN (`sparse_knn` for sparse vectors).
+"""The baselines of every report: popularity and text k-NN (see also `sparse_knn` and `counting`).
 
 They are not trained. Each is a `Predictor`, ranked in the same way as the model.
 """
@@ -12,12 +12,12 @@ import scipy.sparse
 from llmrec_jax.data.texts.whitening import half_whitening, l2_normalize
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate import sparse_knn
-from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
+from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor, VectorPredictor
 
 
-def popularity(counts_I: np.ndarray) -> Predictor:
+def popularity(counts_I: np.ndarray) -> VectorPredictor:
     """Rank by the number of training events (with weights: their sum), the same for every user."""
-    return Predictor(
+    return VectorPredictor(
         "popularity",
         counts_I[:, None].astype(np.float32),
         lambda histories: np.ones((len(histories), 1), np.float32),
@@ -33,7 +33,7 @@ def text_knn(features_IF: Any) -> Predictor:
         return sparse_knn.text_knn(features_IF)
     _check_distinct(features_IF)
     vectors_IF = l2_normalize(features_IF)
-    return Predictor("text_knn", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, num_items=1))
+    return VectorPredictor("text_knn", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, num_items=1))
 
 
 def text_knn_decayed(features_IF: Any) -> Predictor:
@@ -42,7 +42,7 @@ def text_knn_decayed(features_IF: Any) -> Predictor:
         return sparse_knn.text_knn_decayed(features_IF)
     _check_distinct(features_IF)
     vectors_IF = half_whitening(features_IF)(features_IF)
-    return Predictor(
+    return VectorPredictor(
         "text_knn_decayed", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, DECAYED_ITEMS)
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llmrec_jax.evaluate.predictor import Predictor
+from llmrec_jax.evaluate.predictor import VectorPredictor
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.types import Catalog
 
@@ -48,7 +48,7 @@ def item_vectors(graphdef: Any, params: Any, catalog: Catalog, items: slice, mes
 
 def model_predictor(
     graphdef: Any, params: Any, catalog: Catalog, items: slice, *, max_history: int, mesh: Mesh, batch_size: int
-) -> Predictor:
+) -> VectorPredictor:
     """The model over one domain's items; user vectors are computed from the last `max_history` items."""
     items_ID = item_vectors(graphdef, params, catalog, items, mesh, batch_size)
 
@@ -56,7 +56,7 @@ def model_predictor(
         history_NS, mask_NS = last_items(histories, max_history)
         return map_tiles(_UserVectors(graphdef), mesh, (history_NS, mask_NS), (params, items_ID), batch_size)
 
-    return Predictor("model", items_ID, users)
+    return VectorPredictor("model", items_ID, users)
 
 
 def last_items(histories: Sequence[np.ndarray], max_history: int) -> tuple[np.ndarray, np.ndarray]:

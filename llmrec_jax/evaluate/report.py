@@ -17,13 +17,14 @@ from rich.text import Text
 
 from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.predictor import Predictor
+from llmrec_jax.evaluate.host_ranking import rank_scores
+from llmrec_jax.evaluate.predictor import Predictor, ScorePredictor
 from llmrec_jax.evaluate.ranking import metrics, rank
-from llmrec_jax.evaluate.sparse_ranking import rank_sparse
 from llmrec_jax.evaluate.verdict import Verdict, verdict
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 PROTOCOL = "all items of the domain ranked, history masked, rank = 1 + strictly higher + half of the ties"
+COUNTS = ("popularity", "item_knn", "ease")  # baselines that read the target's interactions
 # A baseline that raises one of these is left out of the report.
 CANNOT_BE_MADE = (UserError, np.linalg.LinAlgError, FloatingPointError, MemoryError)
 
@@ -42,11 +43,11 @@ def evaluate_predictor(
     predictor: Predictor, case: Case, domain: str, *, mesh: Mesh, batch_size: int
 ) -> tuple[dict[str, Any], np.ndarray]:
     """One row of the report, and each user's rank (float64 [N]) among all items, with the history masked."""
-    users_ND = predictor.users(case.histories)
-    if isinstance(predictor.items_ID, np.ndarray):
-        ranks = rank(users_ND, predictor.items_ID, case.target_N, case.histories, mesh=mesh, batch_size=batch_size)
+    if isinstance(predictor, ScorePredictor):
+        ranks = rank_scores(predictor, case.histories, case.target_N)
     else:
-        ranks = rank_sparse(users_ND, predictor.items_ID, case.target_N, case.histories)
+        users_ND = predictor.users(case.histories)
+        ranks = rank(users_ND, predictor.items_ID, case.target_N, case.histories, mesh=mesh, batch_size=batch_size)
     tied = float((ranks.ties_N > 0).mean()) if len(case.target_N) else 0.0
     row = {"method": predictor.name, "domain": domain, "split": case.split, "users": len(case.target_N)}
     return row | metrics(ranks.rank_N) | {"tied_users": tied}, ranks.rank_N
@@ -65,7 +66,8 @@ def evaluate_target(
     A baseline that cannot be computed from this data (no two texts share a word, one item, NaN vectors) is left out.
     """
     cases, name = corpus.report_cases(), corpus.domains[corpus.target].name
-    sees_more = {"popularity": "the target's interactions"} if corpus.protocol.regime == "zero-shot" else {}
+    is_zero_shot = corpus.protocol.regime == "zero-shot"
+    sees_more = dict.fromkeys(COUNTS if is_zero_shot else (), "the target's interactions")
     results, left_out, ranks = [], [], {}
     for method, make in {**baselines, model.name: lambda: model}.items():
         try:

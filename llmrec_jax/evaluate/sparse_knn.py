@@ -4,27 +4,33 @@ Shape letters besides those of `types.py`: K principal components, V terms.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor
-from llmrec_jax.evaluate.sparse_ranking import SparsePlusDense
+from llmrec_jax.evaluate.predictor import DECAYED_ITEMS, ScorePredictor, decayed_weights
 
 COMPONENTS = 64  # principal components with individual scales; the others share one scale
 EXTRA, ITERATIONS = 16, 4  # of the randomized decomposition
 
 
-def text_knn(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
+class SparsePlusDense(NamedTuple):
+    """Vectors of users or items in two parts, float64; a score is the sum of both parts' dot products."""
+
+    sparse_NV: scipy.sparse.csr_matrix
+    dense_NK: np.ndarray
+
+
+def text_knn(vectors_IV: scipy.sparse.csr_matrix) -> ScorePredictor:
     """Cosine of an item and the history's last item; rows are L2-normalized. Raises ValueError if all are equal."""
     _check_distinct(vectors_IV)
     items = SparsePlusDense(vectors_IV.astype(np.float64), np.zeros((vectors_IV.shape[0], 0)))
-    return Predictor("text_knn", items, lambda histories: items.combined(_weights(histories, 1, len(items.dense_NK))))
+    return _scored("text_knn", items, items, num_last=1)
 
 
-def text_knn_decayed(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
+def text_knn_decayed(vectors_IV: scipy.sparse.csr_matrix) -> ScorePredictor:
     """Cosine with the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors.
 
     Half-whitening subtracts the mean and scales principal component i, with singular value s_i, by s_i^-1/2. Here
@@ -47,12 +53,20 @@ def text_knn_decayed(vectors_IV: scipy.sparse.csr_matrix) -> Predictor:
     sparse_IV = (scipy.sparse.diags(scale_I) @ vectors_IV).tocsr()
     as_item = np.hstack([projected_IK, on_mean_I1, ones_I1]) * scale_I[:, None]
     as_history = np.hstack([projected_IK * gain_K, -ones_I1, mean_square - on_mean_I1]) * scale_I[:, None]
-    histories_side = SparsePlusDense(sparse_IV, as_history)
-    return Predictor(
-        "text_knn_decayed",
-        SparsePlusDense(sparse_IV, as_item),
-        lambda histories: histories_side.combined(_weights(histories, DECAYED_ITEMS, len(scale_I))),
-    )
+    sides = SparsePlusDense(sparse_IV, as_history), SparsePlusDense(sparse_IV, as_item)
+    return _scored("text_knn_decayed", *sides, num_last=DECAYED_ITEMS)
+
+
+def _scored(name: str, as_history: SparsePlusDense, as_item: SparsePlusDense, num_last: int) -> ScorePredictor:
+    """Users are sums of the vectors of their last items, weighted by age."""
+    items_VI, items_KI = as_item.sparse_NV.T.tocsr(), as_item.dense_NK.T
+
+    def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
+        weights_NI = decayed_weights(histories, items_VI.shape[1], num_last)
+        scores_NI = (weights_NI @ as_history.sparse_NV @ items_VI).toarray()
+        return scores_NI + (weights_NI @ as_history.dense_NK) @ items_KI
+
+    return ScorePredictor(name, items_VI.shape[1], scores)
 
 
 def _principal_components(vectors_IV: Any, mean_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,16 +97,6 @@ def _orthonormal(x_NK: np.ndarray) -> np.ndarray:
     squares_K, turn_KK = np.linalg.eigh(x_NK.T @ x_NK)
     kept = squares_K > 1e-10 * squares_K[-1]
     return x_NK @ (turn_KK[:, kept] / np.sqrt(squares_K[kept]))
-
-
-def _weights(histories: Sequence[np.ndarray], num_items: int, num_all: int) -> scipy.sparse.csr_matrix:
-    """Users x items: 0.65^age of each of the last `num_items` items; an empty row for an empty history."""
-    recent = [history[: -num_items - 1 : -1] for history in histories]
-    lengths_N = np.array([len(items) for items in recent], np.int64)
-    ends_N = np.concatenate([[0], np.cumsum(lengths_N)])
-    age = np.arange(ends_N[-1]) - np.repeat(ends_N[:-1], lengths_N)
-    items = np.concatenate([np.zeros(0, np.int64), *recent])
-    return scipy.sparse.csr_matrix((DECAY**age, items, ends_N), shape=(len(histories), num_all))
 
 
 def _check_distinct(vectors_IV: scipy.sparse.csr_matrix) -> None:

@@ -1,6 +1,6 @@
 """Compares the model with the best baseline: the difference, its confidence interval and a conclusion in words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,9 @@ class Verdict(NamedTuple):
 def verdict(
     ranks: Mapping[str, np.ndarray], domain: str, *, model: str = "model", sees_more: Mapping[str, str] | None = None
 ) -> Verdict:
-    """Compare the model with the baseline of the highest NDCG@10.
+    """Compare the model with the baseline of the highest NDCG@10 that sees no more data than the model.
+
+    Without such a baseline, compare with one that sees more. The text gives the best of these if it is higher.
 
     Args:
       ranks: for each method, the rank of each user's test item, float64 [N], in the same order of users.
@@ -32,7 +34,12 @@ def verdict(
     if not others:
         text = f"{domain}: no baseline could be computed, so the model cannot be judged"
         return Verdict(text, {"decision": "no baseline"})
-    best = max(others, key=lambda name: others[name].mean())
+    seeing = sees_more or {}
+
+    def best_of(names: Collection[str]) -> str:
+        return max(names, key=lambda name: others[name].mean())
+
+    best = best_of([name for name in others if name not in seeing] or others)
     model_N, best_N = ndcg(ranks[model]), others[best]
     difference, (low, high) = model_N.mean() - best_N.mean(), paired_bootstrap(model_N - best_N)
     if len(model_N) < FEWEST_USERS:
@@ -43,11 +50,15 @@ def verdict(
         decision, meaning = "below", "the model is below a baseline: do not ship this"
     else:
         decision, meaning = "level", "no significant difference between the model and the best baseline"
-    note = f" (which sees {sees_more[best]})" if sees_more and best in sees_more else ""
+    note = f" (which sees {seeing[best]})" if best in seeing else ""
     text = (
         f"{domain}: {meaning}. NDCG@{CUTOFF} {model_N.mean():.4f}, {best}{note} {best_N.mean():.4f}: difference "
         f"{difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired bootstrap over {len(model_N):,} users)"
     )
+    if best not in seeing and (more := [name for name in others if name in seeing]):
+        top = best_of(more)
+        if others[top].mean() > model_N.mean():
+            text += f"; {top}, which sees {seeing[top]}, reaches {others[top].mean():.4f}"
     numbers = {
         "decision": decision,
         "method": model,

@@ -14,7 +14,7 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
-from llmrec_jax.evaluate.predictor import Predictor
+from llmrec_jax.evaluate.predictor import VectorPredictor
 from llmrec_jax.evaluate.report import Evaluation, evaluate_predictor, evaluate_target
 from llmrec_jax.parallel import make_mesh, state_shardings
 from llmrec_jax.train import encoder_identity
@@ -66,7 +66,7 @@ class Evaluator:
             "users": len(self._case.users_N),
         }
 
-    def predictor(self, params: Params, domain: int) -> Predictor:
+    def predictor(self, params: Params, domain: int) -> VectorPredictor:
         """The model as a predictor on one domain; `params` are global arrays on the mesh."""
         config = self._experiment.config
         return model_predictor(

@@ -22,7 +22,7 @@ from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.data.texts.whitening import Whitening
-from llmrec_jax.evaluate import baselines
+from llmrec_jax.evaluate import baselines, counting
 from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.losses import objective
 from llmrec_jax.models import frozen_layers, lora
@@ -112,6 +112,8 @@ class Experiment:
             "popularity": lambda: baselines.popularity(self.corpus.train_counts(domain)),
             "text_knn": lambda: baselines.text_knn(features_IF()),
             "text_knn_decayed": lambda: baselines.text_knn_decayed(features_IF()),
+            "item_knn": lambda: counting.item_knn(self.corpus.train_matrix(domain)),
+            "ease": lambda: counting.ease(self.corpus.train_matrix(domain)),
         }
 
     def _init_params(self, key: jax.Array) -> Params:

@@ -9,11 +9,12 @@ from llmrec_jax.data.corpus import Case, cache_folder, load_corpus
 from llmrec_jax.data.texts.catalog import token_table
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import load_tokenizer
-from llmrec_jax.evaluate import sparse_knn, sparse_ranking
+from llmrec_jax.evaluate import host_ranking, sparse_knn
 from llmrec_jax.evaluate.baselines import popularity, text_knn, text_knn_decayed
+from llmrec_jax.evaluate.host_ranking import rank_scores
+from llmrec_jax.evaluate.predictor import ScorePredictor
 from llmrec_jax.evaluate.ranking import rank
 from llmrec_jax.evaluate.report import evaluate_predictor
-from llmrec_jax.evaluate.sparse_ranking import SparsePlusDense, rank_sparse
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.features import cached_features
@@ -77,8 +78,7 @@ def sparse_IV():
 
 
 def sparse_scores(predictor, histories):
-    users, items = predictor.users(histories), predictor.items_ID
-    return (users.sparse_NV @ items.sparse_NV.T).toarray() + users.dense_NK @ items.dense_NK.T
+    return predictor.scores(histories)
 
 
 @pytest.mark.parametrize("make", [text_knn, text_knn_decayed])
@@ -100,22 +100,23 @@ def test_components_after_the_first_share_one_scale(sparse_IV, monkeypatch):
     vectors_II = left_II * size_I / np.maximum(size_I, size_I[4]) ** 0.5
     vectors_II /= np.linalg.norm(vectors_II, axis=1, keepdims=True)
     predictor = sparse_knn.text_knn_decayed(sparse_IV)
-    assert predictor.items_ID.dense_NK.shape == (120, 5 + 2)
     found = sparse_scores(predictor, [np.array([item]) for item in range(120)])
     np.testing.assert_allclose(found, vectors_II @ vectors_II.T, atol=1e-3)
 
 
-def test_sparse_ranks_are_the_dense_ranks(sparse_IV):
+def test_ranks_on_the_host_are_those_on_the_devices(sparse_IV):
     rng = np.random.default_rng(2)
-    seen = [rng.choice(120, size=length, replace=False) for length in (0, 1, 7, 119, 60)] * 3
-    target_N = rng.integers(120, size=len(seen))  # some of them among the seen
-    histories = [rng.integers(120, size=4) for _ in seen]
-    whole = np.round(sparse_IV.toarray() * 8)  # whole numbers: sums are exact in any order
-    items = SparsePlusDense(csr_matrix(whole[:, :30]), whole[:, 30:])
-    users = items.combined(csr_matrix(np.array([np.bincount(history, minlength=120) for history in histories])))
-    users_ND = np.array([whole[history].sum(axis=0) for history in histories], np.float32)
-    expected = rank(users_ND, whole.astype(np.float32), target_N, seen, mesh=make_mesh(MeshConfig(data=1)))
-    found = rank_sparse(users, items, target_N, seen)
+    histories = [rng.choice(120, size=length, replace=False) for length in (0, 1, 7, 119, 60)] * 3
+    target_N = rng.integers(120, size=len(histories))  # some of them in the history
+    whole_ID = np.round(sparse_IV.toarray() * 8).astype(np.float32)  # whole numbers: sums are exact in any order
+
+    def users(histories):
+        return np.array([whole_ID[history].sum(axis=0) for history in histories], np.float32)
+
+    mesh = make_mesh(MeshConfig(data=1))
+    expected = rank(users(histories), whole_ID, target_N, histories, mesh=mesh)
+    by_scores = ScorePredictor("own", 120, lambda histories: users(histories) @ whole_ID.T)
+    found = rank_scores(by_scores, histories, target_N)
     np.testing.assert_array_equal(found.higher_N, expected.higher_N)
     np.testing.assert_array_equal(found.ties_N, expected.ties_N)
     assert expected.ties_N.any()
@@ -124,11 +125,11 @@ def test_sparse_ranks_are_the_dense_ranks(sparse_IV):
 def test_blocks_of_users_change_no_rank_and_equal_texts_tie(sparse_IV, monkeypatch):
     predictor = sparse_knn.text_knn_decayed(sparse_IV)
     histories = [np.array([user % 50 + 20, 5]) for user in range(40)]
-    users, target_N = predictor.users(histories), np.arange(40) % 20  # the first twenty texts come twice
-    whole = rank_sparse(users, predictor.items_ID, target_N, histories)
+    target_N = np.arange(40) % 20  # the first twenty texts come twice
+    whole = rank_scores(predictor, histories, target_N)
     assert (whole.ties_N >= 1).sum() >= 38  # but where the twin was seen
-    monkeypatch.setattr(sparse_ranking, "SCORES", 120 * 7)
-    cut = rank_sparse(users, predictor.items_ID, target_N, histories)
+    monkeypatch.setattr(host_ranking, "SCORES", 120 * 7)
+    cut = rank_scores(predictor, histories, target_N)
     np.testing.assert_array_equal(whole.rank_N, cut.rank_N)
 
 

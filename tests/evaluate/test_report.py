@@ -12,7 +12,7 @@ from llmrec_jax.config import MeshConfig
 from llmrec_jax.data.corpus import Case
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.baselines import popularity
-from llmrec_jax.evaluate.predictor import Predictor
+from llmrec_jax.evaluate.predictor import VectorPredictor
 from llmrec_jax.evaluate.report import evaluate_target, print_evaluation, print_table, write_report
 from llmrec_jax.evaluate.verdict import FEWEST_USERS, ndcg, paired_bootstrap, verdict
 from llmrec_jax.parallel import make_mesh
@@ -36,7 +36,7 @@ def model(score_of_next=1.0):
     def users(histories):
         return score_of_next * np.eye(ITEMS, dtype=np.float32)[[(history[-1] + 1) % ITEMS for history in histories]]
 
-    return Predictor("model", np.eye(ITEMS, dtype=np.float32), users)
+    return VectorPredictor("model", np.eye(ITEMS, dtype=np.float32), users)
 
 
 def evaluation_of(baselines=None, regime="zero-shot", predictor=None):
@@ -60,7 +60,7 @@ def fails(error):
 
 
 def nan_vectors():
-    return Predictor("nan", np.full((ITEMS, 1), np.nan, np.float32), lambda h: np.ones((len(h), 1), np.float32))
+    return VectorPredictor("nan", np.full((ITEMS, 1), np.nan, np.float32), lambda h: np.ones((len(h), 1), np.float32))
 
 
 def test_baselines_that_cannot_be_made_are_left_out_with_the_reason():
@@ -170,6 +170,18 @@ def test_the_verdict_says_whether_to_ship(model_rank, baseline_rank, decision, s
     few = {name: rank_N[: FEWEST_USERS - 1] for name, rank_N in ranks.items()}
     assert verdict(few, "books").numbers["decision"] == "too few users"
     assert "19 users are too few for a conclusion" in verdict(few, "books").text
+
+
+def test_a_baseline_that_sees_more_than_the_model_decides_only_if_there_is_no_other():
+    ranks = {"ease": np.full(50, 1.0), "text_knn": np.full(50, 5.0), "model": np.full(50, 3.0)}
+    sees_more = {"ease": "the target's interactions"}
+    judged = verdict(ranks, "books", sees_more=sees_more)
+    assert (judged.numbers["decision"], judged.numbers["baseline"]) == ("better", "text_knn")
+    assert judged.text.endswith("; ease, which sees the target's interactions, reaches 1.0000")
+    assert verdict(ranks, "books").numbers["decision"] == "below"
+    alone = verdict({name: ranks[name] for name in ("ease", "model")}, "books", sees_more=sees_more)
+    assert (alone.numbers["decision"], alone.numbers["baseline"]) == ("below", "ease")
+    assert "ease (which sees the target's interactions) 1.0000" in alone.text
 
 
 def test_the_interval_is_that_of_resampled_users():

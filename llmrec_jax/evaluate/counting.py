@@ -1,0 +1,81 @@
+"""Baselines that count which items the same users have: item k-NN and EASE. Nothing is trained by gradient descent.
+
+A user's score of an item is the weighted sum of the similarities to the last items of the history (`decayed_weights`,
+normalized to sum to 1). Popularity is in `baselines`.
+
+Shape letters: those of `types`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate.predictor import ScorePredictor, decayed_weights
+
+SHRINKAGE = 1.0  # of item k-NN: items with little evidence are less similar
+RIDGE = 200.0  # of EASE
+LARGEST_EASE = 20_000  # items; the inverse then takes 3 x 1.6 GB
+
+
+def item_knn(events_NI: scipy.sparse.csr_matrix) -> ScorePredictor:
+    """Shrunk co-occurrence: `K_ij = G_ij / (sqrt(m_i m_j) + 1)` with `G = X' diag(1 / sqrt(n_u)) X`, K_ii = 0.
+
+    A user with n_u events gives each of them the weight 1 / sqrt(n_u), and `m` is the sum of the weights of an item:
+    Deshpande and Karypis, https://doi.org/10.1145/963770.963776 (users with fewer events count more), plus shrinkage.
+
+    Args:
+      events_NI: 1 where a user has an item, from training events only.
+
+    Raises:
+      ValueError: no user has two items.
+    """
+    _check_pairs(events_NI)
+    weight_N = 1 / np.sqrt(np.maximum(np.asarray(events_NI.sum(axis=1)).ravel(), 1))
+    weighted_NI = scipy.sparse.diags(weight_N) @ events_NI
+    together = (events_NI.T @ weighted_NI).tocoo()
+    mass_I = np.asarray(weighted_NI.sum(axis=0)).ravel()
+    other = together.row != together.col
+    row, col = together.row[other], together.col[other]
+    similar = together.data[other] / (np.sqrt(mass_I[row] * mass_I[col]) + SHRINKAGE)
+    return _scored("item_knn", scipy.sparse.csr_matrix((similar, (row, col)), shape=together.shape))
+
+
+def ease(events_NI: scipy.sparse.csr_matrix) -> ScorePredictor:
+    """The linear model `X ~ X B` with a zero diagonal, in closed form: `B = I - P / diag(P)`, `P = (X'X + 200 I)^-1`.
+
+    Steck, https://arxiv.org/abs/1905.03375. Takes O(I^3) time and three I x I matrices of float32.
+
+    Raises:
+      ValueError: no user has two items, or there are more than 20,000 items.
+    """
+    _check_pairs(events_NI)
+    num_items = events_NI.shape[1]
+    if num_items > LARGEST_EASE:
+        raise UserError(f"{num_items:,} items; it inverts a matrix of items x items, for at most {LARGEST_EASE:,}")
+    gram_II = (events_NI.T @ events_NI).toarray().astype(np.float32)
+    gram_II[np.diag_indices(num_items)] += RIDGE
+    factor_II, _ = scipy.linalg.lapack.spotrf(gram_II.T, lower=True, overwrite_a=True)
+    inverse_II, _ = scipy.linalg.lapack.spotri(factor_II, lower=True, overwrite_c=True)
+    weights_II = np.tril(inverse_II)
+    weights_II += np.tril(inverse_II, -1).T
+    weights_II /= -np.diag(weights_II)
+    weights_II[np.diag_indices(num_items)] = 0
+    return _scored("ease", weights_II)
+
+
+def _check_pairs(events_NI: scipy.sparse.csr_matrix) -> None:
+    if events_NI.nnz == 0 or np.diff(events_NI.indptr).max() < 2:
+        raise UserError("no user has two training events, so no two items occur together")
+
+
+def _scored(name: str, similarity_II: np.ndarray | scipy.sparse.csr_matrix) -> ScorePredictor:
+    def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
+        weights_NI = decayed_weights(histories, similarity_II.shape[0])
+        total_N = np.asarray(weights_NI.sum(axis=1)).ravel()
+        scores_NI = scipy.sparse.diags(1 / np.where(total_N, total_N, 1)) @ weights_NI @ similarity_II
+        return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
+
+    return ScorePredictor(name, similarity_II.shape[0], scores)
