@@ -15,9 +15,9 @@ PACKAGE = REPO / "llmrec_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 250
 
-FOUNDATION = {"types", "config", "errors"}
+FOUNDATION = {"types", "config", "errors", "predictor"}
 BELOW_TRAINING = FOUNDATION | {"models", "losses", "data", "parallel"}
-TOP = BELOW_TRAINING | {"evaluate", "train", "inference"}
+TOP = BELOW_TRAINING | {"baselines", "evaluate", "train", "inference"}
 MAY_IMPORT = {
     "types": set(),
     "config": {"errors"},
@@ -29,9 +29,11 @@ MAY_IMPORT = {
     "losses": FOUNDATION,
     "data": FOUNDATION,
     "parallel": FOUNDATION,
-    "evaluate": BELOW_TRAINING,
+    "predictor": set(),
+    "baselines": {"data", "errors", "predictor"},
+    "evaluate": BELOW_TRAINING | {"baselines"},
     "inference": FOUNDATION | {"models", "data", "version"},
-    "train": BELOW_TRAINING | {"evaluate", "inference", "cluster"},
+    "train": BELOW_TRAINING | {"baselines", "evaluate", "inference", "cluster"},
     "cli": TOP | {"cluster", "errors", "recipes", "version"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},
@@ -44,6 +46,8 @@ ONLY_IN = {
     "transformers": {"data", "models"},
     "tyro": {"cli"},
 }
+# JAX, where it must not be: the batches are made, and the baselines run, on the host.
+WITHOUT_JAX = {"data", "baselines", "predictor", "config", "errors"}
 NOWHERE = {"torch", "tensorflow", "pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml"}
 TAKES_AXES = {"P", "PartitionSpec", "Mesh", "make_mesh", "shard_map", "pmap", "vmap"} | {
     "psum", "pmean", "pmax", "pmin", "all_gather", "all_to_all", "psum_scatter", "ppermute", "axis_index", "axis_size"
@@ -101,6 +105,7 @@ def test_a_library_is_known_in_one_place(file):
         library = dotted.split(".")[0]
         assert library not in NOWHERE, f"{name(file)} imports {dotted}"
         allowed = ONLY_IN.get(library)
+        assert library != "jax" or room(file) not in WITHOUT_JAX, f"{name(file)} imports {dotted}"
         assert allowed is None or {room(file), name(file)} & allowed, f"{name(file)} imports {dotted}"
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmrec_jax.evaluate.predictor import ScorePredictor
 from llmrec_jax.evaluate.ranking import Ranks
+from llmrec_jax.predictor import ScorePredictor
 
 SCORES = 2**24  # in memory at a time
 

@@ -14,8 +14,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llmrec_jax.evaluate.predictor import VectorPredictor
 from llmrec_jax.evaluate.tiles import map_tiles
+from llmrec_jax.predictor import VectorPredictor
 from llmrec_jax.types import Catalog
 
 

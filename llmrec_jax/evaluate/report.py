@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from llmrec_jax.baselines.counting import COUNTING
 from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.host_ranking import rank_scores
-from llmrec_jax.evaluate.predictor import Predictor, ScorePredictor
 from llmrec_jax.evaluate.ranking import metrics, rank
 from llmrec_jax.evaluate.verdict import Verdict, verdict
+from llmrec_jax.predictor import Predictor, ScorePredictor
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 PROTOCOL = "all items of the domain ranked, history masked, rank = 1 + strictly higher + half of the ties"
-COUNTS = ("popularity", "item_knn", "ease")  # baselines that read the target's interactions
 # A baseline that raises one of these is left out of the report.
 CANNOT_BE_MADE = (UserError, np.linalg.LinAlgError, FloatingPointError, MemoryError)
 
@@ -67,7 +67,7 @@ def evaluate_target(
     """
     cases, name = corpus.report_cases(), corpus.domains[corpus.target].name
     is_zero_shot = corpus.protocol.regime == "zero-shot"
-    sees_more = dict.fromkeys(COUNTS if is_zero_shot else (), "the target's interactions")
+    sees_more = dict.fromkeys(COUNTING if is_zero_shot else (), "the target's interactions")
     results, left_out, ranks = [], [], {}
     for method, make in {**baselines, model.name: lambda: model}.items():
         try:

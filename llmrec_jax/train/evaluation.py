@@ -14,9 +14,9 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
-from llmrec_jax.evaluate.predictor import VectorPredictor
 from llmrec_jax.evaluate.report import Evaluation, evaluate_predictor, evaluate_target
 from llmrec_jax.parallel import make_mesh, state_shardings
+from llmrec_jax.predictor import VectorPredictor
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo

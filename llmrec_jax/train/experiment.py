@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
+from llmrec_jax.baselines import counting, text
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.pipeline import by_length
@@ -22,8 +23,6 @@ from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.data.texts.whitening import Whitening
-from llmrec_jax.evaluate import baselines, counting
-from llmrec_jax.evaluate.predictor import Predictor
 from llmrec_jax.losses import objective
 from llmrec_jax.models import frozen_layers, lora
 from llmrec_jax.models.architectures import new_encoder
@@ -32,6 +31,7 @@ from llmrec_jax.models.forward import ForwardSpec, forward
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.parallel import make_layout
+from llmrec_jax.predictor import Predictor
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import load_encoder, make_encoder_config
 from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
@@ -109,9 +109,9 @@ class Experiment:
             return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
 
         return {
-            "popularity": lambda: baselines.popularity(self.corpus.train_counts(domain)),
-            "text_knn": lambda: baselines.text_knn(features_IF()),
-            "text_knn_decayed": lambda: baselines.text_knn_decayed(features_IF()),
+            "popularity": lambda: counting.popularity(self.corpus.train_counts(domain)),
+            "text_knn": lambda: text.text_knn(features_IF()),
+            "text_knn_decayed": lambda: text.text_knn_decayed(features_IF()),
             "item_knn": lambda: counting.item_knn(self.corpus.train_matrix(domain)),
             "ease": lambda: counting.ease(self.corpus.train_matrix(domain)),
         }

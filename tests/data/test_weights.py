@@ -9,13 +9,13 @@ import shutil
 import numpy as np
 import pytest
 
+from llmrec_jax.baselines.counting import popularity
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data import corpus as corpus_lib
 from llmrec_jax.data.batches.log_q import log_q
 from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.data.domains import domain as domains
 from llmrec_jax.data.domains import schema
-from llmrec_jax.evaluate import baselines
 from llmrec_jax.train.summary import data_summary
 from tests.data.plans import ids_of
 from tests.data.shops import ITEMS, error_of, folder_of, problems
@@ -309,5 +309,5 @@ def test_popularity_sums_the_weights(tmp_path):
             expected[item] += weight_of(int(domain.user_ids[user][1:]), int(domain.item_ids[item][1:]))
     np.testing.assert_array_equal(corpus.train_counts(0), expected)
     np.testing.assert_array_equal(corpus.popularity(), expected)
-    np.testing.assert_array_equal(baselines.popularity(corpus.train_counts(0)).items_ID[:, 0], expected)
+    np.testing.assert_array_equal(popularity(corpus.train_counts(0)).items_ID[:, 0], expected)
     assert load(tmp_path, farm(tmp_path / "plain", None)).train_counts(0).dtype == np.int64

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from llmrec_jax.baselines.counting import popularity
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data.corpus import Case
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.baselines import popularity
-from llmrec_jax.evaluate.predictor import VectorPredictor
 from llmrec_jax.evaluate.report import evaluate_target, print_evaluation, print_table, write_report
 from llmrec_jax.evaluate.verdict import FEWEST_USERS, ndcg, paired_bootstrap, verdict
 from llmrec_jax.parallel import make_mesh
+from llmrec_jax.predictor import VectorPredictor
 
 USERS, ITEMS = 40, 12
 

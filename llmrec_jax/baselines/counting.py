@@ -1,7 +1,7 @@
-"""Baselines that count which items the same users have: item k-NN and EASE. Nothing is trained by gradient descent.
+"""Baselines that count interactions: popularity, item k-NN and EASE.
 
-A user's score of an item is the weighted sum of the similarities to the last items of the history (`decayed_weights`,
-normalized to sum to 1). Popularity is in `baselines`.
+In the last two, a user's score of an item is the weighted sum of its similarities to the last items of the history
+(`decayed_weights`, normalized to sum to 1).
 
 Shape letters: those of `types`.
 """
@@ -12,12 +12,23 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
+from llmrec_jax.baselines.history import decayed_weights
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.predictor import ScorePredictor, decayed_weights
+from llmrec_jax.predictor import ScorePredictor, VectorPredictor
 
+COUNTING = ("popularity", "item_knn", "ease")  # the names in the report
 SHRINKAGE = 1.0  # of item k-NN: items with little evidence are less similar
 RIDGE = 200.0  # of EASE
 LARGEST_EASE = 20_000  # items; the inverse then takes 3 x 1.6 GB
+
+
+def popularity(counts_I: np.ndarray) -> VectorPredictor:
+    """Rank by the number of training events (with weights: their sum), the same for every user."""
+    return VectorPredictor(
+        "popularity",
+        counts_I[:, None].astype(np.float32),
+        lambda histories: np.ones((len(histories), 1), np.float32),
+    )
 
 
 def item_knn(events_NI: scipy.sparse.csr_matrix) -> ScorePredictor:

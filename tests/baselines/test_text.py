@@ -1,19 +1,18 @@
-"""The baselines: small examples computed by hand, and real data against numbers from other programs."""
+"""Text k-NN: small examples computed by hand, and real data against numbers from other programs."""
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from llmrec_jax.baselines import sparse_text
+from llmrec_jax.baselines.counting import popularity
+from llmrec_jax.baselines.text import text_knn, text_knn_decayed
 from llmrec_jax.config import DataConfig, MeshConfig
 from llmrec_jax.data.corpus import Case, cache_folder, load_corpus
 from llmrec_jax.data.texts.catalog import token_table
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import load_tokenizer
-from llmrec_jax.evaluate import host_ranking, sparse_knn
-from llmrec_jax.evaluate.baselines import popularity, text_knn, text_knn_decayed
 from llmrec_jax.evaluate.host_ranking import rank_scores
-from llmrec_jax.evaluate.predictor import ScorePredictor
-from llmrec_jax.evaluate.ranking import rank
 from llmrec_jax.evaluate.report import evaluate_predictor
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
@@ -28,11 +27,6 @@ def scores(predictor, histories):
     users_ND = predictor.users(histories)
     assert users_ND.dtype == predictor.items_ID.dtype == np.float32
     return users_ND @ predictor.items_ID.T
-
-
-def test_popularity_scores_everybody_by_the_counts():
-    got = scores(popularity(np.array([3, 0, 7])), [np.array([0, 2]), NOBODY])
-    np.testing.assert_array_equal(got, [[3, 0, 7], [3, 0, 7]])
 
 
 def test_text_knn_is_the_cosine_with_the_last_item():
@@ -94,43 +88,21 @@ def test_sparse_vectors_score_as_dense_ones(make, sparse_IV):
 
 
 def test_components_after_the_first_share_one_scale(sparse_IV, monkeypatch):
-    monkeypatch.setattr(sparse_knn, "COMPONENTS", 5)
+    monkeypatch.setattr(sparse_text, "COMPONENTS", 5)
     centred_IV = sparse_IV.toarray() - sparse_IV.toarray().mean(axis=0)
     left_II, size_I, _ = np.linalg.svd(centred_IV, full_matrices=False)
     vectors_II = left_II * size_I / np.maximum(size_I, size_I[4]) ** 0.5
     vectors_II /= np.linalg.norm(vectors_II, axis=1, keepdims=True)
-    predictor = sparse_knn.text_knn_decayed(sparse_IV)
+    predictor = sparse_text.text_knn_decayed(sparse_IV)
     found = sparse_scores(predictor, [np.array([item]) for item in range(120)])
     np.testing.assert_allclose(found, vectors_II @ vectors_II.T, atol=1e-3)
 
 
-def test_ranks_on_the_host_are_those_on_the_devices(sparse_IV):
-    rng = np.random.default_rng(2)
-    histories = [rng.choice(120, size=length, replace=False) for length in (0, 1, 7, 119, 60)] * 3
-    target_N = rng.integers(120, size=len(histories))  # some of them in the history
-    whole_ID = np.round(sparse_IV.toarray() * 8).astype(np.float32)  # whole numbers: sums are exact in any order
-
-    def users(histories):
-        return np.array([whole_ID[history].sum(axis=0) for history in histories], np.float32)
-
-    mesh = make_mesh(MeshConfig(data=1))
-    expected = rank(users(histories), whole_ID, target_N, histories, mesh=mesh)
-    by_scores = ScorePredictor("own", 120, lambda histories: users(histories) @ whole_ID.T)
-    found = rank_scores(by_scores, histories, target_N)
-    np.testing.assert_array_equal(found.higher_N, expected.higher_N)
-    np.testing.assert_array_equal(found.ties_N, expected.ties_N)
-    assert expected.ties_N.any()
-
-
-def test_blocks_of_users_change_no_rank_and_equal_texts_tie(sparse_IV, monkeypatch):
-    predictor = sparse_knn.text_knn_decayed(sparse_IV)
+def test_equal_texts_tie(sparse_IV):
     histories = [np.array([user % 50 + 20, 5]) for user in range(40)]
     target_N = np.arange(40) % 20  # the first twenty texts come twice
-    whole = rank_scores(predictor, histories, target_N)
-    assert (whole.ties_N >= 1).sum() >= 38  # but where the twin was seen
-    monkeypatch.setattr(host_ranking, "SCORES", 120 * 7)
-    cut = rank_scores(predictor, histories, target_N)
-    np.testing.assert_array_equal(whole.rank_N, cut.rank_N)
+    ranks = rank_scores(sparse_text.text_knn_decayed(sparse_IV), histories, target_N)
+    assert (ranks.ties_N >= 1).sum() >= 38  # but where the twin was seen
 
 
 @pytest.mark.parametrize("predictor", [popularity(np.arange(9)), text_knn(np.eye(9)), text_knn_decayed(np.eye(9))])

@@ -1,14 +1,14 @@
-"""Item k-NN and EASE: small examples against slow formulas, and real data against numbers from other programs."""
+"""Popularity, item k-NN and EASE: against slow formulas, and on real data against numbers from other programs."""
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from llmrec_jax.baselines import counting
+from llmrec_jax.baselines.counting import ease, item_knn, popularity
 from llmrec_jax.config import DataConfig, MeshConfig
 from llmrec_jax.data.corpus import load_corpus
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate import counting
-from llmrec_jax.evaluate.counting import ease, item_knn
 from llmrec_jax.evaluate.report import evaluate_predictor
 from llmrec_jax.parallel import make_mesh
 
@@ -30,6 +30,13 @@ def weighted(similarity_II):
         sum((w * similarity_II[i] for i, w in own.items()), np.zeros(7)) / (sum(own.values()) or 1) for own in WEIGHTS
     ]
     return np.array(rows)
+
+
+def test_popularity_scores_everybody_by_the_counts():
+    predictor = popularity(np.array([3, 0, 7]))
+    users_ND = predictor.users(HISTORIES)
+    assert users_ND.dtype == predictor.items_ID.dtype == np.float32
+    np.testing.assert_array_equal(users_ND @ predictor.items_ID.T, [[3, 0, 7]] * 4)
 
 
 def test_item_knn_is_the_shrunk_co_occurrence(events_NI):

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
+from llmrec_jax.baselines.history import DECAYED_ITEMS, decayed_weights
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.predictor import DECAYED_ITEMS, ScorePredictor, decayed_weights
+from llmrec_jax.predictor import ScorePredictor
 
 COMPONENTS = 64  # principal components with individual scales; the others share one scale
 EXTRA, ITERATIONS = 16, 4  # of the randomized decomposition

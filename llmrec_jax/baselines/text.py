@@ -1,7 +1,4 @@
-"""The baselines of every report: popularity and text k-NN (see also `sparse_knn` and `counting`).
-
-They are not trained. Each is a `Predictor`, ranked in the same way as the model.
-"""
+"""Text k-NN: how near an item's text is to the texts of the history (`sparse_text`: for sparse vectors, TF-IDF)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +6,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from llmrec_jax.baselines import sparse_text
+from llmrec_jax.baselines.history import DECAY, DECAYED_ITEMS
 from llmrec_jax.data.texts.whitening import half_whitening, l2_normalize
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate import sparse_knn
-from llmrec_jax.evaluate.predictor import DECAY, DECAYED_ITEMS, Predictor, VectorPredictor
-
-
-def popularity(counts_I: np.ndarray) -> VectorPredictor:
-    """Rank by the number of training events (with weights: their sum), the same for every user."""
-    return VectorPredictor(
-        "popularity",
-        counts_I[:, None].astype(np.float32),
-        lambda histories: np.ones((len(histories), 1), np.float32),
-    )
+from llmrec_jax.predictor import Predictor, VectorPredictor
 
 
 def text_knn(features_IF: Any) -> Predictor:
@@ -30,7 +19,7 @@ def text_knn(features_IF: Any) -> Predictor:
     The vectors are an array, or a SciPy sparse matrix with L2-normalized rows. Raises ValueError if all are equal.
     """
     if scipy.sparse.issparse(features_IF):
-        return sparse_knn.text_knn(features_IF)
+        return sparse_text.text_knn(features_IF)
     _check_distinct(features_IF)
     vectors_IF = l2_normalize(features_IF)
     return VectorPredictor("text_knn", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, num_items=1))
@@ -39,7 +28,7 @@ def text_knn(features_IF: Any) -> Predictor:
 def text_knn_decayed(features_IF: Any) -> Predictor:
     """Cosine of an item and the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors."""
     if scipy.sparse.issparse(features_IF):
-        return sparse_knn.text_knn_decayed(features_IF)
+        return sparse_text.text_knn_decayed(features_IF)
     _check_distinct(features_IF)
     vectors_IF = half_whitening(features_IF)(features_IF)
     return VectorPredictor(
