@@ -4,7 +4,6 @@ Reads files and the cache and computes frozen text vectors; takes no training st
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
-from llmrec_jax.baselines import counting, text
+from llmrec_jax.baselines.standard import standard_baselines
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.pipeline import by_length
@@ -101,20 +100,13 @@ class Experiment:
         """Constructors of the baselines for one domain; each raises ValueError if the data does not allow it."""
         texts = self.corpus.domains[domain].texts
 
-        @functools.cache
         def features_IF() -> Any:
             if self.pretrained is None:
                 return tfidf(texts)
             max_tokens = min(KNN_TOKENS, self.pretrained.config.max_positions)
             return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
 
-        return {
-            "popularity": lambda: counting.popularity(self.corpus.train_counts(domain)),
-            "text_knn": lambda: text.text_knn(features_IF()),
-            "text_knn_decayed": lambda: text.text_knn_decayed(features_IF()),
-            "item_knn": lambda: counting.item_knn(self.corpus.train_matrix(domain)),
-            "ease": lambda: counting.ease(self.corpus.train_matrix(domain)),
-        }
+        return standard_baselines(self.corpus, domain, features_IF)
 
     def _init_params(self, key: jax.Array) -> Params:
         model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
