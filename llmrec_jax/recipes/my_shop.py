@@ -7,10 +7,11 @@ Time:      minutes for a few thousand users and items; every item's text is enco
 Result:    test NDCG@10 / Recall@10, one seed; in parentheses text_knn_decayed and ease, the best baselines:
            gift cards, 458 users, 148 items: .2023 / .3646 (.1313 / .2598, .2193 / .3974)
            scientific supplies, 8,440 users, 4,361 items: .0869 / .1308 (.0763 / .1178, .0899 / .1261)
+           beauty, 22,363 users, 12,101 items: .0458 / .0841 (.0438 / .0742, .0443 / .0762)
 
 A small shop overfits long before the last step, so the model is validated often and the best step is exported. A large
-shop needs more steps: 1,500 steps are 23 epochs for 8,440 users, but 9 for 22,000. On Amazon beauty (22,363 users), 500
-steps are too few: .0311 NDCG@10, text_knn_decayed .0438. More steps: not measured.
+shop needs the steps: on beauty, where 1,500 are 9 epochs, validation NDCG@10 was .0438 after 500 steps, .0571 after
+1,000 and .0606 after 1,500.
 """
 
 from llmrec_jax.config import (
