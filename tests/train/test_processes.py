@@ -1,4 +1,4 @@
-"""A job of 2 processes x 4 devices, or 4 x 2, gives the same results as 1 process x 8 devices, also after a kill and a
+"""A job of 2 processes x 2 devices, or 4 x 1, gives the same results as 1 process x 4 devices, also after a kill and a
 resume.
 
 No process runs out of batches before the others: each plans all batches from (seed, step), and the number of steps is
@@ -32,7 +32,8 @@ pytestmark = pytest.mark.slow
 
 FROM_A_CHECKPOINT = {"KILL_AT": "1"}  # a job that began anew would not survive its first step
 STEPS, CHECKPOINT_EVERY, KILLED_AT = 6, 2, 5  # 5: while the checkpoint of step 4 is being written, or just after
-MESHES = {"jit": MeshConfig(data=4, fsdp=2), "pmap": MeshConfig(mode="pmap")}
+DEVICES = 4
+MESHES = {"jit": MeshConfig(data=2, fsdp=2), "pmap": MeshConfig(mode="pmap", data=DEVICES)}
 CONFIG_FILE = """
 import os, signal
 from pathlib import Path
@@ -72,13 +73,13 @@ def job_config(root, mode):
 
 @contextlib.contextmanager
 def started(root, mode, num_processes, workdir, **environment):
-    """The processes of a job on eight devices, shared out to `num_processes`."""
+    """The processes of a job, its devices shared out to `num_processes`."""
     (root / f"{mode}.py").write_text(CONFIG_FILE.format(root=str(root), mode=mode))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"PYTHONPATH": str(REPO)} | environment
-    flags = environment["XLA_FLAGS"].replace("device_count=8", f"device_count={8 // num_processes}")
+    flags = environment["XLA_FLAGS"].replace("device_count=8", f"device_count={DEVICES // num_processes}")
     environment |= {
         "XLA_FLAGS": flags,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -195,7 +196,7 @@ def test_a_killed_job_started_again_equals_the_straight_one(root, straight, kill
 
 
 def test_a_killed_job_goes_on_with_another_number_of_processes(alone, four):
-    """From two to four; the devices are the same eight, and each process now reads what another wrote."""
+    """From two to four; the devices are the same, and each process now reads what another wrote."""
     assert_close(four, alone)
 
 
