@@ -44,6 +44,7 @@ def on_one_device(request, tmp_path_factory):
     return experiment, gradients_and_metrics(experiment, MeshConfig(data=1)), CASES[request.param]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0, 1], ids=["jit", "pmap"])
 def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device, mode):
     experiment, expected, layouts = on_one_device
