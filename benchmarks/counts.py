@@ -15,16 +15,14 @@ import argparse
 import dataclasses
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python looks for modules beside it only
+
+if __name__ == "__main__":
+    import tests.conftest  # noqa: F401 -- sets the flags under which the test counts
 
 import jax
 from rich.console import Console

@@ -3,6 +3,7 @@
 With LLMREC_TEST_PLATFORM=cuda (or tpu) the tests run on that platform's devices; those that need eight fail on fewer.
 """
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -11,13 +12,15 @@ from collections import Counter
 from pathlib import Path
 
 PLATFORM = os.environ.get("LLMREC_TEST_PLATFORM", "cpu")
+HAS_FUSION_EMITTERS_FLAG = importlib.metadata.version("jaxlib") < "0.11"  # later ones refuse it
 ON_CPU = {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": " ".join(
         [
             "--xla_force_host_platform_device_count=8",
-            # Tests compile much and compute little: without these passes they take half the time.
+            # Tests compile much and compute little: without these passes they take a quarter of the time.
             "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            "--xla_cpu_use_fusion_emitters=false" if HAS_FUSION_EMITTERS_FLAG else "",
             os.environ.get("XLA_FLAGS", ""),
         ]
     ),

@@ -46,8 +46,13 @@ def counted():
 
 @pytest.mark.slow
 def test_the_second_run_takes_its_programs_from_the_first(tmp_path, capfd):
-    config = tiny_config(tmp_path / "cache")
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, user_tower="mean"))
+    config = tiny_config(tmp_path / "cache", sources=())
+    config = dataclasses.replace(  # quick to compile
+        config,
+        model=dataclasses.replace(config.model, user_tower="mean", item_features="text"),
+        adapt=dataclasses.replace(config.adapt, method="none"),
+        train=dataclasses.replace(config.train, steps=4),
+    )
     workdir = tmp_path / "run"
     found = []
     for _ in range(2):

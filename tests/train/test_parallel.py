@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,31 +18,42 @@ LAYOUTS = {
     "jit, data 2 x fsdp 2 x tensor 2": MeshConfig(data=2, fsdp=2, tensor=2),
     "pmap, data 8": MeshConfig(mode="pmap", data=8),
 }
+# Each combination of losses under jit and under pmap, each mesh with one of them. `softmax` is on the tensor mesh,
+# where devices that hold the same rows encode different shares of the catalogue. Only the first has several buckets:
+# `softmax` encodes the whole catalogue, at one length.
+CASES = {
+    "coral, in_batch": ("jit, fsdp 8", "pmap, data 8"),
+    "mmd, softmax": ("jit, data 2 x fsdp 2 x tensor 2", "pmap, data 8"),
+    "dann, in_batch": ("jit, data 8", "pmap, data 8"),
+}
 
 
-@pytest.fixture(scope="module", params=["coral, in_batch", "mmd, softmax", "dann, in_batch"])
+@pytest.fixture(scope="module", params=CASES)
 def on_one_device(request, tmp_path_factory):
     method, ranking = request.param.split(", ")
-    data = SEVERAL_BUCKETS if ranking == "in_batch" else {}  # softmax encodes the whole catalogue, at one length
+    data = SEVERAL_BUCKETS if method == "coral" else {}
+    config = tiny_config(tmp_path_factory.mktemp("cache"), target_fraction=0.1, **data)
     config = dataclasses.replace(
-        tiny_config(tmp_path_factory.mktemp("cache"), target_fraction=0.1, **data),
+        config,
+        model=dataclasses.replace(config.model, user_tower="mean" if method == "dann" else "transformer"),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
         loss=LossConfig(ranking=ranking, block_size=256),
     )
     experiment = experiment_lib.build(config)
     assert (len(experiment.corpus.plan.lengths) > 1) == bool(data)
-    return experiment, gradients_and_metrics(experiment, MeshConfig(data=1))
+    return experiment, gradients_and_metrics(experiment, MeshConfig(data=1)), CASES[request.param]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device, layout):
-    experiment, expected = on_one_device
-    assert_same_step(gradients_and_metrics(experiment, LAYOUTS[layout]), expected)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [0, 1], ids=["jit", "pmap"])
+def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device, mode):
+    experiment, expected, layouts = on_one_device
+    assert_same_step(gradients_and_metrics(experiment, LAYOUTS[layouts[mode]]), expected)
 
 
 def test_items_that_no_training_event_names_get_no_id_vector(on_one_device):
     """They are negatives of the softmax all the same; so is their text, which learns."""
-    experiment, (gradients, _) = on_one_device
+    experiment, (gradients, _), _ = on_one_device
     learns_I = np.abs(gradients["item_tower"]["ids"]["embedding"]).max(axis=1) > 0
     trained_I = experiment.catalog.trained_I
     assert 0 < trained_I.sum() < len(trained_I)
@@ -61,7 +73,9 @@ def test_each_device_encodes_its_share_of_the_catalogue_alone(tmp_path):
             return state, {"sum": sum(candidates.vectors_ND.sum() for candidates in outputs.candidates)}
 
         layout = make_layout(mesh)
-        state = layout.init(experiment.init_state)
+        state = jax.eval_shape(experiment.init_state)
+        if mesh.mode == "pmap":
+            state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((mesh.data, *x.shape), x.dtype), state)
         batch, catalog = layout.put_batch(make_batch(experiment.corpus.plan, 0)), layout.put_whole(experiment.catalog)
         compiled = layout.compile(encode, state).lower(state, batch, catalog).compile()
         return compiled.cost_analysis()["flops"] * layout.num_row_shards

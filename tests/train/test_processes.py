@@ -1,4 +1,4 @@
-"""A job of 2 processes x 4 devices, or 4 x 2, gives the same results as 1 process x 8 devices, also after a kill and a
+"""A job of 2 processes x 2 devices, or 4 x 1, gives the same results as 1 process x 4 devices, also after a kill and a
 resume.
 
 No process runs out of batches before the others: each plans all batches from (seed, step), and the number of steps is
@@ -22,6 +22,7 @@ import pytest
 
 from llmrec_jax import Recommender
 from llmrec_jax.config import MeshConfig
+from llmrec_jax.train import compile_cache
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints
 from tests.conftest import REPO
@@ -31,7 +32,8 @@ pytestmark = pytest.mark.slow
 
 FROM_A_CHECKPOINT = {"KILL_AT": "1"}  # a job that began anew would not survive its first step
 STEPS, CHECKPOINT_EVERY, KILLED_AT = 6, 2, 5  # 5: while the checkpoint of step 4 is being written, or just after
-MESHES = {"jit": MeshConfig(data=4, fsdp=2), "pmap": MeshConfig(mode="pmap")}
+DEVICES = 4
+MESHES = {"jit": MeshConfig(data=2, fsdp=2), "pmap": MeshConfig(mode="pmap", data=DEVICES)}
 CONFIG_FILE = """
 import os, signal
 from pathlib import Path
@@ -71,15 +73,16 @@ def job_config(root, mode):
 
 @contextlib.contextmanager
 def started(root, mode, num_processes, workdir, **environment):
-    """The processes of a job on eight devices, shared out to `num_processes`."""
+    """The processes of a job, its devices shared out to `num_processes`."""
     (root / f"{mode}.py").write_text(CONFIG_FILE.format(root=str(root), mode=mode))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"PYTHONPATH": str(REPO)} | environment
-    flags = environment["XLA_FLAGS"].replace("device_count=8", f"device_count={8 // num_processes}")
+    flags = environment["XLA_FLAGS"].replace("device_count=8", f"device_count={DEVICES // num_processes}")
     environment |= {
         "XLA_FLAGS": flags,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": str(num_processes),
     }
@@ -128,18 +131,17 @@ def alone(straight):
     return straight("jit", 1)
 
 
-@pytest.fixture(
-    scope="module", params=[("jit", 2), ("pmap", 2), ("jit", 4)], ids=lambda param: f"{param[0]}-{param[1]}"
-)
-def together(straight, request):
-    return request.param[0], straight(*request.param)
+@pytest.fixture(scope="module", params=["jit", "pmap"])
+def two(straight, request):
+    return straight(request.param, 2)
 
 
 @pytest.fixture(scope="module")
-def killed(root):
+def killed(root, straight):
     """The work folder of a job of two processes that a signal to one stopped, and that were killed when they went on:
-    one by itself, then the other."""
+    one by itself, then the other. It starts with the compiled programs of the straight job."""
     workdir = root / "killed"
+    shutil.copytree(straight("jit", 2) / compile_cache.FOLDER, workdir / compile_cache.FOLDER)
     with started(root, "jit", 2, workdir, STOP_AT="1") as processes:
         outputs = [process.communicate(timeout=240)[0] for process in processes]
     for process, output in zip(processes, outputs, strict=True):
@@ -153,6 +155,12 @@ def killed(root):
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() in (2, 4)
     assert not (workdir / "report.json").exists()
     return workdir
+
+
+@pytest.fixture(scope="module")
+def four(root, killed):
+    """The work folder of the killed job, which four processes finished."""
+    return run(root, "jit", 4, shutil.copytree(killed, root / "four"), **FROM_A_CHECKPOINT)
 
 
 def assert_close(found_workdir, expected_workdir):
@@ -174,8 +182,8 @@ def assert_close(found_workdir, expected_workdir):
             assert found[name] == (pytest.approx(value, abs=2 / 1200) if isinstance(value, float) else value)
 
 
-def test_several_processes_equal_one(alone, together):
-    assert_close(together[1], alone)
+def test_two_processes_equal_one(alone, two):
+    assert_close(two, alone)
 
 
 def test_a_killed_job_started_again_equals_the_straight_one(root, straight, killed, tmp_path):
@@ -187,14 +195,14 @@ def test_a_killed_job_started_again_equals_the_straight_one(root, straight, kill
         assert reports[0][name] == reports[1][name]
 
 
-def test_a_killed_job_goes_on_with_another_number_of_processes(root, alone, killed, tmp_path):
-    """From two to four; the devices are the same eight, and each process now reads what another wrote."""
-    found = run(root, "jit", 4, shutil.copytree(killed, tmp_path / "run"), **FROM_A_CHECKPOINT)
-    assert_close(found, alone)
+def test_a_killed_job_goes_on_with_another_number_of_processes(alone, four):
+    """From two to four; the devices are the same, and each process now reads what another wrote."""
+    assert_close(four, alone)
 
 
-def test_what_several_processes_leave_is_read_by_one_device(alone, together, root):
-    mode, workdir = together
+@pytest.mark.parametrize(("mode", "number"), [("jit", 2), ("pmap", 2), ("jit", 4)])
+def test_what_several_processes_leave_is_read_by_one_device(alone, straight, four, root, mode, number):
+    workdir = four if number == 4 else straight(mode, number)
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "6"]
     experiment = experiment_lib.build(job_config(root, mode))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
