@@ -45,7 +45,8 @@ def verdict(
     if len(model_N) < FEWEST_USERS:
         decision, meaning = "too few users", f"{len(model_N)} users are too few for a conclusion"
     elif low > 0:
-        decision, meaning = "better", "the model is better than every baseline"
+        same = " that sees the same data" if best not in seeing and any(name in seeing for name in others) else ""
+        decision, meaning = "better", f"the model is better than every baseline{same}"
     elif high < 0:
         decision, meaning = "below", "the model is below a baseline: do not ship this"
     else:

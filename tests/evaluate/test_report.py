@@ -177,6 +177,7 @@ def test_a_baseline_that_sees_more_than_the_model_decides_only_if_there_is_no_ot
     sees_more = {"ease": "the target's interactions"}
     judged = verdict(ranks, "books", sees_more=sees_more)
     assert (judged.numbers["decision"], judged.numbers["baseline"]) == ("better", "text_knn")
+    assert "the model is better than every baseline that sees the same data. " in judged.text
     assert judged.text.endswith("; ease, which sees the target's interactions, reaches 1.0000")
     assert verdict(ranks, "books").numbers["decision"] == "below"
     alone = verdict({name: ranks[name] for name in ("ease", "model")}, "books", sees_more=sees_more)
