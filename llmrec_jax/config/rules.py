@@ -101,7 +101,10 @@ def _data_problems(config: Config) -> list[str]:
             "encoder.mode=frozen needs encoder.pretrained: a random encoder carries no information about a text"
         )
     if config.data.field_dropout and config.model.item_features == "id":
-        problems.append(f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text")
+        problems.append(
+            f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text; "
+            "set data.field_dropout=0"
+        )
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:
