@@ -148,18 +148,13 @@ def stream(fn: Callable[..., Any], rows: tuple[np.ndarray, ...], items_ID: np.nd
         batch = [layout.put(tile, P()) for tile in tiles]
         results.append(_run(fn, layout, items, layout.put(pairs.of_tiles(first, size), P(None, layout.axes)), *batch))
     # On the host: indexing a device array by tile would launch a program for each.
-    return jax.tree.map(
-        lambda *parts: _joined(np.concatenate([np.asarray(part) for part in parts]))[:num_rows], *results
-    )
+    tiles = jax.tree.map(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *results)
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:num_rows], tiles)
 
 
 def tiles_at_once(mesh: Mesh) -> int | None:
     """Tiles that a device scores at a time: one on a CPU (None), 16 on a GPU or TPU, which one tile does not fill."""
     return None if mesh.devices.flat[0].platform == "cpu" else 16
-
-
-def _joined(tiles: np.ndarray) -> np.ndarray:
-    return tiles.reshape(-1, *tiles.shape[2:])
 
 
 def _padded(rows: np.ndarray, size: int) -> np.ndarray:
