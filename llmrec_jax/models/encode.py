@@ -29,7 +29,7 @@ class Shapes(NamedTuple):
     lengths: tuple[int, ...]  # padded lengths
 
 
-# A CPU pays for padding and compiles in half a second. A GPU compiles for ten seconds and hardly notices padding.
+# A CPU pays for padding and compiles in half a second. A GPU compiles for 15 seconds and hardly notices padding.
 ON_CPU = Shapes(64, 64 * 512, (*range(8, 65, 4), 80, 96, 128, 192, 256, 384, 512, 768, 1024))
 ON_ACCELERATOR = Shapes(1024, 128 * 1024, (32, 64, 128, 256, 512, 1024))
 
