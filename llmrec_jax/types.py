@@ -9,7 +9,7 @@ Shape letters, used as suffixes of array names everywhere (`history_RS` is a bat
   L  tokens of a text                T  tokens of all texts, end to end
   D  width of item and user vectors, and within an encoder its width
   F  width of a text feature         V  vocabulary                  H  attention heads, W width of a head
-  N  any number of rows
+  K  negatives of a domain           N  any number of rows
 A file that needs further letters defines them at its top; within a package no letter has two meanings.
 """
 
@@ -38,6 +38,14 @@ class Predictions(NamedTuple):
     weight_P: Array | None = None  # float32: how much the loss counts, 0 on padding; None: 1 each
 
 
+class Negatives(NamedTuple):
+    """Items of one domain that a loss samples as negatives, the same for every prediction of the batch."""
+
+    item_K: Array  # int32: index into the batch's items; 0 on padding
+    mask_K: Array  # bool: False on padding
+    log_q_K: Array  # float32: log probability that a step samples the item; 0 on padding
+
+
 class Batch(NamedTuple):
     """One training batch: the histories of `B` users, their distinct items, and the predictions to make.
 
@@ -53,6 +61,7 @@ class Batch(NamedTuple):
     last_B: Array  # int32: the last step of the user's history, as an index into the flattened histories [R * S]
     domain_B: Array  # int32: index of the user's domain
     predictions: tuple[Predictions, ...]  # one per domain; empty arrays if a domain has no rows
+    negatives: tuple[Negatives, ...] = ()  # one per domain, if the ranking loss samples negatives
 
 
 class Catalog(NamedTuple):
@@ -99,6 +108,7 @@ class Outputs(NamedTuple):
     user_domain_N: Array  # int32
     discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
     collectives: "Collectives"  # to reduce over shards of the candidates
+    negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
 
 
 class Mean(NamedTuple):

@@ -130,10 +130,18 @@ class ModelConfig:
 class LossConfig:
     """The recommendation loss."""
 
-    ranking: Literal["softmax", "in_batch"] = "in_batch"
+    ranking: Literal["softmax", "sampled_softmax", "gbce", "in_batch"] = "in_batch"
     """softmax: exact cross entropy over all items of the domain.
+    sampled_softmax: over the target and loss.negatives items sampled uniformly, with the logQ correction.
+    gbce: binary cross entropy of the target and of loss.negatives sampled items, calibrated by loss.calibration.
     in_batch: over the items of the batch, with the logQ correction for their sampling frequency.
-    in_batch is the choice where a trained encoder makes encoding the whole catalogue each step too slow."""
+    Where a trained encoder makes encoding the whole catalogue each step too slow, take in_batch or few negatives."""
+    negatives: int = 512
+    """Negatives that sampled_softmax and gbce sample per domain and step, shared by all predictions of the domain;
+    all items of a domain that has no more. Their texts are encoded too, and adapt.level=item aligns them too."""
+    calibration: float = 0.75
+    """The t of gbce: 0 is plain binary cross entropy, which overestimates probabilities when few negatives are sampled;
+    1 corrects for the sampling in full."""
     temperature: float = 0.07
     """Cosine scores are divided by this; a lower temperature gives a sharper distribution."""
     block_size: int = 2048

@@ -51,6 +51,8 @@ RANGES = {
     "model.dropout": DROPOUT,
     "loss.temperature": ABOVE_0,
     "loss.block_size": AT_LEAST_1,
+    "loss.negatives": AT_LEAST_1,
+    "loss.calibration": SHARE,
     "adapt.weight": AT_LEAST_0,
     "mesh.data": DEVICES_OR_REST,
     "mesh.fsdp": AT_LEAST_1,

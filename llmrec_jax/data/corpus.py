@@ -109,7 +109,13 @@ class Corpus:
 
 
 def load_corpus(
-    config: DataConfig, batch_size: int, seed: int, *, num_shards: int = 1, selection: str = LAST_STEP
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    *,
+    num_shards: int = 1,
+    selection: str = LAST_STEP,
+    num_negatives: int = 0,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
 
@@ -119,6 +125,7 @@ def load_corpus(
       seed: seed of the batches; the split has its own, `config.split_seed`.
       num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
+      num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
 
     Raises:
       ValueError: e.g. a domain does not exist, has bad records (the message gives file and line), or has no users to
@@ -133,7 +140,16 @@ def load_corpus(
     protocol = make_protocol(domains, splits, config, selection)
     joint = JointCatalog.of(domains)
     left_out = protocol.left_out
-    plan = plan_batches(splits, joint.starts, config, batch_size, seed, num_shards=num_shards, left_out=left_out)
+    plan = plan_batches(
+        splits,
+        joint.starts,
+        config,
+        batch_size,
+        seed,
+        num_shards=num_shards,
+        left_out=left_out,
+        num_negatives=num_negatives,
+    )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {
         "domains": {

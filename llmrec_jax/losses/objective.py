@@ -84,10 +84,43 @@ def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax
     return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
+def _sampled_softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
+    return ranking.sampled_softmax(
+        outputs.user_PD[domain],
+        outputs.items_UD[outputs.predictions[domain].target_P],
+        **_negatives(outputs, domain),
+        temperature=config.temperature,
+    )
+
+
+def _gbce(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
+    return ranking.gbce(
+        outputs.user_PD[domain],
+        outputs.items_UD[outputs.predictions[domain].target_P],
+        **_negatives(outputs, domain),
+        temperature=config.temperature,
+        calibration=config.calibration,
+    )
+
+
+def _negatives(outputs: Outputs, domain: int) -> dict[str, Array]:
+    """The arguments for the negatives of a domain, without each prediction's own target."""
+    assert outputs.negatives, "the batch holds no negatives"
+    item_K, mask_K, log_q_K = outputs.negatives[domain]
+    is_negative_PK = mask_K[None] & (item_K[None] != outputs.predictions[domain].target_P[:, None])
+    return {"negatives_KD": outputs.items_UD[item_K], "is_negative_NK": is_negative_PK, "log_q_K": log_q_K}
+
+
 Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # (outputs, domain, config) -> loss of each prediction [P]
 Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
 
-RANKING: dict[str, Ranking] = {"in_batch": _in_batch, "softmax": _softmax}
+RANKING: dict[str, Ranking] = {
+    "in_batch": _in_batch,
+    "softmax": _softmax,
+    "sampled_softmax": _sampled_softmax,
+    "gbce": _gbce,
+}
+SAMPLED = ("sampled_softmax", "gbce")  # those that need `Batch.negatives`
 # The vectors that each `adapt.level` aligns. Each has its own discriminator.
 LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
 # The terms of each method, with weights relative to `adapt.weight`.

@@ -4,8 +4,8 @@ Every function returns one loss per row, float32 `[N]`, neither masked nor reduc
 takes the mean. A score is a dot product divided by the temperature; the model normalizes the vectors. Losses are finite
 on padding rows too.
 
-Shape letters: those of `types`, I being the candidates; C visible shards of them (see `Collectives`), K items of a
-block.
+Shape letters: those of `types`, I being the candidates; C visible shards of them (see `Collectives`), K items
+scored at a time: those of a block, or the negatives.
 """
 
 import functools
@@ -165,6 +165,76 @@ def in_batch(
     score_NU = jnp.where(is_target_NU | is_candidate_NU, score_NU, _EXCLUDED)
     right_N = jnp.where(is_target_NU, score_NU, 0.0).sum(axis=1)
     return jax.nn.logsumexp(score_NU, axis=1) - right_N
+
+
+def sampled_softmax(
+    user_ND: Array,
+    target_ND: Array,
+    *,
+    negatives_KD: Array,
+    is_negative_NK: Array,
+    log_q_K: Array,
+    temperature: float,
+) -> jax.Array:
+    """Softmax cross entropy over the target and sampled negatives, with the logQ correction.
+
+    A negative counts as `exp(s(u, i)) / q_i`, so the sum over the sample estimates that over the catalogue without bias
+    (Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural probabilistic language model",
+    2008). With all items as negatives it equals `softmax`.
+
+    Args:
+      user_ND: user vectors.
+      target_ND: vector of each row's target.
+      negatives_KD: item vectors of the sample.
+      is_negative_NK: bool, False on items that are padding, or the row's own target.
+      log_q_K: log probability that the sample contains the item; finite.
+      temperature: divides the dot products.
+
+    Returns:
+      float32 `[N]`.
+    """
+    right_N, score_NK = _target_and_scores(user_ND, target_ND, negatives_KD, temperature)
+    score_NK = jnp.where(is_negative_NK, score_NK - log_q_K[None], _EXCLUDED)
+    return jnp.logaddexp(right_N, jax.nn.logsumexp(score_NK, axis=1)) - right_N
+
+
+def gbce(
+    user_ND: Array,
+    target_ND: Array,
+    *,
+    negatives_KD: Array,
+    is_negative_NK: Array,
+    log_q_K: Array,
+    temperature: float,
+    calibration: float,
+) -> jax.Array:
+    """Generalized binary cross entropy: `-(beta log sigmoid(s+) + sum_k log(1 - sigmoid(s_k))) / (K + 1)`.
+
+    With `alpha` the share of the catalogue that is sampled and `t` the calibration, `beta = alpha (t (1 - 1/alpha) +
+    1/alpha)`. Plain binary cross entropy (`t = 0`) with few negatives overestimates the probability of the target
+    (Petrov and Macdonald, "gSASRec: Reducing overconfidence in sequential recommendation trained with negative
+    sampling", RecSys 2023).
+
+    Args: as `sampled_softmax`, and
+      calibration: t, in [0, 1].
+
+    Returns:
+      float32 `[N]`.
+    """
+    right_N, score_NK = _target_and_scores(user_ND, target_ND, negatives_KD, temperature)
+    size_N = is_negative_NK.sum(axis=1)
+    alpha_N = jnp.where(is_negative_NK, jnp.exp(log_q_K)[None], 0).sum(axis=1) / jnp.maximum(size_N, 1)
+    beta_N = calibration * (alpha_N - 1) + 1
+    wrong_N = jnp.where(is_negative_NK, jax.nn.softplus(score_NK), 0).sum(axis=1)
+    return (beta_N * jax.nn.softplus(-right_N) + wrong_N) / (size_N + 1)
+
+
+def _target_and_scores(
+    user_ND: Array, target_ND: Array, negatives_KD: Array, temperature: float
+) -> tuple[jax.Array, jax.Array]:
+    """The scores of the targets, float32 `[N]`, and of the negatives, float32 `[N, K]`."""
+    user_ND, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, target_ND))
+    return jnp.sum(user_ND * target_ND, axis=1) / temperature, _scores(user_ND, negatives_KD, temperature)
 
 
 def _scores(user_ND: Array, items_KD: Array, temperature: float) -> jax.Array:

@@ -83,6 +83,7 @@ def forward(
         user_domain_N=collectives.all_gather(batch.domain_B),
         discriminate=dict(model.discriminators or {}),
         collectives=collectives,
+        negatives=collectives.all_gather(batch.negatives),
     )
 
 

@@ -137,7 +137,14 @@ def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) ->
     """
     num_shards = make_layout(config.mesh).num_row_shards
     selection = config.train.selection if config.train.eval_every else LAST_STEP
-    corpus = load_corpus(config.data, config.train.batch_size, config.seed, num_shards=num_shards, selection=selection)
+    corpus = load_corpus(
+        config.data,
+        config.train.batch_size,
+        config.seed,
+        num_shards=num_shards,
+        selection=selection,
+        num_negatives=config.loss.negatives if config.loss.ranking in objective.SAMPLED else 0,
+    )
     on_data(corpus)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:

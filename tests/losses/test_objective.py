@@ -9,13 +9,14 @@ import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.losses import adaptation, objective, ranking
-from llmrec_jax.types import SINGLE_DEVICE, Candidates, Mean, Outputs, Predictions
+from llmrec_jax.types import SINGLE_DEVICE, Candidates, Mean, Negatives, Outputs, Predictions
 
 U, D, NUM_DOMAINS = 9, 5, 3
 STARTS = (0, 5, 9, 14)  # the items of each domain
 REAL, PADDED = (6, 3, 7), (7, 4, 9)  # predictions of each domain
 TARGET = NUM_DOMAINS - 1
 TEMPERATURE = 0.5
+RANKINGS = ["in_batch", "softmax", "sampled_softmax", "gbce"]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,14 @@ def outputs():
             "user": lambda features_ND: features_ND @ jnp.array([1.0, 3, 0, -2, 5]),
         },
         collectives=SINGLE_DEVICE,
+        negatives=tuple(
+            Negatives(
+                np.array([*items, 0], np.int32),
+                np.array([*(True for _ in items), False]),
+                np.array([*(np.log(len(items) / 5) for _ in items), 0], np.float32),
+            )
+            for items in ([0, 2], [3, 4], [5, 6, 7])
+        ),
     )
 
 
@@ -74,6 +83,19 @@ def loss_of(outputs, domain, p, name):
             temperature=TEMPERATURE,
             block_size=len(mask_N),
         )[0]
+    if name in objective.SAMPLED:
+        negatives = outputs.negatives[domain]
+        others = [int(item) for item in negatives.item_K[:-1] if item != target]
+        arguments = (user_1D, outputs.items_UD[target][None])
+        sample = {
+            "negatives_KD": outputs.items_UD[np.array(others, int)],
+            "is_negative_NK": np.ones((1, len(others)), bool),
+            "log_q_K": negatives.log_q_K[: len(others)],
+            "temperature": TEMPERATURE,
+        }
+        if name == "sampled_softmax":
+            return ranking.sampled_softmax(*arguments, **sample)[0]
+        return ranking.gbce(*arguments, **sample, calibration=0.75)[0]
     return ranking.in_batch(
         user_1D,
         outputs.items_UD,
@@ -85,7 +107,7 @@ def loss_of(outputs, domain, p, name):
     )[0]
 
 
-@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+@pytest.mark.parametrize("name", RANKINGS)
 def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
     terms = build(name)
     means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
@@ -106,7 +128,7 @@ def weighted(outputs, weights):
     return outputs._replace(predictions=tuple(predictions))
 
 
-@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+@pytest.mark.parametrize("name", RANKINGS)
 def test_weights_give_a_weighted_mean_over_all_predictions_of_a_role(outputs, name):
     terms = build(name)
     weights = [np.random.default_rng(domain).exponential(size=real) for domain, real in enumerate(REAL)]
@@ -134,7 +156,7 @@ def test_weights_give_a_weighted_mean_over_all_predictions_of_a_role(outputs, na
     assert values(terms, weighted(outputs, [np.zeros(real) for real in REAL])) == dict.fromkeys(expected, 0)
 
 
-@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+@pytest.mark.parametrize("name", RANKINGS)
 def test_padding_counts_for_nothing(outputs, name):
     terms = build(name)
     is_padding = [~predictions.mask_P for predictions in outputs.predictions]
@@ -171,7 +193,7 @@ def first(outputs, sizes):
     return outputs._replace(predictions=tuple(predictions), user_PD=tuple(user_PD))
 
 
-@pytest.mark.parametrize("name", ["in_batch", "softmax"])
+@pytest.mark.parametrize("name", RANKINGS)
 def test_a_role_without_rows_is_zero_and_a_nan_is_not_hidden(outputs, name):
     terms = build(name, method="coral", level="user")
     sources_only = first(outputs, (7, 4, 0))._replace(user_domain_N=np.zeros(10, np.int32))
@@ -277,7 +299,7 @@ def test_shares_of_the_predictions_add_up_to_the_whole(outputs):
 
 
 def test_refusals(outputs):
-    with pytest.raises(ValueError, match="one of in_batch, softmax; got 'hinge'"):
+    with pytest.raises(ValueError, match="one of in_batch, softmax, sampled_softmax, gbce; got 'hinge'"):
         build("hinge")
     with pytest.raises(ValueError, match="got 'wish'"):
         build(method="wish")
@@ -287,5 +309,7 @@ def test_refusals(outputs):
         objective.build(LossConfig(), AdaptConfig(method="mmd"), 1)
     with pytest.raises(AssertionError, match="no candidates"):
         objective.evaluate(build("softmax"), outputs._replace(candidates=None), 0.0)
+    with pytest.raises(AssertionError, match="no negatives"):
+        objective.evaluate(build("gbce"), outputs._replace(negatives=()), 0.0)
     with pytest.raises(AssertionError, match="no discriminator of item vectors"):
         objective.evaluate(build(method="dann"), outputs._replace(discriminate={}), 0.0)

@@ -25,6 +25,8 @@ CASES = {
     "coral, in_batch": ("jit, fsdp 8", "pmap, data 8"),
     "mmd, softmax": ("jit, data 2 x fsdp 2 x tensor 2", "pmap, data 8"),
     "dann, in_batch": ("jit, data 8", "pmap, data 8"),
+    "none, sampled_softmax": ("jit, data 2 x fsdp 2 x tensor 2", "pmap, data 8"),
+    "none, gbce": ("jit, fsdp 8", "pmap, data 8"),
 }
 
 
@@ -35,9 +37,9 @@ def on_one_device(request, tmp_path_factory):
     config = tiny_config(tmp_path_factory.mktemp("cache"), target_fraction=0.1, **data)
     config = dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, user_tower="mean" if method == "dann" else "transformer"),
+        model=dataclasses.replace(config.model, user_tower="transformer" if method in ("coral", "mmd") else "mean"),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
-        loss=LossConfig(ranking=ranking, block_size=256),
+        loss=LossConfig(ranking=ranking, block_size=256, negatives=100),
     )
     experiment = experiment_lib.build(config)
     assert (len(experiment.corpus.plan.lengths) > 1) == bool(data)

@@ -23,8 +23,9 @@ import grain
 import numpy as np
 
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.batches import negatives
 from llmrec_jax.data.batches.buckets import bucket_lengths
-from llmrec_jax.data.batches.capacity import Capacity, padded
+from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.packing import pack
 from llmrec_jax.data.domains.split import Split, keep_fraction
@@ -51,6 +52,7 @@ class BatchPlan:
     rows: tuple[int, ...]  # users per batch
     max_history: int
     unlabelled_items: int
+    num_negatives: int  # sampled per domain
     seed: int
     lengths: tuple[int, ...]  # padded text length of each bucket; (0,) if the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
@@ -82,6 +84,7 @@ def plan_batches(
     *,
     num_shards: int = 1,
     left_out: int | None = None,
+    num_negatives: int = 0,
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
@@ -100,6 +103,7 @@ def plan_batches(
       seed: non-negative; seeds the order of users, the windows and the unlabelled items.
       num_shards: number of shards of a batch; padded sizes are multiples of it.
       left_out: index of a source that is not trained on, see `Protocol`.
+      num_negatives: negatives sampled per domain and step; 0 if the loss samples none.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
@@ -119,6 +123,7 @@ def plan_batches(
         rows=tuple(rows),
         max_history=data.max_history,
         unlabelled_items=data.unlabelled_items,
+        num_negatives=num_negatives,
         seed=seed,
         lengths=(0,),
         bucket_I=np.zeros(num_items, np.int64),
@@ -141,7 +146,7 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
         return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
-    at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items
+    at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items + plan.num_negatives * len(plan.rows)
     bound = Capacity(
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
@@ -162,8 +167,9 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
+    sampled = negatives.sample(plan.seed, step, plan.starts, plan.rows, plan.num_negatives)
     place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
-    distinct = _distinct(np.concatenate([items_N, unlabelled]), place_I)
+    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled]), place_I)
     bucket = plan.bucket_I[distinct]
     buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     steps, lengths_B = plan.max_history, event_mask_BW[:, :-1].sum(axis=1)
@@ -200,14 +206,8 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
             )
             for made_BS, size in zip(made, capacity.predictions, strict=True)
         ),
+        negatives=negatives.padded_to(plan.multiple, [place_I[items] for items in sampled], np.diff(plan.starts)),
     )
-
-
-def _distinct(items_N: np.ndarray, scratch_I: np.ndarray) -> np.ndarray:
-    """The distinct items in ascending order; 3 times as fast as sorting all items, 10 times as fast as `np.unique`."""
-    numbers = np.arange(len(items_N), dtype=scratch_I.dtype)
-    scratch_I[items_N] = numbers  # one of the duplicates wins
-    return np.sort(items_N[scratch_I[items_N] == numbers])
 
 
 def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
