@@ -32,7 +32,7 @@ MIN_SHARDED_SIZE = 2**12  # smaller arrays are replicated
 
 # The first rule whose pattern matches an array's path gives the dimension that tensor parallelism shards.
 TENSOR_RULES = (
-    (r"\['(query|key|value|up)'\]\['(kernel|bias)'\]", -1),  # each device has some heads and hidden units,
+    (r"\['(query|key|value|up|gate)'\]\['(kernel|bias)'\]", -1),  # each device has some heads and hidden units,
     (r"\['(out|down)'\]\['kernel'\]", -2),  # and the matching rows of the next kernel; partial products are summed
 )
 

@@ -104,7 +104,7 @@ class Outputs(NamedTuple):
     item_domain_U: Array  # int32
     log_q_U: Array  # float32
     candidates: tuple[Candidates, ...] | None  # one per domain, if the ranking loss needs the whole catalogue
-    users_ND: Array  # one per user of the global batch: the user vector after the last event
+    users_ND: Array  # one per user of the global batch: the user vector after the last event, without the bias's 1
     user_domain_N: Array  # int32
     discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
     collectives: "Collectives"  # to reduce over shards of the candidates

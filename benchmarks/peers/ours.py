@@ -21,8 +21,8 @@ from llmrec_jax.models import from_pretrained
 from llmrec_jax.models.architectures import new_encoder
 from llmrec_jax.models.encode import encode_texts
 from llmrec_jax.models.gpt2 import Gpt2Config
-from llmrec_jax.models.item_tower import l2_normalize
 from llmrec_jax.models.layers import pool
+from llmrec_jax.models.scoring import l2_normalize
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.optimizer import make_optimizer

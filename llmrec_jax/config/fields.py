@@ -111,15 +111,25 @@ class ModelConfig:
     """text: item vectors come from the text alone, so new items work as well.
     id: from an embedding per item; new items cannot be recommended.
     text+id: their sum; a new item gets its text part."""
-    user_tower: Literal["transformer", "mean"] = "transformer"
-    """mean: the user vector is a recency-weighted mean of the history's item vectors.
-    transformer: the same plus the output of a causal transformer."""
+    score: Literal["cosine", "dot"] = "cosine"
+    """cosine: of the user vector and the item vector.
+    dot: their dot product, for which loss.temperature=1 is usual with item_features=id."""
+    item_bias: bool = False
+    """Add a bias per item to the score; 0 for items without training events."""
+    user_tower: Literal["transformer", "ligr", "hstu", "mean"] = "transformer"
+    """transformer: pre-norm blocks with softmax attention and an MLP, as in GPT-2 and SASRec.
+    ligr: the same with gated residual connections and SwiGLU, as in eSASRec.
+    hstu: pointwise SiLU attention with gated output and a bias per relative position; without times.
+    mean: no blocks; the user vector is the recency-weighted mean."""
+    recency_mean: bool = True
+    """Add the recency-weighted mean of the history's item vectors to the output of the blocks.
+    false: the output of the blocks alone, as in SASRec."""
     width: int = 64
     """Width of item and user vectors."""
     num_layers: int = 2
-    """Layers of the user tower's transformer."""
+    """Blocks of the user tower."""
     num_heads: int = 2
-    """Attention heads of the user tower's transformer."""
+    """Attention heads of the user tower's blocks."""
     dropout: float = 0.2
     """Dropout rate of the user tower."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -143,7 +153,7 @@ class LossConfig:
     """The t of gbce: 0 is plain binary cross entropy, which overestimates probabilities when few negatives are sampled;
     1 corrects for the sampling in full."""
     temperature: float = 0.07
-    """Cosine scores are divided by this; a lower temperature gives a sharper distribution."""
+    """Scores are divided by this; a lower temperature gives a sharper distribution."""
     block_size: int = 2048
     """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
 

@@ -107,6 +107,10 @@ def _data_problems(config: Config) -> list[str]:
             f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text; "
             "set data.field_dropout=0"
         )
+    if config.model.user_tower == "mean" and not config.model.recency_mean:
+        problems.append("model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true")
+    if config.adapt.method != "none" and config.model.score != "cosine":
+        problems.append(f"adapt.method={config.adapt.method} aligns unit vectors: it needs model.score=cosine")
     if config.adapt.method != "none" and not config.data.sources:
         problems.append(f"adapt.method={config.adapt.method} needs data.sources to adapt from")
     if config.adapt.method != "none" and config.data.target_fraction == 0:
@@ -131,7 +135,7 @@ def _encoder_problems(encoder: EncoderConfig) -> list[str]:
 def _shape_problems(config: Config) -> list[str]:
     """For stacks trained from scratch: heads must divide the width, and mesh.tensor the heads."""
     stacks = []
-    if config.model.user_tower == "transformer":
+    if config.model.user_tower != "mean":
         stacks.append(("model", config.model.width, config.model.num_heads))
     if config.encoder.pretrained is None and config.model.item_features != "id":
         stacks.append(("encoder", config.encoder.width, config.encoder.num_heads))

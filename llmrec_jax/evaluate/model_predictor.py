@@ -36,7 +36,7 @@ class _UserVectors:
     def __call__(self, constants: tuple[Any, jax.Array], history_RS: jax.Array, mask_RS: jax.Array) -> jax.Array:
         params, items_ID = constants
         with jax.default_matmul_precision("highest"):
-            users_RSD = nnx.merge(self.graphdef, params).user_tower(items_ID[history_RS], mask_RS)
+            users_RSD = nnx.merge(self.graphdef, params).encode_histories(items_ID[history_RS], mask_RS)
         return users_RSD[np.arange(len(mask_RS)), jax.numpy.maximum(mask_RS.sum(axis=1) - 1, 0)]
 
 

@@ -49,7 +49,7 @@ class Network:
         return np.asarray(_user_vectors(self._params, items_1SD, mask_1S, graphdef=self._graphdef))[0]
 
     def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """Item vectors from texts, float32 [Q, D], L2-normalized.
+        """Item vectors from texts, as they are scored, float32 [Q, D].
 
         Raises:
           ValueError: the model reads no text, or the bundle was replaced after it was loaded.
@@ -57,7 +57,7 @@ class Network:
         if self._bundle.model.item_features == "id":
             raise UserError("this model uses item ids only; it cannot encode text")
         if not texts:
-            return np.zeros((0, self._bundle.model.width), np.float32)
+            return np.zeros((0, self._bundle.extras["item_vectors"].shape[1]), np.float32)
         encoder, tokenizer = self._encoder_and_tokenizer()
         table = encode(tokenizer, texts, self._bundle.text.max_tokens)
         features_QF = encode_texts(encoder, table, self._dims.pooling)
@@ -111,12 +111,12 @@ def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 @partial(jax.jit, static_argnames="graphdef")
 def _item_vectors(params: Any, features_QF: jax.Array, *, graphdef: Any) -> jax.Array:
-    return nnx.merge(graphdef, params).item_tower(features_QF, None)
+    return nnx.merge(graphdef, params).encode_new_items(features_QF)
 
 
 @partial(jax.jit, static_argnames="graphdef")
 def _user_vectors(params: Any, items_BSD: jax.Array, mask_BS: jax.Array, *, graphdef: Any) -> jax.Array:
     """The user vector after the last item of each history [B, D]."""
-    users_BSD = nnx.merge(graphdef, params).user_tower(items_BSD, mask_BS)
+    users_BSD = nnx.merge(graphdef, params).encode_histories(items_BSD, mask_BS)
     last_B = jnp.maximum(mask_BS.sum(axis=1) - 1, 0)
     return jnp.take_along_axis(users_BSD, last_B[:, None, None], axis=1)[:, 0]

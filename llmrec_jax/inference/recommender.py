@@ -47,7 +47,7 @@ class Recommender:
         from llmrec_jax.inference.network import Network
 
         self._network = Network(bundle)
-        self._target = bundle.target
+        self._target, self._width = bundle.target, bundle.model.width
         self._text = bundle.text
         self._catalog = Catalog.of(bundle)
         self._adding = threading.Lock()
@@ -107,9 +107,9 @@ class Recommender:
             self._catalog = self._catalog.with_items(added, self._network.item_vectors(texts))
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Item vectors of any texts, float32 [n, width], L2-normalized.
+        """Item vectors of any texts, float32 [n, width]; L2-normalized with model.score=cosine.
 
         Raises:
           ValueError: the model reads no text, or `texts` is not a list of strings.
         """
-        return self._network.item_vectors(as_texts(texts))
+        return self._network.item_vectors(as_texts(texts))[:, : self._width]

@@ -212,7 +212,8 @@ def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outpu
 
 def _sides(outputs: Outputs, level: str, target: int) -> Sides:
     if level == "item":
-        features_ND, is_target_N, mask_N = outputs.items_UD, outputs.item_domain_U == target, outputs.item_mask_U
+        features_ND = outputs.items_UD[:, : outputs.users_ND.shape[1]]  # without the bias, which is last
+        is_target_N, mask_N = outputs.item_domain_U == target, outputs.item_mask_U
     else:
         features_ND, is_target_N = outputs.users_ND, outputs.user_domain_N == target
         mask_N = jnp.ones(len(features_ND), bool)

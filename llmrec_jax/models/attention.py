@@ -46,14 +46,32 @@ def attention(
     return jax.lax.platform_dependent(*operands, **kernels, default=xla) if kernels else xla(*operands)
 
 
-def _xla(
-    query_BLHW: jax.Array, key_BMHW: jax.Array, value_BMHW: jax.Array, mask_BM: jax.Array, *, causal: bool
+def pointwise_attention(
+    query_BLHW: jax.Array, key_BMHW: jax.Array, value_BMHW: jax.Array, mask_BM: jax.Array, bias_LM: jax.Array
 ) -> jax.Array:
+    """Causal attention of HSTU: `silu(q k + bias) v / M`, summed over the tokens that `attention` would attend to.
+
+    Returns [B, L, H, W] in the dtype of the query.
+    """
+    logits_BHLM = jnp.einsum("BLHW,BMHW->BHLM", query_BLHW, key_BMHW, preferred_element_type=jnp.float32)
+    weights_BHLM = jax.nn.silu(logits_BHLM + bias_LM[None, None]) / mask_BM.shape[1]
+    weights_BHLM = jnp.where(_seen(mask_BM, causal=True), weights_BHLM, 0).astype(query_BLHW.dtype)
+    mixed_BLHW = jnp.einsum("BHLM,BMHW->BLHW", weights_BHLM, value_BMHW, preferred_element_type=jnp.float32)
+    return mixed_BLHW.astype(query_BLHW.dtype)
+
+
+def _seen(mask_BM: jax.Array, causal: bool) -> jax.Array:
+    """Which token attends to which, bool [B, 1, L or 1, M]; see `attention`."""
     seen_B1LM = mask_BM[:, None, None, :]
     if mask_BM.dtype != bool:
         seen_B1LM = mask_BM[:, None, :, None] == seen_B1LM
-    if causal:
-        seen_B1LM &= jnp.tri(mask_BM.shape[1], dtype=bool)[None, None]
+    return seen_B1LM & jnp.tri(mask_BM.shape[1], dtype=bool)[None, None] if causal else seen_B1LM
+
+
+def _xla(
+    query_BLHW: jax.Array, key_BMHW: jax.Array, value_BMHW: jax.Array, mask_BM: jax.Array, *, causal: bool
+) -> jax.Array:
+    seen_B1LM = _seen(mask_BM, causal)
     # Both products accumulate in float32 (see `matmul`); `jax.nn.dot_product_attention` rounds the second one's sums.
     logits_BHLM = jnp.einsum("BLHW,BMHW->BHLM", query_BLHW, key_BMHW, preferred_element_type=jnp.float32)
     logits_BHLM = logits_BHLM * query_BLHW.shape[-1] ** -0.5 + jnp.where(seen_B1LM, 0, UNSEEN)

@@ -68,7 +68,7 @@ def forward(
         ]
         items_UD = _end_to_end(vectors, collectives)
 
-    user_RSD = model.user_tower(items_UD[batch.history_RS], batch.segment_RS, user_key)
+    user_RSD = model.encode_histories(items_UD[batch.history_RS], batch.segment_RS, user_key)
     user_ND = collectives.all_gather(user_RSD).reshape(-1, user_RSD.shape[-1])
     return Outputs(
         predictions=predictions,
@@ -79,7 +79,7 @@ def forward(
         item_domain_U=catalog.domain_I[items_U],
         log_q_U=catalog.log_q_I[items_U],
         candidates=candidates,
-        users_ND=user_ND[collectives.all_gather(batch.last_B)],
+        users_ND=model.scoring.without_bias(user_ND)[collectives.all_gather(batch.last_B)],
         user_domain_N=collectives.all_gather(batch.domain_B),
         discriminate=dict(model.discriminators or {}),
         collectives=collectives,

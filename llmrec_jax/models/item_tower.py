@@ -1,4 +1,4 @@
-"""Item tower: item vectors from text features, id embeddings, or their sum."""
+"""Item tower: item vectors from text features, id embeddings, or their sum. `scoring` normalizes them."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from llmrec_jax.models.layers import INIT
 
 
 class ItemTower(nnx.Module):
-    """Text feature [U, F] and item number [U] -> unit vectors [U, D].
+    """Text feature [U, F] and item number [U] -> vectors [U, D].
 
     Text features go through a linear map plus a small MLP whose output is initialized to zero, so training starts from
     the geometry of the features. With text, id embeddings are initialized to zero and used only for items that occur in
@@ -32,7 +32,7 @@ class ItemTower(nnx.Module):
     def __call__(
         self, features_UF: jax.Array | None, items_U: jax.Array | None = None, trained_U: jax.Array | None = None
     ) -> jax.Array:
-        """Unit vectors [U, D], float32.
+        """Vectors [U, D], float32.
 
         Args:
           features_UF: text features; None if items have ids only.
@@ -49,9 +49,4 @@ class ItemTower(nnx.Module):
                 assert trained_U is not None
                 ids_UD = jnp.where(trained_U[:, None], ids_UD, 0)
             vectors_UD = vectors_UD + ids_UD
-        return l2_normalize(vectors_UD)
-
-
-def l2_normalize(x: jax.Array) -> jax.Array:
-    """Scale the last axis to length one. A zero vector stays zero, with a finite gradient."""
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-12))
+        return vectors_UD

@@ -14,6 +14,7 @@ from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.item_tower import ItemTower
 from llmrec_jax.models.layers import pool
+from llmrec_jax.models.scoring import Scoring
 from llmrec_jax.models.user_tower import UserTower
 from llmrec_jax.types import Catalog
 
@@ -53,6 +54,7 @@ class RecModel(nnx.Module):
         self.encoder = encoder
         self.item_tower = ItemTower(config, num_items=dims.num_items, feature_width=dims.feature_width, rngs=rngs)
         self.user_tower = UserTower(config, max_history=dims.max_history, rngs=rngs)
+        self.scoring = Scoring(config, num_items=dims.num_items)
         modules = {level: Discriminator(config.width, rngs=rngs) for level in discriminators}
         self.discriminators = nnx.Dict(modules) if modules else None
 
@@ -84,7 +86,7 @@ class RecModel(nnx.Module):
         chunk_size: int = 0,
         field_dropout: float = 0.0,
     ) -> jax.Array:
-        """Vectors of catalogue items, float32 [U, D].
+        """Vectors of catalogue items as they are scored (see `scoring`), float32 [U, D].
 
         Args:
           items_U: item numbers.
@@ -105,7 +107,17 @@ class RecModel(nnx.Module):
             features_UF = _in_chunks(
                 lambda rows_U, key: self.encode_texts(rows_U, catalog, key, length=length), rows_U, key, chunk_size
             )
-        return self.item_tower(features_UF, items_U, catalog.trained_I[items_U])
+        trained_U = catalog.trained_I[items_U]
+        return self.scoring.items(self.item_tower(features_UF, items_U, trained_U), items_U, trained_U)
+
+    def encode_new_items(self, features_NF: jax.Array) -> jax.Array:
+        """Vectors of items added after training, as they are scored, from their text features."""
+        return self.scoring.items(self.item_tower(features_NF))
+
+    def encode_histories(self, items_RSD: jax.Array, segment_RS: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """User vectors as they are scored, from item vectors as they are scored; zero on padding. See `UserTower`."""
+        users_RSD = self.scoring.users(self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key))
+        return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
 
 
 class Discriminator(nnx.Module):

@@ -1,8 +1,13 @@
 """User tower: a history of item vectors -> a user vector after every step. A row may hold several packed histories.
 
-A user vector is the recency-weighted mean of the item vectors, as in a k-NN, plus the output of a causal transformer,
-whose output projection is initialized to zero, so training starts from the k-NN.
+By default a user vector is the recency-weighted mean of the item vectors, as in a k-NN, plus the output of a causal
+stack of blocks, whose output projection is initialized to zero, so training starts from the k-NN. Without the mean it
+is the output of the stack after a layer norm, as in SASRec (Kang and McAuley 2018). `scoring` turns it into the vector
+to score.
 """
+
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +15,30 @@ from flax import nnx
 
 from llmrec_jax.config import ModelConfig
 from llmrec_jax.models.gpt2 import Gpt2Block
-from llmrec_jax.models.item_tower import l2_normalize
+from llmrec_jax.models.hstu import HstuBlock
 from llmrec_jax.models.layers import Stack, StackConfig, dropout, embedding, layer_norm, split_key
+from llmrec_jax.models.ligr import LigrBlock
+from llmrec_jax.models.scoring import l2_normalize
+
+
+def blocks(max_history: int) -> dict[str, Callable[..., nnx.Module]]:
+    """The block of each `model.user_tower`; "mean" has none."""
+    return {
+        "transformer": Gpt2Block,
+        "ligr": LigrBlock,
+        "hstu": functools.partial(HstuBlock, max_history=max_history),
+    }
 
 
 class UserTower(nnx.Module):
-    """Histories of item vectors in rows [R, S, D] -> unit user vectors [R, S, D]; causal within each history."""
+    """Histories of item vectors in rows [R, S, D] -> user vectors [R, S, D]; causal within each history."""
 
     def __init__(self, config: ModelConfig, *, max_history: int, rngs: nnx.Rngs):
         """`max_history`: the longest S."""
         self.dropout, self.dtype = config.dropout, jnp.dtype(config.compute_dtype)
-        self.decay = nnx.Param(jnp.float32(0.65))  # weight of an item relative to the next one
+        self.is_cosine = config.score == "cosine"
+        # The weight of an item relative to the next one.
+        self.decay = nnx.Param(jnp.float32(0.65)) if config.recency_mean else None
         if config.user_tower == "mean":
             self.stack = None
         else:
@@ -32,30 +50,41 @@ class UserTower(nnx.Module):
                 dtype=self.dtype,
             )
             self.positions = embedding(max_history, config.width, rngs)
-            self.stack = Stack(Gpt2Block, sizes, rngs=rngs)
+            self.stack = Stack(blocks(max_history)[config.user_tower], sizes, rngs=rngs)
             self.norm = layer_norm(sizes)
-            self.out = nnx.Linear(config.width, config.width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+            if config.recency_mean:
+                self.out = nnx.Linear(config.width, config.width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
     def __call__(self, items_RSD: jax.Array, segment_RS: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """User vectors, float32.
 
         Args:
-          items_RSD: item vectors.
-          segment_RS: positive id of each step's history; 0 on padding (on the right), where the output is zero. A
-            history is contiguous within a row. With one history per row, this may be a boolean mask.
+          items_RSD: item vectors: unit vectors if scores are cosines.
+          segment_RS: positive id of each step's history; 0 on padding (on the right), where the output is
+            meaningless. A history is contiguous within a row. With one history per row, this may be a boolean mask.
           key: for dropout; None is deterministic.
         """
         segment_RS, step_S = segment_RS.astype(jnp.int32), jnp.arange(segment_RS.shape[1])
         begins_RS = jnp.diff(segment_RS, axis=1, prepend=-1) != 0
         first_RS = jax.lax.cummax(jnp.where(begins_RS, step_S[None], 0), axis=1)
-        users_RSD = l2_normalize(recency_mean(items_RSD, first_RS, self.decay[...]))
-        if self.stack is not None:
-            embed_key, stack_key = split_key(key, 2)
-            scale = items_RSD.shape[-1] ** 0.5  # unit vectors -> entries of size one
-            x_RSD = scale * items_RSD + self.positions(step_S[None] - first_RS)
-            x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
-            users_RSD = l2_normalize(users_RSD + self.out(self.norm(self.stack(x_RSD, segment_RS, stack_key))))
-        return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
+        if self.decay is None:
+            return self._transform(items_RSD, segment_RS, step_S[None] - first_RS, key)
+        mean_RSD = recency_mean(items_RSD, first_RS, self.decay[...])
+        if self.stack is None:
+            return mean_RSD
+        mean_RSD = l2_normalize(mean_RSD) if self.is_cosine else mean_RSD
+        return mean_RSD + self.out(self._transform(items_RSD, segment_RS, step_S[None] - first_RS, key))
+
+    def _transform(
+        self, items_RSD: jax.Array, segment_RS: jax.Array, position_RS: jax.Array, key: jax.Array | None
+    ) -> jax.Array:
+        """The output of the stack after its last layer norm, float32."""
+        assert self.stack is not None
+        embed_key, stack_key = split_key(key, 2)
+        scale = items_RSD.shape[-1] ** 0.5 if self.is_cosine else 1.0  # unit vectors -> entries of size one
+        x_RSD = scale * items_RSD + self.positions(position_RS)
+        x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
+        return self.norm(self.stack(x_RSD, segment_RS, stack_key))
 
 
 def recency_mean(items_RSD: jax.Array, first_RS: jax.Array, decay: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Adapters above a frozen layer: training, checkpoint and bundle give the same scores."""
+"""Training, checkpoint and bundle give the same scores: adapters above a frozen layer, every way to score."""
 
 import dataclasses
 
@@ -11,7 +11,8 @@ from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator, evaluate_run
 from llmrec_jax.train.export import save_bundle
 from llmrec_jax.train.loop import train_and_evaluate
-from tests.train.tiny import pretrained_config
+from tests.inference.untrained import untrained_run
+from tests.train.tiny import pretrained_config, tiny_config
 
 
 @pytest.mark.slow
@@ -29,10 +30,48 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
 
     save_bundle(run, tmp_path / "bundle")
     recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
-    predictor = Evaluator(run.experiment, make_mesh(config.mesh)).predictor(run.params, 0)
+    predictor = assert_same_scores(recommender, run)
+    # From the text alone: the layer below is put back, and the adapters are in the weights.
+    np.testing.assert_allclose(recommender.encode(books.texts), predictor.items_ID, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"score": "dot", "item_bias": True, "user_tower": "hstu", "item_features": "text"},
+        {"item_bias": True, "user_tower": "ligr", "recency_mean": False},
+    ],
+    ids=["dot", "cosine"],
+)
+def test_a_bundle_scores_as_the_model_does_with_a_bias_and_any_blocks(tmp_path, model):
+    config = tiny_config(tmp_path / "cache", sources=())
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, **model),
+        adapt=dataclasses.replace(config.adapt, method="none"),
+    )
+    run = untrained_run(config)
+    save_bundle(run, tmp_path / "bundle")
+    recommender, width = Recommender.load(tmp_path / "bundle"), config.model.width
+    predictor = assert_same_scores(recommender, run)
+    assert np.abs(predictor.items_ID[:, width]).max() > 0
+    texts = run.experiment.corpus.domains[0].texts
+    vectors = recommender.encode(texts[:2])
+    assert vectors.shape == (2, width)
+    if config.model.item_features == "text":
+        np.testing.assert_allclose(vectors, predictor.items_ID[:2, :width], atol=1e-4)
+    recommender.add_items([{"item_id": "new", "title": "A new book"}])
+    history = run.experiment.corpus.domains[0].item_ids[:3]
+    assert "new" in [item_id for item_id, _, _ in recommender.recommend(history, k=10**6)]
+
+
+def assert_same_scores(recommender, run):
+    """The bundle's scores are those of the run's predictor, which is returned."""
+    books = run.experiment.corpus.domains[0]
+    predictor = Evaluator(run.experiment, make_mesh(run.experiment.config.mesh)).predictor(run.params, 0)
     for history in run.experiment.corpus.case(0, "test").histories[:3]:
         scores = dict(zip(books.item_ids, (predictor.users([history]) @ predictor.items_ID.T)[0], strict=True))
         found = recommender.recommend([books.item_ids[n] for n in history], k=len(scores))
-        np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], atol=1e-5)
-    # From the text alone: the layer below is put back, and the adapters are in the weights.
-    np.testing.assert_allclose(recommender.encode(books.texts), predictor.items_ID, atol=1e-5)
+        expected = [scores[item_id] for item_id, _, _ in found]
+        np.testing.assert_allclose([score for _, score, _ in found], expected, rtol=1e-5, atol=1e-5)
+    return predictor

@@ -7,19 +7,26 @@ import pytest
 from flax import nnx
 
 from llmrec_jax.config import ModelConfig
-from llmrec_jax.models.user_tower import UserTower
+from llmrec_jax.models.rec_model import Dimensions, RecModel
 
 LENGTHS = (3, 1, 5)
 SIZE = 12
 
 
-@pytest.fixture(scope="module", params=["transformer", "mean"])
+TOWERS = {name: {"user_tower": name} for name in ("transformer", "ligr", "hstu", "mean")}
+TOWERS |= {"sasrec": {"recency_mean": False, "score": "dot"}}
+
+
+@pytest.fixture(scope="module", params=TOWERS)
 def tower(request):
-    config = ModelConfig(width=16, num_layers=2, num_heads=2, user_tower=request.param)
-    tower = UserTower(config, max_history=SIZE, rngs=nnx.Rngs(0))
-    if tower.stack is not None:  # zero at the start, so that nothing of the transformer would be seen
-        tower.out.kernel[...] = jax.random.normal(jax.random.key(1), (16, 16))
-    return tower
+    config = ModelConfig(item_features="id", width=16, num_layers=2, num_heads=2, **TOWERS[request.param])
+    model = RecModel(config, Dimensions(num_items=1, feature_width=1, max_history=SIZE), None, rngs=nnx.Rngs(0))
+    # Some weights are zero or small at the start, so that nothing of the blocks would be seen.
+    params = jax.tree.map(
+        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), nnx.state(model.user_tower)
+    )
+    nnx.update(model.user_tower, params)
+    return model.encode_histories
 
 
 @pytest.fixture(scope="module")

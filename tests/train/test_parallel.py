@@ -30,6 +30,13 @@ CASES = {
 }
 
 
+MODELS = {
+    "dann, in_batch": {"user_tower": "mean"},
+    "none, sampled_softmax": {"user_tower": "ligr", "item_bias": True},
+    "none, gbce": {"user_tower": "hstu", "score": "dot", "recency_mean": False},
+}
+
+
 @pytest.fixture(scope="module", params=CASES)
 def on_one_device(request, tmp_path_factory):
     method, ranking = request.param.split(", ")
@@ -37,9 +44,9 @@ def on_one_device(request, tmp_path_factory):
     config = tiny_config(tmp_path_factory.mktemp("cache"), target_fraction=0.1, **data)
     config = dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, user_tower="transformer" if method in ("coral", "mmd") else "mean"),
+        model=dataclasses.replace(config.model, **MODELS.get(request.param, {})),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
-        loss=LossConfig(ranking=ranking, block_size=256, negatives=100),
+        loss=LossConfig(ranking=ranking, block_size=256, negatives=100, temperature=0.2),
     )
     experiment = experiment_lib.build(config)
     assert (len(experiment.corpus.plan.lengths) > 1) == bool(data)
