@@ -303,7 +303,8 @@ def test_shell_completion_knows_the_fields(call):
 
 def test_help_of_every_field_ends_in_whole_sentences():
     """A line of a field's documentation is a line of `--help`: where one breaks inside a sentence, so does the help."""
-    for section in ast.parse((REPO / "llmrec_jax" / "config" / "fields.py").read_text()).body:
+    files = (REPO / "llmrec_jax" / "config").glob("*fields.py")
+    for section in itertools.chain(*(ast.parse(file.read_text()).body for file in files)):
         for field, after in itertools.pairwise(getattr(section, "body", [])):
             if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) not in vars(config_lib):
                 where = f"line {field.lineno}: {ast.unparse(field.target)}"

@@ -15,7 +15,7 @@ from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
 from tests.conftest import REPO
 
-FILES = [*sorted((REPO / "configs").glob("*.py")), *map(recipes.find, recipes.names())]
+FILES = [*sorted((REPO / "configs").rglob("*.py")), *map(recipes.find, recipes.names())]
 
 
 def on_built_in_shops(config: config_lib.Config, cache_dir: Path) -> config_lib.Config:
@@ -31,7 +31,8 @@ def test_quickstart_in_configs_is_the_recipe():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_config_says_how_to_run_it(path):
-    command = f"llmrec train {path.stem}" if path.parent.name == "recipes" else f"train.py configs/{path.name}"
+    is_recipe = path.parent.name == "recipes"
+    command = f"llmrec train {path.stem}" if is_recipe else f"train.py {path.relative_to(REPO).as_posix()}"
     assert command in path.read_text()
 
 

@@ -1,10 +1,13 @@
 """The fields of a run's configuration: frozen dataclasses, one a section. What a field means stands under it.
 
+The sections of the recommender and its loss are in `model_fields`.
 Nothing here knows a path of a machine, and nothing below the trainer receives the whole `Config`.
 """
 
 import dataclasses
 from typing import Literal
+
+from llmrec_jax.config.model_fields import LossConfig, ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,61 +107,6 @@ class EncoderConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The recommender: item tower (text vector to item vector) and user tower (history to user vector)."""
-
-    item_features: Literal["text", "id", "text+id"] = "text"
-    """text: item vectors come from the text alone, so new items work as well.
-    id: from an embedding per item; new items cannot be recommended.
-    text+id: their sum; a new item gets its text part."""
-    score: Literal["cosine", "dot"] = "cosine"
-    """cosine: of the user vector and the item vector.
-    dot: their dot product, for which loss.temperature=1 is usual with item_features=id."""
-    item_bias: bool = False
-    """Add a bias per item to the score; 0 for items without training events."""
-    user_tower: Literal["transformer", "ligr", "hstu", "mean"] = "transformer"
-    """transformer: pre-norm blocks with softmax attention and an MLP, as in GPT-2 and SASRec.
-    ligr: the same with gated residual connections and SwiGLU, as in eSASRec.
-    hstu: pointwise SiLU attention with gated output and a bias per relative position; without times.
-    mean: no blocks; the user vector is the recency-weighted mean."""
-    recency_mean: bool = True
-    """Add the recency-weighted mean of the history's item vectors to the output of the blocks.
-    false: the output of the blocks alone, as in SASRec."""
-    width: int = 64
-    """Width of item and user vectors."""
-    num_layers: int = 2
-    """Blocks of the user tower."""
-    num_heads: int = 2
-    """Attention heads of the user tower's blocks."""
-    dropout: float = 0.2
-    """Dropout rate of the user tower."""
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Dtype in which encoder and user tower compute; parameters stay float32."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """The recommendation loss."""
-
-    ranking: Literal["softmax", "sampled_softmax", "gbce", "in_batch"] = "in_batch"
-    """softmax: exact cross entropy over all items of the domain.
-    sampled_softmax: over the target and loss.negatives items sampled uniformly, with the logQ correction.
-    gbce: binary cross entropy of the target and of loss.negatives sampled items, calibrated by loss.calibration.
-    in_batch: over the items of the batch, with the logQ correction for their sampling frequency.
-    Where a trained encoder makes encoding the whole catalogue each step too slow, take in_batch or few negatives."""
-    negatives: int = 512
-    """Negatives that sampled_softmax and gbce sample per domain and step, shared by all predictions of the domain;
-    all items of a domain that has no more. Their texts are encoded too, and adapt.level=item aligns them too."""
-    calibration: float = 0.75
-    """The t of gbce: 0 is plain binary cross entropy, which overestimates probabilities when few negatives are sampled;
-    1 corrects for the sampling in full."""
-    temperature: float = 0.07
-    """Scores are divided by this; a lower temperature gives a sharper distribution."""
-    block_size: int = 2048
-    """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
-
-
-@dataclasses.dataclass(frozen=True)
 class AdaptConfig:
     """The domain-adaptation loss between the sources and the target."""
 
@@ -237,8 +185,8 @@ class Config:
     """Seed of initial parameters, batches and dropout; what is held out has data.split_seed."""
     data: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
-    model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     adapt: AdaptConfig = AdaptConfig()
     mesh: MeshConfig = MeshConfig()
     optim: OptimConfig = OptimConfig()

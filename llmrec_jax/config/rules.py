@@ -49,6 +49,7 @@ RANGES = {
     "model.num_layers": AT_LEAST_1,
     "model.num_heads": AT_LEAST_1,
     "model.dropout": DROPOUT,
+    "model.max_id_norm": AT_LEAST_0,
     "loss.temperature": ABOVE_0,
     "loss.block_size": AT_LEAST_1,
     "loss.negatives": AT_LEAST_1,
@@ -107,6 +108,10 @@ def _data_problems(config: Config) -> list[str]:
             f"data.field_dropout={config.data.field_dropout}, but model.item_features=id reads no text; "
             "set data.field_dropout=0"
         )
+    if config.model.text_map == "fixed" and config.encoder.mode != "frozen":
+        problems.append(f"model.text_map=fixed needs encoder.mode=frozen, not {config.encoder.mode}")
+    if config.model.max_id_norm and config.model.item_features != "text+id":
+        problems.append(f"model.max_id_norm={config.model.max_id_norm} needs model.item_features=text+id")
     if config.model.user_tower == "mean" and not config.model.recency_mean:
         problems.append("model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true")
     if config.adapt.method != "none" and config.model.score != "cosine":

@@ -69,6 +69,26 @@ def test_a_value_out_of_range_is_named(values, problem):
     assert problems(**values) == [problem]
 
 
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
+        ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
+        (
+            {"model__user_tower": "mean", "model__recency_mean": False},
+            "model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true",
+        ),
+        (
+            {"model__score": "dot", "adapt__method": "coral"},
+            "adapt.method=coral aligns unit vectors: it needs model.score=cosine",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_choices_that_exclude_each_other_are_named(values, problem):
+    assert problems(**values) == [problem]
+
+
 def test_sizes_that_nothing_is_built_with_are_not_compared():
     validate(with_values(model__width=15, model__user_tower="mean", encoder__num_heads=3, encoder__pretrained="folder"))
     validate(with_values(encoder__num_heads=3, model__item_features="id"))

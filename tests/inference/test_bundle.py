@@ -115,7 +115,13 @@ def test_bundles_of_other_versions_load_where_the_model_is_the_same(copied):
         facts["config"]["train"] = {"epochs": 3}
         facts["config"]["new_section"] = {"x": 1}
         del facts["config"]["loss"], facts["config"]["data"]["root"]
-        for name in ("score", "item_bias", "recency_mean"):  # of a bundle from before they existed
+        for name in (
+            "score",
+            "item_bias",
+            "recency_mean",
+            "text_map",
+            "max_id_norm",
+        ):  # of a bundle from before they existed
             del facts["config"]["model"][name]
 
     edit_json(copied / "config.json", other_version)

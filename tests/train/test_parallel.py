@@ -31,7 +31,7 @@ CASES = {
 
 
 MODELS = {
-    "dann, in_batch": {"user_tower": "mean"},
+    "dann, in_batch": {"user_tower": "mean", "item_bias": True},
     "none, sampled_softmax": {"user_tower": "ligr", "item_bias": True},
     "none, gbce": {"user_tower": "hstu", "score": "dot", "recency_mean": False},
 }

@@ -22,7 +22,7 @@ class Whitening(NamedTuple):
 
 
 def half_whitening(features_IF: np.ndarray) -> Whitening:
-    """Fit to a catalogue: subtract its mean, scale its principal components by eigenvalue^-1/4."""
+    """Fit to a catalogue: subtract its mean, scale its principal components by eigenvalue^-1/4, the largest last."""
     mean_F = features_IF.mean(axis=0, dtype=np.float64)
     centred_IF = features_IF - mean_F
     values_F, vectors_FF = np.linalg.eigh(centred_IF.T @ centred_IF / len(features_IF))

@@ -1,0 +1,66 @@
+"""The fields of the recommender and of its loss; see `fields`."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The recommender: item tower (text vector to item vector) and user tower (history to user vector)."""
+
+    item_features: Literal["text", "id", "text+id"] = "text"
+    """text: item vectors come from the text alone, so new items work as well.
+    id: from an embedding per item; new items cannot be recommended.
+    text+id: their sum; a new item gets its text part."""
+    text_map: Literal["trained", "fixed"] = "trained"
+    """How a text vector becomes an item vector.
+    trained: by a linear map and an MLP.
+    fixed: its model.width largest principal components, L2-normalized; for encoder.mode=frozen."""
+    max_id_norm: float = 0.0
+    """With item_features=text+id: the text part has norm 1, and the id part at most this norm; 0: no bounds.
+    A small bound, such as 0.5, keeps items with few events near their texts."""
+    score: Literal["cosine", "dot"] = "cosine"
+    """cosine: of the user vector and the item vector.
+    dot: their dot product, for which loss.temperature=1 is usual with item_features=id."""
+    item_bias: bool = False
+    """Add a bias per item to the score; 0 for items without training events."""
+    user_tower: Literal["transformer", "ligr", "hstu", "mean"] = "transformer"
+    """transformer: pre-norm blocks with softmax attention and an MLP, as in GPT-2 and SASRec.
+    ligr: the same with gated residual connections and SwiGLU, as in eSASRec.
+    hstu: pointwise SiLU attention with gated output and a bias per relative position; without times.
+    mean: no blocks; the user vector is the recency-weighted mean."""
+    recency_mean: bool = True
+    """Add the recency-weighted mean of the history's item vectors to the output of the blocks.
+    false: the output of the blocks alone, as in SASRec."""
+    width: int = 64
+    """Width of item and user vectors."""
+    num_layers: int = 2
+    """Blocks of the user tower."""
+    num_heads: int = 2
+    """Attention heads of the user tower's blocks."""
+    dropout: float = 0.2
+    """Dropout rate of the user tower."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype in which encoder and user tower compute; parameters stay float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The recommendation loss."""
+
+    ranking: Literal["softmax", "sampled_softmax", "gbce", "in_batch"] = "in_batch"
+    """softmax: exact cross entropy over all items of the domain.
+    sampled_softmax: over the target and loss.negatives items sampled uniformly, with the logQ correction.
+    gbce: binary cross entropy of the target and of loss.negatives sampled items, calibrated by loss.calibration.
+    in_batch: over the items of the batch, with the logQ correction for their sampling frequency.
+    Where a trained encoder makes encoding the whole catalogue each step too slow, take in_batch or few negatives."""
+    negatives: int = 512
+    """Negatives that sampled_softmax and gbce sample per step from each domain, or all items of a smaller domain.
+    All predictions of the domain share them. Their texts are encoded too, and adapt.level=item aligns them too."""
+    calibration: float = 0.75
+    """The t of gbce, from 0, plain binary cross entropy, to 1, which corrects for the sampling of negatives in full.
+    Without the correction, few negatives make the model overestimate probabilities."""
+    temperature: float = 0.07
+    """Scores are divided by this; a lower temperature gives a sharper distribution."""
+    block_size: int = 2048
+    """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
