@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
-from llmrec_jax.losses import adaptation, ranking
+from llmrec_jax.losses import adaptation, ranking, sampled
 from llmrec_jax.types import Array, Mean, Outputs
 
 Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
@@ -85,7 +85,7 @@ def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax
 
 
 def _sampled_softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
-    return ranking.sampled_softmax(
+    return sampled.sampled_softmax(
         outputs.user_PD[domain],
         outputs.items_UD[outputs.predictions[domain].target_P],
         **_negatives(outputs, domain),
@@ -94,7 +94,7 @@ def _sampled_softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.A
 
 
 def _gbce(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
-    return ranking.gbce(
+    return sampled.gbce(
         outputs.user_PD[domain],
         outputs.items_UD[outputs.predictions[domain].target_P],
         **_negatives(outputs, domain),

@@ -1,11 +1,11 @@
 """Ranking losses: softmax cross entropy of the next item among candidates.
 
 Every function returns one loss per row, float32 `[N]`, neither masked nor reduced; the caller masks padding rows and
-takes the mean. A score is a dot product divided by the temperature; the model normalizes the vectors. Losses are finite
-on padding rows too.
+takes the mean. A score is a dot product divided by the temperature; `models/scoring.py` normalizes the vectors if
+scores are cosines. Losses are finite on padding rows too.
 
-Shape letters: those of `types`, I being the candidates; C visible shards of them (see `Collectives`), K items
-scored at a time: those of a block, or the negatives.
+Shape letters: those of `types`, I being the candidates; C visible shards of them (see `Collectives`), K items of a
+block.
 """
 
 import functools
@@ -17,7 +17,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.types import SINGLE_DEVICE, Array, Collectives
 
 # Score of items that are not candidates. Finite, because -inf - (-inf) is NaN in a logsumexp and its gradient.
-_EXCLUDED = -1e30
+EXCLUDED = -1e30
 
 
 def softmax(
@@ -82,7 +82,7 @@ def _log_sum_forward(
         score_NK = _candidate_scores(user_ND, items_KD, is_new_K, temperature)
         return jnp.logaddexp(total_N, jax.nn.logsumexp(score_NK, axis=1))
 
-    total_N = jax.lax.fori_loop(0, num_blocks, add_block, jnp.full(len(user_ND), _EXCLUDED))
+    total_N = jax.lax.fori_loop(0, num_blocks, add_block, jnp.full(len(user_ND), EXCLUDED))
     return total_N, (user_ND, items_ID, is_candidate_I, total_N)
 
 
@@ -125,7 +125,7 @@ def _block(
 
 def _candidate_scores(user_ND: Array, items_KD: Array, is_candidate_K: Array, temperature: float) -> jax.Array:
     """Scores, float32 `[N, K]`; so low for items that are not candidates that their exponential is 0."""
-    return _scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, _EXCLUDED)[None]
+    return scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, EXCLUDED)[None]
 
 
 def in_batch(
@@ -158,86 +158,16 @@ def in_batch(
     """
     # Zeroed before scoring: a NaN in the padding would reach the gradients despite the mask below.
     items_UD = jnp.where(item_mask_U[:, None], items_UD, 0)
-    score_NU = _scores(user_ND, items_UD, temperature) - jnp.where(item_mask_U, log_q_U, 0)[None]
+    score_NU = scores(user_ND, items_UD, temperature) - jnp.where(item_mask_U, log_q_U, 0)[None]
     is_target_NU = jnp.arange(len(items_UD))[None] == target_N[:, None]
     repeats_target_NU = item_ids_U[None] == jnp.take(item_ids_U, target_N)[:, None]
     is_candidate_NU = item_mask_U[None] & ~repeats_target_NU
-    score_NU = jnp.where(is_target_NU | is_candidate_NU, score_NU, _EXCLUDED)
+    score_NU = jnp.where(is_target_NU | is_candidate_NU, score_NU, EXCLUDED)
     right_N = jnp.where(is_target_NU, score_NU, 0.0).sum(axis=1)
     return jax.nn.logsumexp(score_NU, axis=1) - right_N
 
 
-def sampled_softmax(
-    user_ND: Array,
-    target_ND: Array,
-    *,
-    negatives_KD: Array,
-    is_negative_NK: Array,
-    log_q_K: Array,
-    temperature: float,
-) -> jax.Array:
-    """Softmax cross entropy over the target and sampled negatives, with the logQ correction.
-
-    A negative counts as `exp(s(u, i)) / q_i`, so the sum over the sample estimates that over the catalogue without bias
-    (Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural probabilistic language model",
-    2008). With all items as negatives it equals `softmax`.
-
-    Args:
-      user_ND: user vectors.
-      target_ND: vector of each row's target.
-      negatives_KD: item vectors of the sample.
-      is_negative_NK: bool, False on items that are padding, or the row's own target.
-      log_q_K: log probability that the sample contains the item; finite.
-      temperature: divides the dot products.
-
-    Returns:
-      float32 `[N]`.
-    """
-    right_N, score_NK = _target_and_scores(user_ND, target_ND, negatives_KD, temperature)
-    score_NK = jnp.where(is_negative_NK, score_NK - log_q_K[None], _EXCLUDED)
-    return jnp.logaddexp(right_N, jax.nn.logsumexp(score_NK, axis=1)) - right_N
-
-
-def gbce(
-    user_ND: Array,
-    target_ND: Array,
-    *,
-    negatives_KD: Array,
-    is_negative_NK: Array,
-    log_q_K: Array,
-    temperature: float,
-    calibration: float,
-) -> jax.Array:
-    """Generalized binary cross entropy: `-(beta log sigmoid(s+) + sum_k log(1 - sigmoid(s_k))) / (K + 1)`.
-
-    With `alpha` the share of the catalogue that is sampled and `t` the calibration, `beta = alpha (t (1 - 1/alpha) +
-    1/alpha)`. Plain binary cross entropy (`t = 0`) with few negatives overestimates the probability of the target
-    (Petrov and Macdonald, "gSASRec: Reducing overconfidence in sequential recommendation trained with negative
-    sampling", RecSys 2023).
-
-    Args: as `sampled_softmax`, and
-      calibration: t, in [0, 1].
-
-    Returns:
-      float32 `[N]`.
-    """
-    right_N, score_NK = _target_and_scores(user_ND, target_ND, negatives_KD, temperature)
-    size_N = is_negative_NK.sum(axis=1)
-    alpha_N = jnp.where(is_negative_NK, jnp.exp(log_q_K)[None], 0).sum(axis=1) / jnp.maximum(size_N, 1)
-    beta_N = calibration * (alpha_N - 1) + 1
-    wrong_N = jnp.where(is_negative_NK, jax.nn.softplus(score_NK), 0).sum(axis=1)
-    return (beta_N * jax.nn.softplus(-right_N) + wrong_N) / (size_N + 1)
-
-
-def _target_and_scores(
-    user_ND: Array, target_ND: Array, negatives_KD: Array, temperature: float
-) -> tuple[jax.Array, jax.Array]:
-    """The scores of the targets, float32 `[N]`, and of the negatives, float32 `[N, K]`."""
-    user_ND, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, target_ND))
-    return jnp.sum(user_ND * target_ND, axis=1) / temperature, _scores(user_ND, negatives_KD, temperature)
-
-
-def _scores(user_ND: Array, items_KD: Array, temperature: float) -> jax.Array:
+def scores(user_ND: Array, items_KD: Array, temperature: float) -> jax.Array:
     """Scores of users and items, float32 `[N, K]`."""
     return _product(user_ND, items_KD.T) / temperature
 

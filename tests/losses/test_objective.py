@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
-from llmrec_jax.losses import adaptation, objective, ranking
+from llmrec_jax.losses import adaptation, objective, ranking, sampled
 from llmrec_jax.types import SINGLE_DEVICE, Candidates, Mean, Negatives, Outputs, Predictions
 
 U, D, NUM_DOMAINS = 9, 5, 3
@@ -94,8 +94,8 @@ def loss_of(outputs, domain, p, name):
             "temperature": TEMPERATURE,
         }
         if name == "sampled_softmax":
-            return ranking.sampled_softmax(*arguments, **sample)[0]
-        return ranking.gbce(*arguments, **sample, calibration=0.75)[0]
+            return sampled.sampled_softmax(*arguments, **sample)[0]
+        return sampled.gbce(*arguments, **sample, calibration=0.75)[0]
     return ranking.in_batch(
         user_1D,
         outputs.items_UD,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llmrec_jax.losses import ranking
+from llmrec_jax.losses import ranking, sampled
 
 N, D, NUM_ITEMS, TEMPERATURE = 7, 4, 11, 0.3
 
@@ -34,11 +34,11 @@ def scores_of(case):
 
 
 def sampled_softmax(case, **changes):
-    return ranking.sampled_softmax(**case | changes, temperature=TEMPERATURE)
+    return sampled.sampled_softmax(**case | changes, temperature=TEMPERATURE)
 
 
 def gbce(case, calibration=0.75, **changes):
-    return ranking.gbce(**case | changes, temperature=TEMPERATURE, calibration=calibration)
+    return sampled.gbce(**case | changes, temperature=TEMPERATURE, calibration=calibration)
 
 
 def test_sampled_softmax_is_the_reference(case):

@@ -14,7 +14,7 @@ import numpy as np
 from llmrec_jax.data.batches.capacity import padded
 from llmrec_jax.types import Negatives
 
-_STREAM = 2  # of the random numbers; `pipeline` has others
+_STREAM = 2  # of random numbers; `pipeline` uses 0 and 1. A change of the sampling increments `pipeline.BATCH_RULE`
 
 
 def sample(seed: int, step: int, starts: np.ndarray, rows: Sequence[int], num_negatives: int) -> list[np.ndarray]:
