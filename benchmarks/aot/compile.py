@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh
 
 from benchmarks.aot import program
 from llmrec_jax.config import Config
+from llmrec_jax.losses import objective
 from llmrec_jax.models.architectures import ENCODERS
 from llmrec_jax.models.forward import ForwardSpec
 from llmrec_jax.models.rec_model import Dimensions
@@ -107,6 +108,8 @@ def check(config: Config) -> None:
     problems = []
     if config.mesh.mode != "jit":
         problems.append(f"mesh.mode={config.mesh.mode}")
+    if config.loss.ranking in objective.SAMPLED:
+        problems.append(f"loss.ranking={config.loss.ranking} (no sampled negatives in the batch)")
     if config.model.item_features == "id":
         problems.append("model.item_features=id (no encoder)")
     if encoder.mode == "frozen":

@@ -148,6 +148,7 @@ def pod_config(**sections):
         ({"encoder": {"frozen_layers": 6}}, "frozen_layers=6"),
         ({"model": {"item_features": "id"}}, "item_features=id"),
         ({"mesh": {"mode": "pmap"}}, "mesh.mode=pmap"),
+        ({"loss": {"ranking": "gbce"}}, "loss.ranking=gbce"),
         ({"data": {"max_tokens": 2048}}, "max_tokens=2048 .*1024 positions"),
     ],
 )
