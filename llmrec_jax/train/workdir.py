@@ -42,6 +42,7 @@ def check(workdir: Path, config: Config) -> None:
     theirs, ours = config_lib.flatten(_read(path)), config_lib.flatten(as_json(config))
     if not theirs.keys() & ours.keys():
         raise UserError(f"{path} is not the configuration of a run: choose another --workdir")
+    theirs = config_lib.flatten(as_json(Config())) | theirs  # fields newer than the run: their defaults change nothing
     differences = [
         f"{name}: {theirs.get(name)!r} there, {value!r} here"
         for name, value in ours.items()

@@ -90,3 +90,12 @@ def test_a_bundle_is_not_a_run(tmp_path):
     (tmp_path / "bundle" / "config.json").write_text(json.dumps({"dims": {}, "config": {}}))
     with pytest.raises(ValueError, match=rf"it is a bundle: give the work folder of its run, such as {tmp_path}$"):
         read_config(tmp_path / "bundle")
+
+
+def test_a_run_from_before_a_field_existed_goes_on_with_its_default(tmp_path):
+    claim(tmp_path, Config())
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["model"]["score"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    check(tmp_path, Config())
+    assert "model.score: 'cosine' there, 'dot' here" in refused(tmp_path, changed(Config(), model__score="dot"))
