@@ -6,7 +6,7 @@ times.
 Source: Zhai et al., "Actions speak louder than words: trillion-parameter sequential transducers for generative
 recommendations", ICML 2024, arXiv:2402.17152.
 
-Shape letters: those of `types`, D being the width of the block, and A ages: how many tokens ago a token was.
+Shape letters: those of `types`, D being the width of the block.
 """
 
 import jax
@@ -30,7 +30,7 @@ class HstuBlock(nnx.Module):
         self.key = linear(config.width, config.width, config, rngs)
         self.value = linear(config.width, config.width, config, rngs)
         self.up = linear(config.width, config.width, config, rngs)
-        self.age_bias = nnx.Param(jnp.zeros(max_history))
+        self.age_bias = nnx.Param(jnp.zeros(max_history))  # of a token that many tokens ago
         self.attention_norm = LayerNorm(config.width, ATTENTION_EPS)
         self.out = linear(config.width, config.width, config, rngs)
 
@@ -43,6 +43,7 @@ class HstuBlock(nnx.Module):
             jax.nn.silu(project(inputs_BLD)).reshape(heads) for project in (self.query, self.key, self.value)
         )
         age_LL = jnp.maximum(jnp.arange(L)[:, None] - jnp.arange(L)[None], 0)
-        mixed_BLHW = pointwise_attention(query_BLHW, key_BLHW, value_BLHW, mask_BL, self.age_bias[...][age_LL])
+        age_bias = self.age_bias[...]
+        mixed_BLHW = pointwise_attention(query_BLHW, key_BLHW, value_BLHW, mask_BL, age_bias[age_LL]) / len(age_bias)
         gated_BLD = self.attention_norm(mixed_BLHW.reshape(B, L, D)) * jax.nn.silu(self.up(inputs_BLD))
         return x_BLD + self.out(dropout(gated_BLD, self.dropout, key))

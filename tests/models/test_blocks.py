@@ -75,6 +75,8 @@ def test_hstu_block_is_the_reference(x_LD):
     gated_LD = norm(params["attention_norm"], mixed_LD, eps=1e-6) * silu(linear(params["up"], inputs_LD))
     expected_LD = x_LD + linear(params["out"], gated_LD)
     np.testing.assert_allclose(block(x_LD[None], SEGMENT_L[None])[0], expected_LD, rtol=1e-4, atol=1e-5)
+    shorter_LD = block(x_LD[None, :5], SEGMENT_L[None, :5])[0]
+    np.testing.assert_allclose(shorter_LD, expected_LD[:5], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ligr", "hstu"])
