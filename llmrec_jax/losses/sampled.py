@@ -53,12 +53,18 @@ def gbce(
     temperature: float,
     calibration: float,
 ) -> jax.Array:
-    """Generalized binary cross entropy: `-(beta log sigmoid(s+) + sum_k log(1 - sigmoid(s_k))) / (K + 1)`.
+    """Generalized binary cross entropy: `-beta log sigmoid(s+) - sum_k log(1 - sigmoid(s_k))`.
 
-    With `alpha` the share of the catalogue that is sampled, K the row's negatives and `t` the calibration,
-    `beta = alpha (t (1 - 1/alpha) + 1/alpha)`. Plain binary cross entropy (`t = 0`) with few negatives overestimates
-    the probability of the target (Petrov and Macdonald, "gSASRec: Reducing overconfidence in sequential recommendation
-    trained with negative sampling", RecSys 2023).
+    With `alpha` the share of the catalogue that is sampled and `t` the calibration, `beta = alpha (t (1 - 1/alpha) +
+    1/alpha)`. Plain binary cross entropy (`t = 0`) with few negatives overestimates the probability of the target.
+
+    Two differences from the paper. It divides by the number of items; the sum has the size of the softmax losses, so
+    that the weights of other terms keep their meaning. And each `s` is a score plus `log(beta / K)` with K negatives,
+    the log odds at which equal scores are right: without it, training begins with many steps that only lower all
+    scores, and may not recover from them.
+
+    Source: Petrov and Macdonald, "gSASRec: Reducing overconfidence in sequential recommendation trained with negative
+    sampling", RecSys 2023, arXiv:2308.07192.
 
     Args:
       user_ND: user vectors.
@@ -76,8 +82,9 @@ def gbce(
     size_N = is_negative_NK.sum(axis=1)
     alpha_N = jnp.where(is_negative_NK, jnp.exp(log_q_K)[None], 0).sum(axis=1) / jnp.maximum(size_N, 1)
     beta_N = calibration * (alpha_N - 1) + 1
-    wrong_N = jnp.where(is_negative_NK, jax.nn.softplus(score_NK), 0).sum(axis=1)
-    return (beta_N * jax.nn.softplus(-right_N) + wrong_N) / (size_N + 1)
+    offset_N = jnp.log(jnp.maximum(beta_N, 1e-6) / jnp.maximum(size_N, 1))
+    wrong_N = jnp.where(is_negative_NK, jax.nn.softplus(score_NK + offset_N[:, None]), 0).sum(axis=1)
+    return beta_N * jax.nn.softplus(-right_N - offset_N) + wrong_N
 
 
 def _target_and_scores(

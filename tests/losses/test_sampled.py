@@ -71,10 +71,23 @@ def test_gbce_is_the_reference(case, calibration):
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
     right_N, score_NK = scores_of(case)
     is_negative_NK = case["is_negative_NK"]
+    offset_N = np.log(beta / is_negative_NK.sum(axis=1))
+    right_N, score_NK = right_N + offset_N, score_NK + offset_N[:, None]
     wrong_N = (np.log1p(np.exp(score_NK)) * is_negative_NK).sum(axis=1)
-    expected_N = (beta * np.log1p(np.exp(-right_N)) + wrong_N) / (1 + is_negative_NK.sum(axis=1))
+    expected_N = beta * np.log1p(np.exp(-right_N)) + wrong_N
     log_q_K = np.full(NUM_ITEMS, np.log(alpha), np.float32)
     np.testing.assert_allclose(gbce(case, calibration, log_q_K=log_q_K), expected_N, 1e-5)
+
+
+def test_gbce_pulls_the_targets_as_much_as_it_pushes_the_negatives_where_all_scores_are_zero(case):
+    """Otherwise training would begin with many steps that only lower all scores."""
+
+    def loss(score):
+        vectors = {"user_ND": np.ones((N, 1)), "target_ND": jnp.full((N, 1), score)}
+        return gbce(case, **vectors, negatives_KD=jnp.full((NUM_ITEMS, 1), score)).sum()
+
+    assert abs(jax.grad(loss)(0.0)) < 0.1
+    assert jax.grad(loss)(1.0) > 1
 
 
 @pytest.mark.parametrize("loss", [sampled_softmax, gbce])
