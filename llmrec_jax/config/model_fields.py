@@ -21,7 +21,7 @@ class ModelConfig:
     A small bound, such as 0.5, keeps items with few events near their texts."""
     score: Literal["cosine", "dot"] = "cosine"
     """cosine: of the user vector and the item vector.
-    dot: their dot product, for which loss.temperature=1 is usual with item_features=id."""
+    dot: their dot product; with item_features=id, loss.temperature=1 is usual, and training needs many more steps."""
     item_bias: bool = False
     """Add a bias per item to the score; 0 for items without training events."""
     user_tower: Literal["transformer", "ligr", "hstu", "mean"] = "transformer"
