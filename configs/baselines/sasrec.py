@@ -6,7 +6,7 @@ catalogue instead of one negative a positive. Scores are cosines.
 Command:   python train.py configs/baselines/sasrec.py --data.root DATA
 Data:      Amazon 2014 Beauty (5-core: 22,363 users, 12,101 items) as the domain folder `beauty` under DATA; ids only.
 Hardware:  2 CPU cores.
-Time:      not measured; a step takes .45 s with other programs running on the same cores.
+Time:      not measured.
 Result:    not measured.
 """
 
