@@ -5,6 +5,7 @@ A configuration file is a Python file that defines `config() -> Config`; the com
 
 from llmrec_jax.config.fields import (
     AdaptConfig,
+    AnswerConfig,
     Config,
     DataConfig,
     EncoderConfig,
@@ -19,6 +20,7 @@ from llmrec_jax.config.rules import validate
 
 __all__ = [
     "AdaptConfig",
+    "AnswerConfig",
     "Config",
     "DataConfig",
     "EncoderConfig",

@@ -27,9 +27,20 @@ class DataConfig:
     split_seed: int = 0
     """Seed of random hold-outs (data.split=random, domains without order) and of the users data.target_fraction keeps.
     Runs with the same split_seed have the same test events, whatever their seed."""
+    train_on: Literal["train", "train+valid"] = "train"
+    """Which events are trained on and counted.
+    train: the training events.
+    train+valid: the validation events too, for a refit of a run whose choices are made (llmrec refit)."""
     target_fraction: float = 1.0
     """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
     Not data.target_share, which is the target's share of each batch."""
+    regime: Literal["auto", "zero-shot", "transductive", "few-shot", "full"] = "auto"
+    """What a run may use of the target, besides its texts and the history of the user it recommends to.
+    auto: follows from data.target_fraction.
+    zero-shot: nothing.
+    transductive: also the histories of the others at inference, for counts only; with data.target_fraction=0.
+    few-shot: the events of a share of the users.
+    full: those of all users."""
     target_share: float = 0.5
     """Share of each batch's rows drawn from the target; the rest is split over the sources by number of users.
     Not data.target_fraction, which is the share of the target's users that are trained on."""
@@ -122,6 +133,18 @@ class AdaptConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AnswerConfig:
+    """The answer: a weighted sum of text similarity, structure of titles, co-purchase, popularity and the model."""
+
+    model_weight: float | None = None
+    """Weight of the trained model's standardized scores in the answer; None: fitted.
+    Fitted on validation users of the target, and 0 unless it improves them significantly.
+    In zero-shot and transductive runs they are those of a source that is left out of training, if there is one."""
+    weights_from: str | None = None
+    """Work folder of a finished run whose weights of the parts are taken instead; for a refit."""
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
     """The device mesh; data x fsdp x tensor is the number of devices."""
 
@@ -161,6 +184,9 @@ class TrainConfig:
 
     steps: int = 500
     """Training steps."""
+    init_from: str | None = None
+    """A bundle, or the work folder of its run, from whose towers the run starts.
+    If the run trains the encoder, it starts from the bundle's encoder."""
     batch_size: int = 64
     """Histories per step, over all devices."""
     eval_every: int = 100
@@ -188,6 +214,7 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     adapt: AdaptConfig = AdaptConfig()
+    answer: AnswerConfig = AnswerConfig()
     mesh: MeshConfig = MeshConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()

@@ -55,6 +55,7 @@ RANGES = {
     "loss.negatives": AT_LEAST_1,
     "loss.calibration": SHARE,
     "adapt.weight": AT_LEAST_0,
+    "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,
     "mesh.fsdp": AT_LEAST_1,
     "mesh.tensor": AT_LEAST_1,
@@ -95,6 +96,9 @@ def _data_problems(config: Config) -> list[str]:
     problems = []
     if not config.data.target:
         problems.append("data.target is empty: name the folder of your shop, --data.target FOLDER")
+    if (regime := config.data.regime) not in ("auto", *_regimes(config.data.target_fraction)):
+        allowed = " or ".join(_regimes(config.data.target_fraction))
+        problems.append(f"data.regime={regime}, but data.target_fraction={config.data.target_fraction} is {allowed}")
     if not config.data.sources and config.data.target_fraction == 0:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
@@ -124,6 +128,13 @@ def _data_problems(config: Config) -> list[str]:
         if config.data.unlabelled_items == 0:
             problems.append("data.target_fraction=0 puts no target item into a batch: set data.unlabelled_items")
     return problems
+
+
+def _regimes(target_fraction: float) -> tuple[str, ...]:
+    """The regimes that a share of the target's users allows."""
+    if target_fraction == 0:
+        return ("zero-shot", "transductive")
+    return ("few-shot",) if target_fraction < 1 else ("full",)
 
 
 def _encoder_problems(encoder: EncoderConfig) -> list[str]:

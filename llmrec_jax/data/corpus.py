@@ -73,35 +73,49 @@ class Corpus:
         Test covers all users. Validation covers only the `kept` users if the run trains on the target: the others'
         events are labels it must not use.
         """
-        kept = None if self.protocol.regime == "zero-shot" else self.protocol.kept
+        kept = self.protocol.kept if self.protocol.trains_on_target else None
         cases = [self.case(self.target, "valid", kept), self.case(self.target, "test")]
         return [case for case in cases if len(case.users_N)]
 
-    def train_counts(self, domain: int) -> np.ndarray:
-        """Training events per item of a domain, int64 [I]; with weights their sums, float64.
-
-        In the target only the `kept` users are counted.
-        In the zero-shot regime all of them are counted: a baseline that uses the counts sees more than the model.
-        """
-        split, is_counted_E = self.splits[domain], self._counted(domain)
+    def train_counts(self, domain: int, before: str = "valid") -> np.ndarray:
+        """Events per item of a domain that counts may use (`counted`), int64 [I]; with weights their sums, float64."""
+        split, is_counted_E = self.splits[domain], self.counted(domain, before=before)
         weights = None if split.weights_E is None else split.weights_E[is_counted_E]
         return np.bincount(split.items_E[is_counted_E], weights, minlength=len(self.domains[domain].item_ids))
 
-    def train_matrix(self, domain: int) -> scipy.sparse.csr_matrix:
-        """The events that `train_counts` counts: users x items, float64, 1 where a user has an item."""
-        split, is_counted_E = self.splits[domain], self._counted(domain)
-        user_E = np.repeat(np.arange(len(split.train_end)), np.diff(split.offsets))
-        index = user_E[is_counted_E], split.items_E[is_counted_E]
-        shape = len(split.train_end), len(self.domains[domain].item_ids)
-        return scipy.sparse.csr_matrix((np.ones(len(index[0])), index), shape=shape)
+    def train_matrix(self, domain: int, before: str = "valid") -> scipy.sparse.csr_matrix:
+        """The events that counts may use (`counted`): users x items, float64, 1 where a user has an item."""
+        items_E, user_E = self.train_events(domain, before=before)
+        shape = len(self.domains[domain].user_ids), len(self.domains[domain].item_ids)
+        return scipy.sparse.csr_matrix((np.ones(len(items_E)), (user_E, items_E)), shape=shape)
 
-    def _counted(self, domain: int) -> np.ndarray:
-        """A mask [E] of the events that baselines count, see `train_counts`."""
+    def train_events(
+        self, domain: int, users: np.ndarray | None = None, before: str = "valid"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The events that counts may use (`counted`), users end to end, each in order: item numbers and users."""
+        split, is_counted_E = self.splits[domain], self.counted(domain, users, before)
+        user_E = np.repeat(np.arange(len(split.train_end)), np.diff(split.offsets))
+        return split.items_E[is_counted_E], user_E[is_counted_E]
+
+    def counted(self, domain: int, users: np.ndarray | None = None, before: str = "valid") -> np.ndarray:
+        """A mask [E] of the events that counts may use when the events of the split `before` are ranked.
+
+        Training events; of the target only those of the `kept` users. Transductive: all events of the target before
+        the ranked one of the same user, so that for `test` the validation events are included. Zero-shot: the training
+        events of all users of the target; a baseline that uses them sees more than the model.
+
+        Args:
+          domain: its number.
+          users: a mask over the domain's users, to count fewer; None: all that may be counted.
+          before: "valid" or "test".
+        """
         split = self.splits[domain]
-        users = np.ones(len(split.train_end), bool)
-        if domain == self.target and self.protocol.regime != "zero-shot":
-            users = self.protocol.kept
-        return split.training_events(users)
+        may = np.ones(len(split.train_end), bool) if users is None else users
+        if domain == self.target and self.protocol.trains_on_target:
+            may = may & self.protocol.kept
+        if domain == self.target and self.protocol.regime == "transductive" and before == "test":
+            split = split._replace(train_end=split.test_begin())
+        return split.training_events(may)
 
     def popularity(self) -> np.ndarray:
         """`train_counts` of all domains, concatenated, [I]: I items of the joint catalogue."""
@@ -136,7 +150,7 @@ def load_corpus(
     if len(set(names)) < len(names):
         raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}")
     cuts = temporal_cuts(domains[-1]) if config.split == "temporal" else None
-    splits = tuple(split(domain, config.split, config.split_seed, cuts) for domain in domains)
+    splits = tuple(split(domain, config.split, config.split_seed, cuts, config.train_on) for domain in domains)
     protocol = make_protocol(domains, splits, config, selection)
     joint = JointCatalog.of(domains)
     left_out = protocol.left_out
@@ -152,6 +166,7 @@ def load_corpus(
     )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {
+        "trained_on": config.train_on,
         "domains": {
             domain.name: {**domain.report, "order": domain.order, "split": s.method, "trained_users": int(users.sum())}
             for domain, s, users in zip(domains, splits, trained, strict=True)

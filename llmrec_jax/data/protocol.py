@@ -14,7 +14,7 @@ from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.domains.split import Split, keep_fraction, nobody
 from llmrec_jax.errors import UserError
 
-Regime = Literal["zero-shot", "transductive", "few-shot", "full"]  # no option gives transductive yet
+Regime = Literal["zero-shot", "transductive", "few-shot", "full"]
 LAST_STEP = "last_step"
 ENOUGH_USERS = 100  # validation users of a source: with fewer, its score is too noisy to select a step
 
@@ -35,6 +35,11 @@ class Protocol(NamedTuple):
     left_out: int | None  # a source that is not trained on: its validation events select the step
     selection: Selection
 
+    @property
+    def trains_on_target(self) -> bool:
+        """Whether the run has users of the target to train on."""
+        return self.regime in ("few-shot", "full")
+
 
 def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: DataConfig, selection: str) -> Protocol:
     """Decide which labels are used for training, selection and test.
@@ -42,7 +47,7 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
     Args:
       domains: sources first, the target last.
       splits: one per domain.
-      data: uses `sources`, `target_fraction`, `target_share` and `split_seed`.
+      data: uses `sources`, `regime`, `target_fraction`, `target_share` and `split_seed`.
       selection: `train.selection`; `last_step` for no validation.
 
     Raises:
@@ -58,6 +63,8 @@ def make_protocol(domains: Sequence[Domain], splits: Sequence[Split], data: Data
         none = "the target, though data.target_fraction asks to train on it" if not data.target_share else "the sources"
         raise UserError(f"data.target_share={data.target_share} leaves no row of a batch for {none}")
     regime: Regime = "zero-shot" if not data.target_fraction else "few-shot" if data.target_fraction < 1 else "full"
+    if data.regime == "transductive":
+        regime = data.regime
     chosen = _selection(domains, splits, kept, data, selection)
     left_out = chosen.domain if chosen.domain != len(domains) - 1 else None
     if chosen.domain is not None and not chosen.users.any():
@@ -95,6 +102,9 @@ def _selection(domains: Sequence[Domain], splits: Sequence[Split], kept: np.ndar
                selection: str) -> Selection:  # fmt: skip
     """Resolve `train.selection`."""
     names = [domain.name for domain in domains[:-1]]
+    if data.train_on == "train+valid" and selection != LAST_STEP:
+        raise UserError("data.train_on=train+valid leaves no validation event to select a step by: set train.selection "
+                        f"to {LAST_STEP}, or call llmrec refit")  # fmt: skip
     if selection == LAST_STEP:
         return Selection(LAST_STEP, None, np.zeros(0, bool))
     if selection == "auto" and data.target_fraction:

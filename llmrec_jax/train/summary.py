@@ -19,7 +19,8 @@ def data_summary(corpus: Corpus) -> str:
     ]
     selection = corpus.protocol.selection
     whose = f" ({corpus.domains[selection.domain].name})" if selection.domain is not None else ""
-    return "\n".join([*lines, f"{corpus.protocol.regime}; selection by {selection.validator}{whose}"])
+    refit = "; validation events are trained on" if corpus.facts["trained_on"] == "train+valid" else ""
+    return "\n".join([*lines, f"{corpus.protocol.regime}{refit}; selection by {selection.validator}{whose}"])
 
 
 def model_summary(experiment: Experiment, layout: Layout, state: TrainState) -> str:

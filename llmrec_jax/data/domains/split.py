@@ -16,6 +16,7 @@ VALID_FROM, TEST_FROM = 0.8, 0.9  # temporal split: fractions of all events befo
 _HOLD_OUT, _KEPT_USERS = range(2)  # independent random streams from data.split_seed
 
 Method = Literal["leave_one_out", "temporal", "random"]
+TrainOn = Literal["train", "train+valid"]
 
 
 class Cuts(NamedTuple):
@@ -45,6 +46,16 @@ class Split(NamedTuple):
         ends = np.where(users, self.train_end, self.offsets[:-1])
         return np.arange(len(self.items_E)) < np.repeat(ends, np.diff(self.offsets))
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of a user's events means anything."""
+        return self.order_E is None
+
+    def test_begin(self) -> np.ndarray:
+        """int64 [users]: the end of the events that precede the test event, or would precede it if there were one."""
+        after_valid = np.where(self.valid >= 0, self.valid + 1, self.train_end)
+        return np.where(self.test >= 0, self.test, after_valid)
+
     def trainable(self) -> np.ndarray:
         """A mask [users] of those with a target: a training event after their first one, with a weight above 0."""
         after_first = self.offsets[:-1] + 1
@@ -58,7 +69,7 @@ class Split(NamedTuple):
         return values_E if self.order_E is None else values_E[self.order_E]
 
 
-def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -> Split:
+def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None, train_on: TrainOn = "train") -> Split:
     """Split a domain's events.
 
     leave_one_out: a user's last event is the test event, the one before it the validation event; users with fewer
@@ -71,8 +82,14 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None) -
 
     `seed` affects only the shuffle. Weights do not affect what is held out. With a temporal split, an event has the
     weight of the first of its repeats, because a later one may lie after the cut.
+
+    With `train_on="train+valid"`, all events before a user's test event are training events, and none is for
+    validation; the test events are the same.
     """
     result = _split(domain, method, seed, cuts)
+    if train_on == "train+valid":
+        nobody_E = np.full_like(result.valid, -1)
+        result = result._replace(train_end=result.test_begin(), valid=nobody_E)
     weights_E = domain.first_weights_E if method == "temporal" else domain.weights_E
     return result if weights_E is None else result._replace(weights_E=result.in_order(weights_E))
 
