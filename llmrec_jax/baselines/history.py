@@ -9,12 +9,12 @@ DECAY, DECAYED_ITEMS = 0.65, 5  # the last 5 items, weighted by 0.65^age
 
 
 def decayed_weights(
-    histories: Sequence[np.ndarray], num_all: int, num_items: int = DECAYED_ITEMS
+    histories: Sequence[np.ndarray], num_all: int, num_items: int = DECAYED_ITEMS, decay: float = DECAY
 ) -> scipy.sparse.csr_matrix:
-    """Users x items, float64: 0.65^age of each of the last `num_items` items; an empty row for an empty history."""
+    """Users x items, float64: decay^age of each of the last `num_items` items; an empty row for an empty history."""
     recent = [history[: -num_items - 1 : -1] for history in histories]
     lengths_N = np.array([len(items) for items in recent], np.int64)
     ends_N = np.concatenate([[0], np.cumsum(lengths_N)])
     age = np.arange(ends_N[-1]) - np.repeat(ends_N[:-1], lengths_N)
     items = np.concatenate([np.zeros(0, np.int64), *recent])
-    return scipy.sparse.csr_matrix((DECAY**age, items, ends_N), shape=(len(histories), num_all))
+    return scipy.sparse.csr_matrix((decay**age, items, ends_N), shape=(len(histories), num_all))

@@ -11,16 +11,17 @@ from llmrec_jax.predictor import Predictor
 
 def standard_baselines(
     corpus: Corpus, domain: int, text_vectors: Callable[[], Any]
-) -> dict[str, Callable[[], Predictor]]:
+) -> dict[str, Callable[[str], Predictor]]:
     """Constructors of the baselines for one domain; each raises ValueError if the data does not allow it.
 
+    Their argument is the split whose events are ranked, "valid" or "test"; it matters to a transductive run.
     `text_vectors` returns a vector per item, an array or a SciPy sparse matrix [I, F]; it is called at most once.
     """
     features_IF = functools.cache(text_vectors)
     return {
-        "popularity": lambda: counting.popularity(corpus.train_counts(domain)),
-        "text_knn": lambda: text.text_knn(features_IF()),
-        "text_knn_decayed": lambda: text.text_knn_decayed(features_IF()),
-        "item_knn": lambda: counting.item_knn(corpus.train_matrix(domain)),
-        "ease": lambda: counting.ease(corpus.train_matrix(domain)),
+        "popularity": lambda before: counting.popularity(corpus.train_counts(domain, before=before)),
+        "text_knn": lambda _: text.text_knn(features_IF()),
+        "text_knn_decayed": lambda _: text.text_knn_decayed(features_IF()),
+        "item_knn": lambda before: counting.item_knn(corpus.train_matrix(domain, before=before)),
+        "ease": lambda before: counting.ease(corpus.train_matrix(domain, before=before)),
     }

@@ -9,7 +9,8 @@ from llmrec_jax.baselines.counting import ease, item_knn, popularity
 from llmrec_jax.config import DataConfig, MeshConfig
 from llmrec_jax.data.corpus import load_corpus
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.report import evaluate_predictor
+from llmrec_jax.evaluate.ranking import metrics
+from llmrec_jax.evaluate.report import rank_case
 from llmrec_jax.parallel import make_mesh
 
 HISTORIES = [np.array([3]), np.array([0, 4]), np.array([5, 1, 2, 3, 4, 0]), np.array([], int)]
@@ -95,5 +96,5 @@ def test_on_real_data_as_measured_with_other_programs(shared_data, tmp_path):
     for make, (recall, ndcg) in measured.items():
         predictor = make(corpus.train_matrix(0))
         mesh = make_mesh(MeshConfig(data=1))
-        row, _ = evaluate_predictor(predictor, corpus.case(0, "test"), "scientific", mesh=mesh, batch_size=1024)
+        row = metrics(rank_case(predictor, corpus.case(0, "test"), mesh=mesh, batch_size=1024).rank_N)
         assert (row["recall@10"], row["ndcg@10"]) == (pytest.approx(recall, abs=2e-4), pytest.approx(ndcg, abs=2e-4))

@@ -13,7 +13,8 @@ from llmrec_jax.data.texts.catalog import token_table
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import load_tokenizer
 from llmrec_jax.evaluate.host_ranking import rank_scores
-from llmrec_jax.evaluate.report import evaluate_predictor
+from llmrec_jax.evaluate.ranking import metrics
+from llmrec_jax.evaluate.report import rank_case
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.features import cached_features
@@ -107,10 +108,9 @@ def test_equal_texts_tie(sparse_IV):
 
 @pytest.mark.parametrize("predictor", [popularity(np.arange(9)), text_knn(np.eye(9)), text_knn_decayed(np.eye(9))])
 def test_nobody_to_rank_for(predictor):
-    row, rank_N = evaluate_predictor(predictor, NO_CASE, "shop", mesh=make_mesh(MeshConfig(data=2)), batch_size=64)
-    assert row["users"] == len(rank_N) == 0
-    assert row["method"] == predictor.name
-    assert np.isnan(row["recall@10"])
+    ranks = rank_case(predictor, NO_CASE, mesh=make_mesh(MeshConfig(data=2)), batch_size=64)
+    assert len(ranks.rank_N) == 0
+    assert np.isnan(metrics(ranks.rank_N)["recall@10"])
 
 
 def test_on_real_data_as_measured_with_other_programs(shared_data, minilm):
@@ -125,9 +125,8 @@ def test_on_real_data_as_measured_with_other_programs(shared_data, minilm):
     predictors = popularity(corpus.train_counts(0)), text_knn(vectors_IF), text_knn_decayed(vectors_IF)
     assert [predictor.name for predictor in predictors] == list(measured)
     for predictor, (hits, ndcg) in zip(predictors, measured.values(), strict=True):
-        row, _ = evaluate_predictor(
-            predictor, corpus.case(0, "test"), "gift_cards", mesh=make_mesh(MeshConfig(data=1)), batch_size=1024
-        )
-        assert row["users"] == 458
+        ranks = rank_case(predictor, corpus.case(0, "test"), mesh=make_mesh(MeshConfig(data=1)), batch_size=1024)
+        row = metrics(ranks.rank_N)
+        assert len(ranks.rank_N) == 458
         assert row["recall@10"] == pytest.approx(hits / 458, abs=1 / 458)  # one user may stand at the cutoff
         assert row["ndcg@10"] == pytest.approx(ndcg, rel=0.005)

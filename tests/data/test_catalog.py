@@ -8,7 +8,7 @@ import pytest
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.texts import catalog
 from llmrec_jax.data.texts.catalog import JointCatalog, token_table
-from llmrec_jax.data.texts.tfidf import terms_of, tfidf
+from llmrec_jax.data.texts.tfidf import fit_tfidf, terms_of, tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable, encode, train_tokenizer
 from llmrec_jax.errors import UserError
 
@@ -135,6 +135,24 @@ def test_tfidf_of_scripts_without_blanks_likens_texts_that_share_two_characters(
 def test_tfidf_without_a_shared_word_is_refused():
     with pytest.raises(ValueError, match="no two texts share a word"):
         tfidf(["红楼梦", "水浒传", "moon", ""])
+
+
+def test_tfidf_of_lists_of_terms_equals_a_plain_loop():
+    lists = [["a b", "c", "c", "c"], ["c", "a b"], ["rare", "c"], []]
+    fitted = fit_tfidf(lists)
+    assert fitted.terms == ("a b", "c")
+    idf = np.array([np.log(5 / 3) + 1, np.log(5 / 4) + 1])  # in two and three of four lists
+    expected = np.array([[1, 1 + np.log(3)], [1, 1], [0, 1], [0, 0]]) * idf
+    expected[:3] /= np.linalg.norm(expected[:3], axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted(lists).toarray(), expected, rtol=1e-6)
+    added = fitted([["new", "a b"], ["new"]]).toarray()
+    np.testing.assert_array_equal(added, [[1, 0], [0, 0]])
+
+
+def test_lists_without_a_shared_term_have_no_tfidf_columns():
+    fitted = fit_tfidf([["a"], ["b"]])
+    assert fitted.terms == ()
+    assert fitted([["a"]]).shape == (1, 0)
 
 
 def test_memory_of_tfidf_grows_with_the_words_and_not_with_the_vocabulary():

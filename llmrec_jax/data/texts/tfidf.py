@@ -1,11 +1,12 @@
-"""TF-IDF vectors of texts, used by the k-NN baselines if no pretrained encoder is given.
+"""TF-IDF vectors of texts, for the k-NN baselines without a pretrained encoder, and of lists of terms.
 
-I items   V terms
+I items   N lists of terms   V terms
 """
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -32,6 +33,31 @@ def terms_of(text: str) -> list[str]:
     return terms
 
 
+class Tfidf(NamedTuple):
+    """TF-IDF weights fitted to a catalogue, for lists of terms: `(1 + ln tf) idf`, L2-normalized rows.
+
+    The logarithm keeps a repeated word from outweighing the rest. `idf` as in `tfidf`.
+    """
+
+    terms: tuple[str, ...]  # that occur in at least two lists
+    idf_V: np.ndarray  # float32
+
+    def __call__(self, lists: Sequence[Sequence[str]]) -> scipy.sparse.csr_matrix:
+        """Sparse float32 [N, V]; other terms are ignored, and the row of a list without these terms is empty."""
+        counts_NV = _counts(lists, {term: number for number, term in enumerate(self.terms)}, grow=False)
+        counts_NV.data = 1 + np.log(counts_NV.data)
+        return _normalized(counts_NV, self.idf_V)
+
+
+def fit_tfidf(lists: Sequence[Sequence[str]]) -> Tfidf:
+    """Fit to the terms of each item. `terms` is empty if no two items share a term."""
+    number_of: dict[str, int] = {}
+    df_V = np.bincount(_counts(lists, number_of).indices, minlength=len(number_of))
+    kept = df_V >= 2
+    terms = tuple(term for term, number in number_of.items() if kept[number])
+    return Tfidf(terms, _idf(len(lists), df_V[kept]))
+
+
 def tfidf(texts: Sequence[str]) -> scipy.sparse.csr_matrix:
     """Term counts times smooth inverse document frequency, L2-normalized rows.
 
@@ -44,21 +70,35 @@ def tfidf(texts: Sequence[str]) -> scipy.sparse.csr_matrix:
     Raises:
       ValueError: no two texts share a term.
     """
-    number_of: dict[str, int] = {}
-    numbers, ends = array("i"), array("q", [0])
-    for text in texts:
-        numbers.extend(number_of.setdefault(term, len(number_of)) for term in terms_of(text))
-        ends.append(len(numbers))
-    ones = np.ones(len(numbers), np.float32)
-    shape = (len(texts), len(number_of))
-    weights_IV = scipy.sparse.csr_matrix((ones, np.asarray(numbers), np.asarray(ends)), shape=shape)
-    weights_IV.sum_duplicates()
-    df_V = np.bincount(weights_IV.indices, minlength=len(number_of))
+    counts_IV = _counts(map(terms_of, texts), {})
+    df_V = np.bincount(counts_IV.indices, minlength=counts_IV.shape[1])
     if not (df_V >= 2).any():
         raise UserError("no two texts share a word")
-    weights_IV = weights_IV[:, df_V >= 2]
-    idf_V = np.log((1 + len(texts)) / (1 + df_V[df_V >= 2])) + 1
-    weights_IV = weights_IV.multiply(idf_V.astype(np.float32)[None]).tocsr()
-    norm_I = np.sqrt(np.asarray(weights_IV.multiply(weights_IV).sum(axis=1)).ravel())
-    weights_IV.data /= np.repeat(norm_I, np.diff(weights_IV.indptr))
-    return weights_IV
+    return _normalized(counts_IV[:, df_V >= 2], _idf(len(texts), df_V[df_V >= 2]))
+
+
+def _counts(lists: Iterable[Sequence[str]], number_of: dict[str, int], grow: bool = True) -> scipy.sparse.csr_matrix:
+    """How often each list has each term, float32 [N, V]. With `grow`, new terms get a number in `number_of`."""
+    numbers, ends = array("i"), array("q", [0])
+    for terms in lists:
+        if grow:
+            numbers.extend(number_of.setdefault(term, len(number_of)) for term in terms)
+        else:
+            numbers.extend(number_of[term] for term in terms if term in number_of)
+        ends.append(len(numbers))
+    ones = np.ones(len(numbers), np.float32)
+    arrays = ones, np.asarray(numbers), np.asarray(ends)
+    counts_NV = scipy.sparse.csr_matrix(arrays, shape=(len(ends) - 1, len(number_of)))
+    counts_NV.sum_duplicates()
+    return counts_NV
+
+
+def _idf(num_texts: int, df_V: np.ndarray) -> np.ndarray:
+    return (np.log((1 + num_texts) / (1 + df_V)) + 1).astype(np.float32)
+
+
+def _normalized(counts_NV: scipy.sparse.csr_matrix, idf_V: np.ndarray) -> scipy.sparse.csr_matrix:
+    weights_NV = counts_NV.multiply(idf_V[None]).tocsr()
+    norm_N = np.sqrt(np.asarray(weights_NV.multiply(weights_NV).sum(axis=1)).ravel())
+    weights_NV.data /= np.repeat(norm_N, np.diff(weights_NV.indptr))
+    return weights_NV

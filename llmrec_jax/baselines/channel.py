@@ -1,0 +1,84 @@
+"""A channel: one way to score items against a history without training, as the product of two sparse or dense tables.
+
+    score(u, i) = scale * <profile(u), as_item[i]>,  profile(u) = sum_age decay^age * as_history[item of this age]
+
+Text similarity has the same rows on both sides; in co-purchase, `as_history` is the similarity of items and `as_item`
+the identity. Fitting is elsewhere.
+
+Shape letters besides those of `types.py`: V features of a channel, Q items added later.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse
+
+from llmrec_jax.baselines.history import decayed_weights
+
+Matrix = Any  # np.ndarray or scipy.sparse.csr_matrix, float32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Channel:
+    """See the file's head. Both tables are dense or both are sparse, unless `as_item_IV` is None: the identity."""
+
+    name: str
+    as_history_IV: Matrix
+    as_item_IV: Matrix | None
+    decay: float
+    num_last: int  # items of the history that are read, the most recent ones
+    normalize: Literal["l2", "sum"]  # the profile is L2-normalized, or its weights sum to 1
+    scale: float = 1.0
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return self.as_history_IV.shape[0]
+
+    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Histories of item numbers, oldest first -> float32 [N, I]; zeros for an empty history."""
+        profile_NV = self._profile(histories)
+        scores_NI = profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
+        return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
+
+    def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
+        """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
+        if self.as_item_IV is None:
+            size = self.num_items + as_history_QV.shape[0]
+            grown = scipy.sparse.csr_matrix(self.as_history_IV, copy=True)
+            grown.resize(size, size)
+            return dataclasses.replace(self, as_history_IV=grown)
+        return dataclasses.replace(
+            self,
+            as_history_IV=_stacked(self.as_history_IV, as_history_QV),
+            as_item_IV=_stacked(self.as_item_IV, as_item_QV),
+        )
+
+    def _profile(self, histories: Sequence[np.ndarray]) -> Matrix:
+        weights_NI = decayed_weights(histories, self.num_items, self.num_last, self.decay).astype(np.float32)
+        profile_NV = weights_NI @ self.as_history_IV
+        if self.normalize == "sum":
+            size_N = np.asarray(weights_NI.sum(axis=1)).ravel()
+        elif scipy.sparse.issparse(profile_NV):
+            size_N = np.sqrt(np.asarray(profile_NV.multiply(profile_NV).sum(axis=1)).ravel())
+        else:
+            size_N = np.linalg.norm(profile_NV, axis=1)
+        factor_N = np.float32(self.scale) / np.where(size_N > 0, size_N, 1).astype(np.float32)
+        if scipy.sparse.issparse(profile_NV):
+            return scipy.sparse.diags(factor_N) @ profile_NV
+        return profile_NV * factor_N[:, None]
+
+    @functools.cached_property
+    def _items_VI(self) -> Matrix:
+        assert self.as_item_IV is not None
+        items_VI = self.as_item_IV.T
+        return items_VI.tocsr() if scipy.sparse.issparse(items_VI) else items_VI
+
+
+def _stacked(rows_IV: Matrix, more_QV: Matrix) -> Matrix:
+    if scipy.sparse.issparse(rows_IV):
+        return scipy.sparse.vstack([rows_IV, more_QV], format="csr")
+    return np.concatenate([rows_IV, more_QV])
