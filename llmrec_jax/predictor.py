@@ -1,4 +1,4 @@
-"""Predictors: what can be ranked. By vectors, scored on the devices, or by scores, computed on the host."""
+"""Predictors: what can be ranked. By vectors, scored on the devices, or by scores, computed on the host or given."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -22,4 +22,11 @@ class ScorePredictor(NamedTuple):
     scores: Callable[[Sequence[np.ndarray]], np.ndarray]  # histories (item numbers, oldest first) -> [N, I]
 
 
-Predictor: TypeAlias = VectorPredictor | ScorePredictor
+class MatrixPredictor(NamedTuple):
+    """Given scores of all items of one domain for each of its users."""
+
+    name: str
+    scores_NI: np.ndarray  # a row per user of the domain, also for those that are not ranked
+
+
+Predictor: TypeAlias = VectorPredictor | ScorePredictor | MatrixPredictor

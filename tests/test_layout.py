@@ -17,7 +17,7 @@ MAX_LINES = 250
 
 FOUNDATION = {"types", "config", "errors", "predictor"}
 BELOW_TRAINING = FOUNDATION | {"models", "losses", "data", "parallel"}
-TOP = BELOW_TRAINING | {"baselines", "evaluate", "train", "inference"}
+TOP = BELOW_TRAINING | {"baselines", "blend", "evaluate", "train", "inference"}
 MAY_IMPORT = {
     "types": set(),
     "config": {"errors"},
@@ -31,9 +31,10 @@ MAY_IMPORT = {
     "parallel": FOUNDATION,
     "predictor": set(),
     "baselines": {"data", "errors", "predictor"},
-    "evaluate": BELOW_TRAINING | {"baselines"},
-    "inference": FOUNDATION | {"models", "data", "version"},
-    "train": BELOW_TRAINING | {"baselines", "evaluate", "inference", "cluster"},
+    "blend": {"baselines", "errors", "predictor"},
+    "evaluate": BELOW_TRAINING | {"baselines", "blend"},
+    "inference": FOUNDATION | {"models", "data", "baselines", "blend", "version"},
+    "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "inference", "cluster"},
     "cli": TOP | {"cluster", "errors", "recipes", "version"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},
@@ -47,7 +48,7 @@ ONLY_IN = {
     "tyro": {"cli"},
 }
 # JAX, where it must not be: the batches are made, and the baselines run, on the host.
-WITHOUT_JAX = {"data", "baselines", "predictor", "config", "errors"}
+WITHOUT_JAX = {"data", "baselines", "blend", "predictor", "config", "errors"}
 NOWHERE = {"torch", "tensorflow", "pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml"}
 TAKES_AXES = {"P", "PartitionSpec", "Mesh", "make_mesh", "shard_map", "pmap", "vmap"} | {
     "psum", "pmean", "pmax", "pmin", "all_gather", "all_to_all", "psum_scatter", "ppermute", "axis_index", "axis_size"

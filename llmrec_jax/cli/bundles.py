@@ -35,7 +35,9 @@ def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | No
     return 0
 
 
-def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: bool = False) -> int:
+def recommend(
+    bundle: Folder, history: tuple[str, ...] = (), k: int = 10, explain: bool = False, json: bool = False
+) -> int:
     """Recommend items for a history: a table, or tab-separated id, score and title when piped.
 
     Example: llmrec recommend runs/my_shop/bundle --history ITEM_ID ITEM_ID --k 5
@@ -44,6 +46,7 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
       bundle: The bundle that a run left, or the run's work folder.
       history: Ids of items, oldest first; none: the most popular items.
       k: How many items.
+      explain: Also print what each part of the answer (text, co-purchase, ...) adds to each score.
       json: Print one JSON object. Its "fallback" is true where nothing in the history is known and the answer is the
         most popular items.
     """
@@ -54,9 +57,11 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
     if (place := find(bundle)) != bundle:
         print(f"{bundle} is a work folder; recommending from {place}", file=sys.stderr)
     unknown = recommender.unknown(history)
-    found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k)
+    found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k, explain=explain)
+    parts = found.parts or [{} for _ in found]
     if json:
-        answer = {"unknown": unknown, "fallback": found.fallback, "recommendations": [row._asdict() for row in found]}
+        listed = [row._asdict() | ({"parts": part} if explain else {}) for row, part in zip(found, parts, strict=True)]
+        answer = {"unknown": unknown, "fallback": found.fallback, "recommendations": listed}
         print(json_lib.dumps(answer, allow_nan=False))
         return 0
     if unknown:
@@ -64,12 +69,16 @@ def recommend(bundle: Folder, history: tuple[str, ...] = (), k: int = 10, json: 
     if found.fallback:
         given = "nothing in the history is known" if history else "no history is given"
         print(f"{given}: these are the most popular items", file=sys.stderr)
-    rows = [(clean(item_id), f"{score:.4f}", clean(title)) for item_id, score, title in found]
+    columns = list(parts[0]) if parts else []
+    rows = [
+        (clean(item_id), f"{score:.4f}", clean(title), *(f"{part[name]:.4f}" for name in columns))
+        for (item_id, score, title), part in zip(found, parts, strict=True)
+    ]
     if not sys.stdout.isatty():
         for row in rows:
             print(*row, sep="\t")
         return 0
-    table = Table("item", "score", "title", box=None)
+    table = Table("item", "score", "title", *columns, box=None)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import msgspec
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
@@ -16,12 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from llmrec_jax.baselines.counting import COUNTING
+from llmrec_jax.blend import Blend
+from llmrec_jax.blend.answer import ANSWER
 from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.host_ranking import rank_scores
-from llmrec_jax.evaluate.ranking import metrics, rank
-from llmrec_jax.evaluate.verdict import Verdict, verdict
-from llmrec_jax.predictor import Predictor, ScorePredictor
+from llmrec_jax.evaluate.host_ranking import rank_blend, rank_matrix, rank_scores
+from llmrec_jax.evaluate.ranking import Ranks, metrics, rank
+from llmrec_jax.evaluate.slices import slices
+from llmrec_jax.evaluate.verdict import Verdict, ndcg, verdict
+from llmrec_jax.predictor import MatrixPredictor, Predictor, ScorePredictor
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 PROTOCOL = "all items of the domain ranked, history masked, rank = 1 + strictly higher + half of the ties"
@@ -34,57 +38,89 @@ class Evaluation(NamedTuple):
 
     results: list[dict[str, Any]]  # rows of the report
     left_out: list[dict[str, str]]  # baselines that could not be computed: {"method": ..., "reason": ...}
-    user_ids: list[str]  # of the users with a test event
+    users: dict[str, np.ndarray]  # of the users with a test event [N]: user_ids, history_length, target_events
     ranks: dict[str, np.ndarray]  # method -> rank of each user's test item, float64 [N]
     verdict: Verdict
 
 
-def evaluate_predictor(
-    predictor: Predictor, case: Case, domain: str, *, mesh: Mesh, batch_size: int
-) -> tuple[dict[str, Any], np.ndarray]:
-    """One row of the report, and each user's rank (float64 [N]) among all items, with the history masked."""
+def rank_case(predictor: Predictor, case: Case, *, mesh: Mesh, batch_size: int) -> Ranks:
+    """Each user's rank among all items, with the history masked."""
+    if isinstance(predictor, MatrixPredictor):
+        return rank_matrix(predictor.name, predictor.scores_NI, case.users_N, case.histories, case.target_N)
     if isinstance(predictor, ScorePredictor):
-        ranks = rank_scores(predictor, case.histories, case.target_N)
-    else:
-        users_ND = predictor.users(case.histories)
-        ranks = rank(users_ND, predictor.items_ID, case.target_N, case.histories, mesh=mesh, batch_size=batch_size)
+        return rank_scores(predictor, case.histories, case.target_N)
+    users_ND = predictor.users(case.histories)
+    return rank(users_ND, predictor.items_ID, case.target_N, case.histories, mesh=mesh, batch_size=batch_size)
+
+
+def _row(method: str, domain: str, case: Case, ranks: Ranks) -> dict[str, Any]:
+    """One row of the report."""
     tied = float((ranks.ties_N > 0).mean()) if len(case.target_N) else 0.0
-    row = {"method": predictor.name, "domain": domain, "split": case.split, "users": len(case.target_N)}
-    return row | metrics(ranks.rank_N) | {"tied_users": tied}, ranks.rank_N
+    row = {"method": method, "domain": domain, "split": case.split, "users": len(case.target_N)}
+    return row | metrics(ranks.rank_N) | {"tied_users": tied}
 
 
 def evaluate_target(
     corpus: Corpus,
-    baselines: Mapping[str, Callable[[], Predictor]],
+    baselines: Mapping[str, Callable[[str], Predictor]],
     model: Predictor,
+    answer: Callable[[str], Blend] | None = None,
     *,
     mesh: Mesh,
     batch_size: int,
 ) -> Evaluation:
-    """Rank the target's validation and test events by every baseline and by the model.
+    """Rank the target's validation and test events by every baseline, the model and the answer.
 
     A baseline that cannot be computed from this data (no two texts share a word, one item, NaN vectors) is left out.
+
+    Args:
+      corpus: the data of the run.
+      baselines: constructors, by method; their argument is the split.
+      model: the trained model.
+      answer: the blend that a run recommends with, given the split; it stands in the report with the answer without
+        each of its parts and each part alone, and the verdict is on it. None: the verdict is on the model.
+      mesh: the devices to use.
+      batch_size: users on the devices at a time; changes memory and speed only.
     """
     cases, name = corpus.report_cases(), corpus.domains[corpus.target].name
-    is_zero_shot = corpus.protocol.regime == "zero-shot"
-    sees_more = dict.fromkeys(COUNTING if is_zero_shot else (), "the target's interactions")
+    is_transductive = corpus.protocol.regime == "transductive"
+    sees_more = dict.fromkeys(COUNTING if corpus.protocol.regime == "zero-shot" else (), "the target's interactions")
     results, left_out, ranks = [], [], {}
-    for method, make in {**baselines, model.name: lambda: model}.items():
+
+    def keep(method: str, case: Case, found: Ranks) -> None:
+        more = {"sees": sees_more[method]} if method in sees_more else {}
+        results.append(_row(method, name, case, found) | more)
+        if case.split == "test":
+            ranks[method] = found.rank_N
+
+    for method, make in {**baselines, model.name: lambda _: model}.items():
         try:
-            predictor = make()
-            found = [evaluate_predictor(predictor, case, name, mesh=mesh, batch_size=batch_size) for case in cases]
+            found: list[Ranks] = []
+            for case in cases:
+                if not found or is_transductive:
+                    predictor = make(case.split)
+                found.append(rank_case(predictor, case, mesh=mesh, batch_size=batch_size))
         except CANNOT_BE_MADE as error:
             if method == model.name:
                 raise
             left_out.append({"method": method, "reason": str(error) or type(error).__name__})
             continue
-        more = {"sees": sees_more[method]} if method in sees_more else {}
-        results += [row | more for row, _ in found]
-        ranks[method] = next(rank_N for row, rank_N in found if row["split"] == "test")
+        for case, case_ranks in zip(cases, found, strict=True):
+            keep(method, case, case_ranks)
+    if answer is not None:
+        for case in cases:
+            for method, case_ranks in rank_blend(answer(case.split), case.histories, case.target_N).items():
+                keep(method, case, case_ranks)
     test = next(case for case in cases if case.split == "test")
-    user_ids = [corpus.domains[corpus.target].user_ids[user] for user in test.users_N]
-    judged = verdict(ranks, name, model=model.name, sees_more=sees_more)
-    return Evaluation(results, left_out, user_ids, ranks, judged)
+    user_ids = corpus.domains[corpus.target].user_ids
+    users = {
+        "user_ids": np.array([user_ids[user] for user in test.users_N], np.str_),
+        "history_length": np.array([len(history) for history in test.histories]),
+        "target_events": corpus.train_counts(corpus.target)[test.target_N],
+    }
+    compared = {method: ranks[method] for method in (*baselines, ANSWER if answer else model.name) if method in ranks}
+    judged = verdict(compared, name, method=ANSWER if answer else model.name, sees_more=sees_more)
+    return Evaluation(results, left_out, users, ranks, judged)
 
 
 def as_json(corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -96,6 +132,7 @@ def as_json(corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str]) -
         "comparison": evaluation.verdict.numbers,
         "results": evaluation.results,
         "left_out": evaluation.left_out,
+        "slices": slices(evaluation.users, {method: ndcg(rank_N) for method, rank_N in evaluation.ranks.items()}),
     }
 
 
@@ -115,12 +152,20 @@ def write_report(
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     temporary = workdir / "ranks.tmp.npz"
     # No pickle: the ids are a string array, the ranks one float64 array per method.
-    arrays: dict[str, Any] = {"user_ids": np.array(evaluation.user_ids, np.str_), **evaluation.ranks}
+    arrays: dict[str, Any] = {**evaluation.users, **evaluation.ranks}
     np.savez_compressed(temporary, **arrays)
     os.replace(temporary, workdir / "ranks.npz")
     temporary = workdir / "report.tmp"
     temporary.write_text(text)
     os.replace(temporary, workdir / "report.json")
+
+
+def read_report(workdir: Path) -> dict[str, Any]:
+    """`report.json` of a finished run. Raises ValueError if there is none."""
+    try:
+        return msgspec.json.decode((workdir / "report.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(f"{workdir} holds no finished run: {error}") from error
 
 
 def versions() -> dict[str, str]:

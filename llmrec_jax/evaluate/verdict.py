@@ -1,4 +1,4 @@
-"""Compares the model with the best baseline: the difference, its confidence interval and a conclusion in words."""
+"""Compares a method with the best baseline: the difference, its confidence interval and a conclusion in words."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -18,21 +18,21 @@ class Verdict(NamedTuple):
 
 
 def verdict(
-    ranks: Mapping[str, np.ndarray], domain: str, *, model: str = "model", sees_more: Mapping[str, str] | None = None
+    ranks: Mapping[str, np.ndarray], domain: str, *, method: str = "model", sees_more: Mapping[str, str] | None = None
 ) -> Verdict:
-    """Compare the model with the baseline of the highest NDCG@10 that sees no more data than the model.
+    """Compare a method with the baseline of the highest NDCG@10 that sees no more data than it.
 
     Without such a baseline, compare with one that sees more. The text gives the best of these if it is higher.
 
     Args:
       ranks: for each method, the rank of each user's test item, float64 [N], in the same order of users.
       domain: name of the target.
-      model: the method to compare with the baselines.
-      sees_more: for each method that sees data that the model does not, a description of that data.
+      method: the one to compare with the others, which are the baselines.
+      sees_more: for each method that sees data that `method` does not, a description of that data.
     """
-    others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != model}
+    others = {name: ndcg(rank_N) for name, rank_N in ranks.items() if name != method}
     if not others:
-        text = f"{domain}: no baseline could be computed, so the model cannot be judged"
+        text = f"{domain}: no baseline could be computed, so the {method} cannot be judged"
         return Verdict(text, {"decision": "no baseline"})
     seeing = sees_more or {}
 
@@ -40,34 +40,34 @@ def verdict(
         return max(names, key=lambda name: others[name].mean())
 
     best = best_of([name for name in others if name not in seeing] or others)
-    model_N, best_N = ndcg(ranks[model]), others[best]
-    difference, (low, high) = model_N.mean() - best_N.mean(), paired_bootstrap(model_N - best_N)
-    if len(model_N) < FEWEST_USERS:
-        decision, meaning = "too few users", f"{len(model_N)} users are too few for a conclusion"
+    method_N, best_N = ndcg(ranks[method]), others[best]
+    difference, (low, high) = method_N.mean() - best_N.mean(), paired_bootstrap(method_N - best_N)
+    if len(method_N) < FEWEST_USERS:
+        decision, meaning = "too few users", f"{len(method_N)} users are too few for a conclusion"
     elif low > 0:
         same = " that sees the same data" if best not in seeing and any(name in seeing for name in others) else ""
-        decision, meaning = "better", f"the model is better than every baseline{same}"
+        decision, meaning = "better", f"the {method} is better than every baseline{same}"
     elif high < 0:
-        decision, meaning = "below", "the model is below a baseline: do not ship this"
+        decision, meaning = "below", f"the {method} is below a baseline: do not ship this"
     else:
-        decision, meaning = "level", "no significant difference between the model and the best baseline"
+        decision, meaning = "level", f"no significant difference between the {method} and the best baseline"
     note = f" (which sees {seeing[best]})" if best in seeing else ""
     text = (
-        f"{domain}: {meaning}. NDCG@{CUTOFF} {model_N.mean():.4f}, {best}{note} {best_N.mean():.4f}: difference "
-        f"{difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired bootstrap over {len(model_N):,} users)"
+        f"{domain}: {meaning}. NDCG@{CUTOFF} {method_N.mean():.4f}, {best}{note} {best_N.mean():.4f}: difference "
+        f"{difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (paired bootstrap over {len(method_N):,} users)"
     )
     if best not in seeing and (more := [name for name in others if name in seeing]):
         top = best_of(more)
-        if others[top].mean() > model_N.mean():
+        if others[top].mean() > method_N.mean():
             text += f"; {top}, which sees {seeing[top]}, reaches {others[top].mean():.4f}"
     numbers = {
         "decision": decision,
-        "method": model,
+        "method": method,
         "baseline": best,
         "domain": domain,
         "split": "test",
         "metric": f"ndcg@{CUTOFF}",
-        "users": len(model_N),
+        "users": len(method_N),
         "difference": float(difference),
         "interval_95": [low, high],
         "resamples": RESAMPLES,

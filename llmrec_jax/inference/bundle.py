@@ -3,6 +3,7 @@
     config.json         configuration of the run, dimensions of the model, name of the target
     model.safetensors   parameters except the encoder's, item vectors, popularity, whitening
     items.jsonl         one line per item, in the order of the item vectors
+    parts.json, parts.safetensors    the untrained parts of the answer and all weights; see `parts`
     tokenizer.json      of the encoder
     encoder/            a Hugging Face folder; absent if the model reads no text
 
@@ -21,6 +22,8 @@ import safetensors.numpy
 
 from llmrec_jax.config import DataConfig, ModelConfig
 from llmrec_jax.errors import UserError
+from llmrec_jax.inference import parts
+from llmrec_jax.inference.parts import Parts
 from llmrec_jax.version import __version__
 
 NAME = "bundle"  # the folder's name in a run's work folder
@@ -73,6 +76,7 @@ class Bundle:
     items: list[BundleItem]
     arrays: dict[str, np.ndarray]  # parameters by their path, such as "user_tower.decay"
     extras: dict[str, np.ndarray]
+    parts: Parts  # of the answer
     files: tuple[Any, ...]  # identifies the files, see `check_unchanged`
 
     def check_unchanged(self) -> None:
@@ -144,6 +148,7 @@ def _load(folder: Path, files: Any) -> Bundle:
         items=items,
         arrays=arrays,
         extras=extras,
+        parts=parts.load(folder),
         files=files,
     )
 
@@ -163,7 +168,7 @@ def _model_config(path: Path, facts: Facts) -> ModelConfig:
 def _identity(folder: Path) -> tuple[Any, ...] | None:
     """Identifies a bundle by its files' inodes, sizes and modification times; None if files are missing."""
     try:
-        stats = [(folder / name).stat() for name in ("config.json", "model.safetensors", "items.jsonl")]
+        stats = [(folder / name).stat() for name in ("config.json", "model.safetensors", "items.jsonl", *parts.FILES)]
     except OSError:
         return None
     return tuple((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)

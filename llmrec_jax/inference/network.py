@@ -27,6 +27,8 @@ from llmrec_jax.models.encode import encode_texts
 from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 
+TEXT_PART_TOKENS = 64  # tokens per text of the answer's text part, independent of data.max_tokens
+
 
 class Network:
     """User tower, item tower and text encoder with a bundle's parameters. Thread-safe."""
@@ -37,7 +39,7 @@ class Network:
         self._dims = _dims(bundle)
         self._params = traverse_util.unflatten_dict(bundle.arrays, sep=".")
         self._graphdef = _graphdef(bundle, self._dims)
-        self._text_parts: tuple[Bert | Gpt2, Tokenizer] | None = None
+        self._text_parts: dict[str, tuple[Bert | Gpt2, Tokenizer]] = {}
         self._lock = threading.Lock()
 
     def user_vector(self, items_SD: np.ndarray) -> np.ndarray:
@@ -68,17 +70,27 @@ class Network:
         padded_QF = np.resize(features_QF, (1 << (len(texts) - 1).bit_length(), features_QF.shape[1]))
         return np.asarray(_item_vectors(self._params, padded_QF, graphdef=self._graphdef))[: len(texts)]
 
-    def _encoder_and_tokenizer(self) -> tuple[Bert | Gpt2, Tokenizer]:
+    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of the encoder that the answer's text part compares, float32 [Q, F].
+
+        Raises ValueError if the bundle was replaced after it was loaded.
+        """
+        name = "text_encoder" if (self._bundle.folder / "text_encoder").is_dir() else "encoder"
+        encoder, tokenizer = self._encoder_and_tokenizer(name)
+        table = encode(tokenizer, texts, min(TEXT_PART_TOKENS, encoder.config.max_positions))
+        return encode_texts(encoder, table, "mean")
+
+    def _encoder_and_tokenizer(self, name: str = "encoder") -> tuple[Bert | Gpt2, Tokenizer]:
         """Loaded on first use, because recommending from histories needs neither."""
         with self._lock:
-            if self._text_parts is None:
+            if name not in self._text_parts:
                 folder = self._bundle.folder
                 self._bundle.check_unchanged()
-                encoder, tokenizer = from_pretrained(folder / "encoder"), load_tokenizer(folder)
+                encoder, tokenizer = from_pretrained(folder / name), load_tokenizer(folder)
                 check_vocabulary(tokenizer, encoder.config.vocab_size, folder)
                 self._bundle.check_unchanged()
-                self._text_parts = encoder, tokenizer
-            return self._text_parts
+                self._text_parts[name] = encoder, tokenizer
+            return self._text_parts[name]
 
 
 def _dims(bundle: Bundle) -> Dimensions:

@@ -3,6 +3,7 @@
 JAX and Flax are imported when a bundle is loaded; the trainer is never imported.
 """
 
+import functools
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,28 +12,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from llmrec_jax.blend.answer import MODEL, channel_part, model_part
 from llmrec_jax.data.domains.records import item_text
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_texts
 from llmrec_jax.inference.bundle import Bundle, BundleItem, load
 from llmrec_jax.inference.catalog import Catalog
+from llmrec_jax.predictor import VectorPredictor
 
 
 class Recommendation(NamedTuple):
     """One recommended item."""
 
     item_id: str
-    score: float  # a cosine in [-1, 1]; in the popularity fallback, the item's share of the training events
+    score: float  # the sum of the answer's parts; in the popularity fallback, the item's share of the training events
     title: str
 
 
 class Recommendations(list[Recommendation]):
     """A list of recommendations, best first."""
 
-    def __init__(self, found: Sequence[Recommendation], *, unknown: Sequence[str], fallback: bool):
+    def __init__(
+        self,
+        found: Sequence[Recommendation],
+        *,
+        unknown: Sequence[str],
+        fallback: bool,
+        parts: Sequence[dict[str, float]] | None = None,
+    ):
         super().__init__(found)
         self.unknown = list(unknown)  # ids of the history that are unknown and were ignored
         self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
+        self.parts = parts  # for each recommendation, what each part adds to its score; None unless asked for
 
 
 class Recommender:
@@ -47,8 +58,8 @@ class Recommender:
         from llmrec_jax.inference.network import Network
 
         self._network = Network(bundle)
-        self._target, self._width = bundle.target, bundle.model.width
-        self._text = bundle.text
+        self._target, self._text, self._weights = bundle.target, bundle.text, bundle.parts.weights
+        self._reads_text, self._width = bundle.model.item_features != "id", bundle.model.width
         self._catalog = Catalog.of(bundle)
         self._adding = threading.Lock()
 
@@ -62,8 +73,11 @@ class Recommender:
         number = self._catalog.number
         return [item_id for item_id in as_ids(history, number) if item_id not in number]
 
-    def recommend(self, history: Sequence[str], k: int = 10) -> Recommendations:
+    def recommend(self, history: Sequence[str], k: int = 10, *, explain: bool = False) -> Recommendations:
         """The `k` best items for a history (oldest first), excluding those in it: `[(item_id, score, title), ...]`.
+
+        A score is the sum of the answer's parts. With `explain`, the result's `parts` hold what each part adds. To a
+        history without items of the target, only the trained model applies.
 
         Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left (or the
         history is empty), the result is the most popular items, with `fallback` set to True.
@@ -80,17 +94,37 @@ class Recommender:
             answer = "" if len(numbers) else "; returning the most popular items"
             warnings.warn(f"{len(unknown)} of {len(ids)} items are unknown: {some}{answer}", stacklevel=2)
         if len(numbers):
-            scores_I = catalog.vectors_ID @ self._network.user_vector(catalog.vectors_ID[numbers])
+            parts = self._parts(catalog, numbers)
         else:
-            scores_I = catalog.popularity_I / (catalog.popularity_I.sum() or 1)
-        if not np.isfinite(scores_I).all():
-            raise UserError(f"{(~np.isfinite(scores_I)).sum()} scores are not finite; the bundle is damaged")
-        is_candidate_I = catalog.is_candidate_I.copy()
-        is_candidate_I[numbers] = False
-        candidates = np.flatnonzero(is_candidate_I)
-        best = candidates[np.argsort(-scores_I[candidates], kind="stable")[:k]]
-        found = [Recommendation(catalog.items[n].item_id, float(scores_I[n]), catalog.items[n].title) for n in best]
-        return Recommendations(found, unknown=unknown, fallback=not len(numbers))
+            parts = {"popularity": catalog.popularity_I[catalog.target_J] / (catalog.popularity_I.sum() or 1)}
+        scores_J = np.sum(list(parts.values()), axis=0)
+        if not np.isfinite(scores_J).all():
+            raise UserError(f"{(~np.isfinite(scores_J)).sum()} scores are not finite; the bundle is damaged")
+        is_candidate_J = np.ones(len(scores_J), bool)
+        own = catalog.position_I[numbers]
+        is_candidate_J[own[own >= 0]] = False
+        candidates = np.flatnonzero(is_candidate_J)
+        best = candidates[np.argsort(-scores_J[candidates], kind="stable")[:k]]
+        items = [catalog.items[catalog.target_J[j]] for j in best]
+        found = [
+            Recommendation(item.item_id, float(scores_J[j]), item.title) for j, item in zip(best, items, strict=True)
+        ]
+        shares = [{name: float(part_J[j]) for name, part_J in parts.items()} for j in best] if explain else None
+        return Recommendations(found, unknown=unknown, fallback=not len(numbers), parts=shares)
+
+    def _parts(self, catalog: Catalog, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """What each part adds to the scores of the target's items."""
+        own, weights = catalog.position_I[numbers], self._weights
+        own = own[own >= 0]
+        found: dict[str, np.ndarray] = {}
+        if len(own):
+            parts = [channel_part(name, [f.channel for f in fitted]) for name, fitted in catalog.channels.items()]
+            found = {part.name: weights[part.name] * part.scores([own])[0] for part in parts if weights[part.name]}
+        if weights[MODEL] or not len(own):
+            users_1D = self._network.user_vector(catalog.vectors_ID[numbers])[None]
+            model = model_part(VectorPredictor(MODEL, catalog.vectors_ID[catalog.target_J], lambda _: users_1D))
+            found[MODEL] = (weights[MODEL] or 1.0) * model.scores([own])[0]
+        return found
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
@@ -100,11 +134,19 @@ class Recommender:
           ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.
         """
         with self._adding:
-            new = as_items(items, self._catalog.number)
+            catalog = self._catalog
+            new = as_items(items, catalog.number)
             template = self._text.text_fields, self._text.description_chars
             texts = [item_text(item.title, item.category, item.brand, item.description, *template) for item in new]
+            vectors_QD = np.zeros((len(new), catalog.vectors_ID.shape[1]), np.float32)
+            if self._reads_text:
+                vectors_QD = self._network.item_vectors(texts)
+            features = functools.cache(lambda: self._network.text_features(texts))  # several channels read them
+            channels = {
+                name: [fitted.with_items(new, features) for fitted in part] for name, part in catalog.channels.items()
+            }
             added = [BundleItem(item.item_id, item.title, self._target) for item in new]
-            self._catalog = self._catalog.with_items(added, self._network.item_vectors(texts))
+            self._catalog = catalog.with_items(added, vectors_QD, channels)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Item vectors of any texts, float32 [n, width]; L2-normalized with model.score=cosine.

@@ -18,6 +18,7 @@ import safetensors.numpy
 from tokenizers import Tokenizer
 
 from llmrec_jax.errors import UserError
+from llmrec_jax.inference import parts
 from llmrec_jax.inference.bundle import BundleItem, read_facts
 from llmrec_jax.models import hf
 from llmrec_jax.models.bert import Bert
@@ -26,8 +27,9 @@ from llmrec_jax.version import __version__
 
 ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 PARTS = {
-    *("config.json", "model.safetensors", "items.jsonl", "tokenizer.json", "encoder"),
-    *(f"encoder/{name}" for name in ENCODER_FILES),
+    *("config.json", "model.safetensors", "items.jsonl", "tokenizer.json", *parts.FILES),
+    *("encoder", "text_encoder"),
+    *(f"{folder}/{name}" for folder in ("encoder", "text_encoder") for name in ENCODER_FILES),
 }
 RENAME_EXCHANGE = 2  # of Linux's renameat2
 
@@ -40,6 +42,8 @@ def write(
     items: Sequence[BundleItem],
     tokenizer: Tokenizer,
     encoder: Bert | Gpt2 | None,
+    answer: parts.Parts,
+    text_encoder: Bert | Gpt2 | None,
 ) -> None:
     """Write a bundle, replacing an existing one.
 
@@ -50,6 +54,8 @@ def write(
       items: in the order of `item_vectors`.
       tokenizer: of the encoder.
       encoder: None if the model reads no text.
+      answer: the parts of the answer.
+      text_encoder: of the answer's text part; None if it is `encoder`, or the part uses TF-IDF.
 
     Raises:
       ValueError: `folder` holds something other than a bundle of this program; it is left unchanged.
@@ -62,6 +68,9 @@ def write(
         (draft / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         if encoder is not None:
             hf.save_pretrained(encoder, draft / "encoder", tokenizer)
+        if text_encoder is not None:
+            hf.save_pretrained(text_encoder, draft / "text_encoder", tokenizer)
+        parts.write(draft, answer)
         content = msgspec.json.encode({"version": __version__, **facts})
         (draft / "config.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
 

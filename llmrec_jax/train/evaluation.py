@@ -1,6 +1,7 @@
 """Evaluates model and baselines on held-out events: for step selection, the report and `llmrec evaluate`."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -14,11 +15,13 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
-from llmrec_jax.evaluate.report import Evaluation, evaluate_predictor, evaluate_target
+from llmrec_jax.evaluate.ranking import metrics
+from llmrec_jax.evaluate.report import Evaluation, evaluate_target, rank_case
 from llmrec_jax.parallel import make_mesh, state_shardings
 from llmrec_jax.predictor import VectorPredictor
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params
@@ -90,14 +93,20 @@ class Evaluator:
         assert self._case is not None
         size = self._experiment.config.train.eval_batch_size
         predictor = self.predictor(params, self._case.domain)
-        row, _ = evaluate_predictor(predictor, self._case, "", mesh=self._mesh, batch_size=size)
-        return row["ndcg@10"]
+        ranks = rank_case(predictor, self._case, mesh=self._mesh, batch_size=size)
+        return metrics(ranks.rank_N)["ndcg@10"]
 
-    def evaluate(self, params: Params) -> Evaluation:
-        """The model and the baselines on the target's held-out events."""
+    def answer(self, params: Params) -> Answer:
+        """The answer of the run, with its weights fitted."""
+        domains = Domains(self._experiment.text_features, functools.partial(self.predictor, params))
+        return make_answer(self._experiment.corpus, domains, self._experiment.config.answer)
+
+    def evaluate(self, params: Params, answer: Answer) -> Evaluation:
+        """The answer, the model and the baselines on the target's held-out events."""
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
         model, baselines = self.predictor(params, corpus.target), self._experiment.baselines(corpus.target)
-        return evaluate_target(corpus, baselines, model, mesh=self._mesh, batch_size=size)
+        blends = answer.blends.__getitem__
+        return evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:
@@ -130,7 +139,8 @@ def evaluate_run(
     info = _selected(workdir)[1]
     experiment = experiment_lib.build(encoder_identity.pinned(config, info.encoder))
     mesh = make_mesh(config.mesh)
-    return experiment, Evaluator(experiment, mesh).evaluate(_selected_params(workdir, experiment, mesh))
+    evaluator, params = Evaluator(experiment, mesh), _selected_params(workdir, experiment, mesh)
+    return experiment, evaluator.evaluate(params, evaluator.answer(params))
 
 
 def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:

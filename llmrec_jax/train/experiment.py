@@ -22,6 +22,7 @@ from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.data.texts.whitening import Whitening
+from llmrec_jax.inference.network import TEXT_PART_TOKENS
 from llmrec_jax.losses import objective
 from llmrec_jax.models import frozen_layers, lora
 from llmrec_jax.models.architectures import new_encoder
@@ -33,13 +34,12 @@ from llmrec_jax.parallel import make_layout
 from llmrec_jax.predictor import Predictor
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import load_encoder, make_encoder_config
+from llmrec_jax.train.init_from import encoder_of
 from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.state import Params, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
 from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
-
-KNN_TOKENS = 64  # tokens per text for the k-NN baselines, independent of data.max_tokens
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,17 +96,27 @@ class Experiment:
         merged = lora.merge_adapters(params["encoder"], self.config.encoder.lora_alpha)
         return frozen_layers.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
 
-    def baselines(self, domain: int) -> dict[str, Callable[[], Predictor]]:
-        """Constructors of the baselines for one domain; each raises ValueError if the data does not allow it."""
-        texts = self.corpus.domains[domain].texts
+    def baselines(self, domain: int) -> dict[str, Callable[[str], Predictor]]:
+        """Constructors of the baselines for one domain, see `standard_baselines`."""
 
-        def features_IF() -> Any:
-            if self.pretrained is None:
-                return tfidf(texts)
-            max_tokens = min(KNN_TOKENS, self.pretrained.config.max_positions)
-            return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
+        def vectors() -> Any:
+            features_IF = self.text_features(domain)
+            return tfidf(self.corpus.domains[domain].texts) if features_IF is None else features_IF
 
-        return standard_baselines(self.corpus, domain, features_IF)
+        return standard_baselines(self.corpus, domain, vectors)
+
+    def text_features(self, domain: int) -> np.ndarray | None:
+        """Vectors of the texts of a domain from the encoder as loaded, float32 [I, F]; None without a pretrained one.
+
+        They do not depend on the run's `max_tokens` and pooling. Cached on disk.
+        """
+        if self.pretrained is None:
+            return None
+        texts, max_tokens = (
+            self.corpus.domains[domain].texts,
+            min(TEXT_PART_TOKENS, self.pretrained.config.max_positions),
+        )
+        return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
 
     def _init_params(self, key: jax.Array) -> Params:
         model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
@@ -135,6 +145,7 @@ def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) ->
     Raises:
       ValueError: the configuration or the data is invalid.
     """
+    config = encoder_of(config)
     num_shards = make_layout(config.mesh).num_row_shards
     selection = config.train.selection if config.train.eval_every else LAST_STEP
     corpus = load_corpus(

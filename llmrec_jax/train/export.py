@@ -8,6 +8,7 @@ from flax import traverse_util
 
 from llmrec_jax.inference import writing
 from llmrec_jax.inference.bundle import BundleItem
+from llmrec_jax.inference.parts import Parts
 from llmrec_jax.train.loop import Trained
 
 
@@ -32,6 +33,7 @@ def save_bundle(trained: Trained, folder: Path) -> None:
         folder,
         facts={
             "target": joint.domains[-1],
+            "regime": experiment.corpus.protocol.regime,
             "config": dataclasses.asdict(experiment.config),
             "dims": dataclasses.asdict(experiment.dims),
             "data_hash": experiment.corpus.hash,
@@ -40,4 +42,7 @@ def save_bundle(trained: Trained, folder: Path) -> None:
         items=[BundleItem(*facts) for facts in zip(joint.item_ids, joint.titles, domains, strict=True)],
         tokenizer=experiment.tokenizer,
         encoder=encoder,
+        answer=Parts(trained.answer.fit.weights, trained.answer.channels),
+        # A frozen encoder serves both; a trained one differs from the one whose vectors the text part compares.
+        text_encoder=None if encoder is experiment.pretrained else experiment.pretrained,
     )

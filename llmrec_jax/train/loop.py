@@ -1,8 +1,9 @@
 """A training run from start to end: prepare, restore, train, export, evaluate, report.
 
-Initial parameters, in order of precedence: the newest intact checkpoint in the work folder; the pretrained encoder with
-everything else random; all random. A work folder with another configuration or other data is refused. `config.json` is
-written only once data, encoder and model are built. The training steps are in `steps`.
+Initial parameters, in order of precedence: the newest intact checkpoint in the work folder; the bundle of
+`train.init_from`; the pretrained encoder with everything else random; all random. A work folder with another
+configuration or other data is refused. `config.json` is written only once data, encoder and model are built. The
+training steps are in `steps`.
 """
 
 import contextlib
@@ -24,9 +25,11 @@ from llmrec_jax.evaluate.report import print_evaluation, write_report
 from llmrec_jax.parallel import Layout, make_layout, to_host
 from llmrec_jax.train import compile_cache, encoder_identity, lock
 from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.init_from import with_bundle
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.resume import advice, newest_checkpoint
 from llmrec_jax.train.state import Params
@@ -42,6 +45,7 @@ class Trained:
     experiment: Experiment
     params: Params  # of the selected step, unsharded host arrays
     item_vectors_ID: np.ndarray  # of the joint catalogue
+    answer: Answer
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # rows of the report
 
 
@@ -101,7 +105,10 @@ def _run(
             if is_first:
                 claim(workdir, config)
             catalog = layout.put_whole(experiment.catalog)
-            state = layout.from_global(experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state))))
+            start = experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state)))
+            if latest is None and config.train.init_from is not None:
+                start = with_bundle(start, Path(config.train.init_from), experiment.corpus)
+            state = layout.from_global(start)
         console.print(model_summary(experiment, layout, state), markup=False, highlight=False)
 
         state, best = train_steps(
@@ -109,14 +116,17 @@ def _run(
         )
 
     evaluator = Evaluator(experiment, layout.mesh)
-    trained = Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params))
+    with timed(seconds, "answer"):
+        answer = evaluator.answer(state.params)
+    trained = Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params), answer)
     if is_first:
         export(trained)
     with timed(seconds, "evaluate"):
-        found = evaluator.evaluate(state.params)
+        found = evaluator.evaluate(state.params, answer)
     if is_first:
         selection = evaluator.selection | best
-        write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, selection=selection)
+        more = {"selection": selection, "answer": answer.fit._asdict()}
+        write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, **more)
         print_evaluation(found, console)
     return dataclasses.replace(trained, results=found.results)
 

@@ -16,8 +16,21 @@ def test_a_function_that_scores_by_popularity_gets_the_ranks_of_popularity():
     np.testing.assert_array_equal(found.ranks["own"], found.ranks["popularity"])
     assert list(found.ranks) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease", "own"]
     assert found.verdict.numbers["decision"] == "below"
-    assert len(found.user_ids) == 1200
+    assert len(found.users["user_ids"]) == 1200
     assert not found.left_out
+
+
+def test_a_matrix_has_a_row_for_each_user_of_the_domain():
+    corpus = load_corpus(DataConfig(sources=(), target="demo:books"), 1, seed=0)
+    users = len(corpus.domains[0].user_ids)
+    scores_NI = np.random.default_rng(0).random((users, 450))
+    case, best = corpus.case(0, "test"), corpus.case(0, "test").users_N[7]
+    scores_NI[best, case.target_N[7]] = 2
+    ranks_N = evaluate(scores_NI, "demo:books").ranks["own"]
+    assert ranks_N[7] == 1
+    assert abs(np.median(ranks_N) - 222) < 30
+    with pytest.raises(UserError, match=rf"^scores of shape \(3, 450\); expected \({users}, 450\): users and items"):
+        evaluate(scores_NI[:3], "demo:books")
 
 
 def test_who_knows_the_answer_is_better_than_every_baseline():

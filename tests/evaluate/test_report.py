@@ -27,7 +27,14 @@ def corpus_of(regime="zero-shot"):
     cases = [Case(0, split, histories, target_N, np.arange(USERS)) for split in ("valid", "test")]
     domain = SimpleNamespace(name="books[kids]", user_ids=[f"u{user}" for user in range(USERS)])
     protocol = SimpleNamespace(regime=regime)
-    return SimpleNamespace(domains=[domain], target=0, protocol=protocol, report_cases=lambda: cases, facts={"x": 1})
+    return SimpleNamespace(
+        domains=[domain],
+        target=0,
+        protocol=protocol,
+        report_cases=lambda: cases,
+        facts={"x": 1},
+        train_counts=lambda domain: np.arange(ITEMS),
+    )
 
 
 def model(score_of_next=1.0):
@@ -40,7 +47,7 @@ def model(score_of_next=1.0):
 
 
 def evaluation_of(baselines=None, regime="zero-shot", predictor=None):
-    baselines = {"popularity": lambda: popularity(np.arange(ITEMS))} if baselines is None else baselines
+    baselines = {"popularity": lambda _: popularity(np.arange(ITEMS))} if baselines is None else baselines
     mesh = make_mesh(MeshConfig(data=1))
     return evaluate_target(corpus_of(regime), baselines, predictor or model(), mesh=mesh, batch_size=64)
 
@@ -53,19 +60,19 @@ def printed(evaluation):
 
 
 def fails(error):
-    def make():
+    def make(_):
         raise error
 
     return make
 
 
-def nan_vectors():
+def nan_vectors(_=None):
     return VectorPredictor("nan", np.full((ITEMS, 1), np.nan, np.float32), lambda h: np.ones((len(h), 1), np.float32))
 
 
 def test_baselines_that_cannot_be_made_are_left_out_with_the_reason():
     baselines = {
-        "popularity": lambda: popularity(np.arange(ITEMS)),
+        "popularity": lambda _: popularity(np.arange(ITEMS)),
         "no words": fails(UserError("no two texts share a word")),
         "no memory": fails(MemoryError()),
         "no svd": fails(np.linalg.LinAlgError("did not converge")),
@@ -104,6 +111,9 @@ def test_report_is_strict_json_and_the_ranks_lie_beside_it(tmp_path):
     assert report["comparison"]["decision"] == "better"
     assert report["left_out"] == []
     assert report["selection"] == {"validator": "last_step"}
+    cold = report["slices"][0]["rows"][0]
+    assert (cold["values"], cold["users"]) == ("0", sum(user % ITEMS == ITEMS - 1 for user in range(USERS)))
+    assert cold["ndcg@10"] == {"popularity": 0.0, "model": 1.0}
     assert report["seconds"] == {"train": 1.23}
     assert [(row["method"], row["split"]) for row in report["results"]] == [
         ("popularity", "valid"),
@@ -113,7 +123,7 @@ def test_report_is_strict_json_and_the_ranks_lie_beside_it(tmp_path):
     ]
     assert list(report["results"][0])[:4] == ["method", "domain", "split", "users"]
     with np.load(tmp_path / "ranks.npz") as ranks:
-        assert sorted(ranks.files) == ["model", "popularity", "user_ids"]
+        assert sorted(ranks.files) == ["history_length", "model", "popularity", "target_events", "user_ids"]
         assert ranks["user_ids"].tolist() == [f"u{user}" for user in range(USERS)]
         for row in report["results"]:
             if row["split"] == "test":

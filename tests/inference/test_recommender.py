@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from llmrec_jax import Recommender
+from llmrec_jax.config import AnswerConfig
 from llmrec_jax.data.domains.records import item_text
-from llmrec_jax.parallel import make_mesh
-from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.export import save_bundle
 from tests.inference.untrained import untrained_run
 from tests.train.tiny import pretrained_config
@@ -34,7 +33,6 @@ def test_recommends_sorted_without_the_history(recommender, text_run):
     assert not set(ids(found)) & set(history)
     scores = [score for _, score, _ in found]
     assert scores == sorted(scores, reverse=True)
-    assert all(-1.001 <= score <= 1.001 for score in scores)
     titles = dict(zip(books.item_ids, books.titles, strict=True))
     assert [title for _, _, title in found] == [titles[item_id] for item_id in ids(found)]
 
@@ -88,17 +86,28 @@ def test_taste_shown_in_the_source_counts(recommender):
 
 def test_agrees_with_the_evaluation(recommender, text_run):
     run, _ = text_run
-    experiment = run.experiment
-    predictor = Evaluator(experiment, make_mesh(experiment.config.mesh)).predictor(run.params, experiment.corpus.target)
-    case = experiment.corpus.case(experiment.corpus.target, "test")
-    item_ids = experiment.corpus.domains[1].item_ids
-    histories = case.histories[:5]
-    for history, scores_I in zip(histories, predictor.users(histories) @ predictor.items_ID.T, strict=True):
+    corpus, blend = run.experiment.corpus, run.answer.blends["test"]
+    item_ids = corpus.domains[1].item_ids
+    histories = corpus.case(corpus.target, "test").histories[:5]
+    for history, scores_I in zip(histories, blend.scores(histories), strict=True):
         found = recommender.recommend([item_ids[n] for n in history], k=len(item_ids))
         expected = np.delete(scores_I, history)
         np.testing.assert_allclose([score for _, score, _ in found], np.sort(expected)[::-1], atol=1e-5)
         scores = dict(zip(item_ids, scores_I, strict=True))
         np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i in ids(found)], atol=1e-5)
+
+
+def test_the_parts_of_a_score_add_up_to_it(recommender, text_run):
+    blend = text_run[0].answer.blends["test"]
+    found = recommender.recommend(["book-0001", "book-0003"], k=9, explain=True)
+    assert len(found.parts) == len(found) == 9
+    for parts, (item_id, score, _) in zip(found.parts, found, strict=True):
+        assert list(parts) == [name for name, weight in blend.weights.items() if weight]
+        assert sum(parts.values()) == pytest.approx(score, abs=1e-6), item_id
+    assert any(parts["co_purchase"] for parts in found.parts)
+    assert found == recommender.recommend(["book-0001", "book-0003"], k=9)
+    assert recommender.recommend(["book-0001"], k=9).parts is None
+    assert list(recommender.recommend([], k=1, explain=True).parts[0]) == ["popularity"]
 
 
 @pytest.mark.parametrize(
@@ -111,15 +120,19 @@ def test_what_is_trained_in_bfloat16_answers_in_float32(encoder, tmp_path):
     config = pretrained_config(tmp_path, "bert", num_layers=2)
     model = dataclasses.replace(config.model, item_features="text", user_tower="transformer", compute_dtype="bfloat16")
     run = untrained_run(
-        dataclasses.replace(config, model=model, encoder=dataclasses.replace(config.encoder, **encoder))
+        dataclasses.replace(
+            config,
+            model=model,
+            encoder=dataclasses.replace(config.encoder, **encoder),
+            answer=AnswerConfig(model_weight=1.0),
+        )
     )
     save_bundle(run, tmp_path / "bundle")
     recommender, books = Recommender.load(tmp_path / "bundle"), run.experiment.corpus.domains[0]
     cosine_I = np.sum(recommender.encode(books.texts) * run.item_vectors_ID, axis=1)
     assert cosine_I.min() > 0.99999
-    predictor = Evaluator(run.experiment, make_mesh(run.experiment.config.mesh)).predictor(run.params, 0)
     history = run.experiment.corpus.case(0, "test").histories[0]
-    scores = dict(zip(books.item_ids, (predictor.users([history]) @ predictor.items_ID.T)[0], strict=True))
+    scores = dict(zip(books.item_ids, run.answer.blends["test"].scores([history])[0], strict=True))
     found = recommender.recommend([books.item_ids[n] for n in history], k=50)
     np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], atol=1e-5)
 
@@ -173,8 +186,11 @@ def test_items_known_by_id_alone(id_run, tmp_path, monkeypatch):
     assert len(recommender.recommend(["book-0001", "film-0001"], k=7)) == 7
     with pytest.raises(ValueError, match="uses item ids only"):
         recommender.encode(["text"])
-    with pytest.raises(ValueError, match="uses item ids only"):
-        recommender.add_items([{"item_id": "new", "title": "New"}])
+    recommender.add_items([{"item_id": "new", "title": recommender.recommend(["book-0001"], k=1)[0].title}])
+    found = recommender.recommend(["book-0001"], k=10_000, explain=True)
+    parts = found.parts[ids(found).index("new")]
+    assert parts["text"] > 0
+    assert parts["model"] == parts["co_purchase"] == 0
 
 
 def test_many_items_are_added_in_linear_time(recommender):

@@ -7,6 +7,8 @@ import pytest
 from rich.console import Console
 
 from llmrec_jax import Recommender
+from llmrec_jax.blend import model_part
+from llmrec_jax.config import AnswerConfig
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train.evaluation import Evaluator, evaluate_run
 from llmrec_jax.train.export import save_bundle
@@ -23,6 +25,7 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
         encoder=dataclasses.replace(config.encoder, mode="lora", lora_rank=2, frozen_layers=1),
         model=dataclasses.replace(config.model, item_features="text"),
         optim=dataclasses.replace(config.optim, learning_rate=0.03),
+        answer=AnswerConfig(model_weight=1.0),
     )
     run = train_and_evaluate(config, tmp_path / "run", Console(quiet=True))
     assert np.abs(run.params["encoder"]["stack"]["layers"]["attention"]["query"]["lora_b"]).max() > 0.01
@@ -49,6 +52,7 @@ def test_a_bundle_scores_as_the_model_does_with_a_bias_and_any_blocks(tmp_path, 
         config,
         model=dataclasses.replace(config.model, **model),
         adapt=dataclasses.replace(config.adapt, method="none"),
+        answer=AnswerConfig(model_weight=1.0),
     )
     run = untrained_run(config)
     save_bundle(run, tmp_path / "bundle")
@@ -66,12 +70,14 @@ def test_a_bundle_scores_as_the_model_does_with_a_bias_and_any_blocks(tmp_path, 
 
 
 def assert_same_scores(recommender, run):
-    """The bundle's scores are those of the run's predictor, which is returned."""
+    """The bundle's scores are those of the run's answer, its model part included; returns the model's predictor."""
     books = run.experiment.corpus.domains[0]
     predictor = Evaluator(run.experiment, make_mesh(run.experiment.config.mesh)).predictor(run.params, 0)
     for history in run.experiment.corpus.case(0, "test").histories[:3]:
-        scores = dict(zip(books.item_ids, (predictor.users([history]) @ predictor.items_ID.T)[0], strict=True))
-        found = recommender.recommend([books.item_ids[n] for n in history], k=len(scores))
-        expected = [scores[item_id] for item_id, _, _ in found]
-        np.testing.assert_allclose([score for _, score, _ in found], expected, rtol=1e-5, atol=1e-5)
+        found = recommender.recommend([books.item_ids[n] for n in history], k=10_000, explain=True)
+        numbers = [books.item_ids.index(item_id) for item_id, _, _ in found]
+        expected_I = run.answer.blends["test"].scores([history])[0]
+        np.testing.assert_allclose([score for _, score, _ in found], expected_I[numbers], atol=1e-3)
+        model_I = model_part(predictor).scores([history])[0]
+        np.testing.assert_allclose([parts["model"] for parts in found.parts], model_I[numbers], atol=1e-3)
     return predictor

@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 
+from llmrec_jax.config import AnswerConfig
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.evaluation import Evaluator
@@ -19,6 +20,7 @@ def run_and_bundle(tmp, item_features, method="coral"):
     config = tiny_config(tmp / "cache")
     model = dataclasses.replace(config.model, item_features=item_features)
     config = dataclasses.replace(config, model=model, adapt=dataclasses.replace(config.adapt, method=method))
+    config = dataclasses.replace(config, answer=AnswerConfig(model_weight=0.7))  # fitted, it would be 0
     run = untrained_run(config)
     save_bundle(run, tmp / "bundle")
     shutil.rmtree(tmp / "cache")
@@ -32,5 +34,5 @@ def untrained_run(config):
     params = jax.jit(experiment.init_state)().params
     # Some parameters start at zero; a trained model has none that are.
     params = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.standard_normal(x.shape), np.float32), params)
-    vectors_ID = Evaluator(experiment, make_mesh(config.mesh)).item_vectors(params)
-    return Trained(experiment, params, vectors_ID, [])
+    evaluator = Evaluator(experiment, make_mesh(config.mesh))
+    return Trained(experiment, params, evaluator.item_vectors(params), evaluator.answer(params))

@@ -1,0 +1,135 @@
+"""The answer of a run: the parts that its regime allows, and their weights.
+
+    zero-shot       text and structure of the titles
+    transductive    also co-purchase and popularity, counted from the histories at inference
+    few-shot, full  the same, counted from the training events of the users that the run may see
+
+The weights of these parts are fixed, or fitted in the last two regimes if there are enough validation users. The
+trained model starts at weight 0. It gets a weight if it improves the ranking of validation events: in the last two
+regimes those of the target, in the first two those of a source that was left out of the training.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from llmrec_jax.baselines.parts import Fitted, counting_channels, text_channels
+from llmrec_jax.blend import Blend, fit_weights, model_part
+from llmrec_jax.blend.answer import MODEL, channel_part
+from llmrec_jax.blend.weights import FEWEST_USERS, MOST_USERS, Fit
+from llmrec_jax.config import AnswerConfig
+from llmrec_jax.data.corpus import Case, Corpus
+from llmrec_jax.data.domains.domain import stored_items
+from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate.report import read_report
+from llmrec_jax.predictor import VectorPredictor
+
+FOLDS = 5  # of the validation users
+
+Fold = tuple[Blend, list[np.ndarray], np.ndarray]
+
+
+class Answer(NamedTuple):
+    """A fitted answer."""
+
+    blends: dict[str, Blend]  # by the split whose events are ranked; equal unless the regime is transductive
+    fit: Fit
+    channels: dict[str, list[Fitted]]  # by part, as counted for "test"; for the bundle
+
+
+class Domains(NamedTuple):
+    """What the answer reads of the run's domains, by number."""
+
+    text_features: Callable[[int], np.ndarray | None]  # of a pretrained encoder, float32 [I, F]; None: TF-IDF is used
+    model: Callable[[int], VectorPredictor]  # the trained model over the items
+
+
+def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answer:
+    """Fit the answer for the target. Raises ValueError if `weights_from` names no run with the same parts."""
+    target = _Parts(corpus, domains, corpus.target)
+    splits = ("valid", "test") if corpus.protocol.regime == "transductive" else ("test",)
+    counted = {before: target.channels(before) for before in splits}
+    blends = {before: target.blend(channels) for before, channels in counted.items()}
+    if config.weights_from is not None:
+        fit = _fit_of(Path(config.weights_from), blends["test"])
+    else:
+        fit = _fit(corpus, domains, target, blends["test"])
+    if config.model_weight is not None:
+        weight = {MODEL: config.model_weight}
+        fit = fit._replace(weights=fit.weights | weight, reason=f"{fit.reason}; answer.model_weight")
+    if not any(fit.weights.values()):  # without text and counts, the model is all there is
+        fit = fit._replace(weights=fit.weights | {MODEL: 1.0})
+    fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
+    return Answer({before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}, fit, counted["test"])
+
+
+class _Parts:
+    """The parts of the answer for one domain."""
+
+    def __init__(self, corpus: Corpus, domains: Domains, domain: int):
+        self.corpus, self.domain, self.counts = corpus, domain, corpus.protocol.regime != "zero-shot"
+        items = stored_items(corpus.domains[domain].folder)
+        self.num_items = len(items)
+        self.by_text = text_channels(items, domains.text_features(domain))
+        self.model = model_part(domains.model(domain))
+
+    def channels(self, before: str, users: np.ndarray | None = None) -> dict[str, list[Fitted]]:
+        """The channels of each part except the model; `users` are those that are counted."""
+        if not self.counts:
+            return self.by_text
+        items_E, users_E = self.corpus.train_events(self.domain, users, before)
+        is_ordered = self.corpus.splits[self.domain].is_ordered
+        return self.by_text | counting_channels(items_E, users_E, self.num_items, is_ordered=is_ordered)
+
+    def blend(self, channels: dict[str, list[Fitted]]) -> Blend:
+        """All parts, with the weights that a fit starts from."""
+        parts = [channel_part(name, [fitted.channel for fitted in found]) for name, found in channels.items()]
+        weights = {part.name: 1.0 for part in parts} | {MODEL: 0.0}
+        return Blend(self.num_items, (*parts, self.model), weights)
+
+
+def _fit_of(workdir: Path, blend: Blend) -> Fit:
+    """The weights of another run."""
+    weights = read_report(workdir).get("answer", {}).get("weights", {})
+    if weights.keys() != blend.weights.keys():
+        raise UserError(f"answer.weights_from={workdir}: its report has weights of {', '.join(weights) or 'no part'}; "
+                        f"this run has {', '.join(blend.weights)}")  # fmt: skip
+    return Fit(weights, 0, f"those of {workdir}")
+
+
+def _fit(corpus: Corpus, domains: Domains, target: _Parts, blend: Blend) -> Fit:
+    """Fit the weights on the validation events that the regime may use."""
+    protocol = corpus.protocol
+    on_target = protocol.trains_on_target
+    domain = corpus.target if on_target else protocol.left_out
+    if domain is None:
+        reason = f"fixed: {protocol.regime}, and no source was left out to judge the model on"
+        return Fit(dict(blend.weights), 0, reason)
+    case = corpus.case(domain, "valid", protocol.kept if on_target else None)
+    name = corpus.domains[domain].name
+    if len(case.users_N) < FEWEST_USERS:
+        reason = f"fixed: {len(case.users_N):,} validation users in {name}, fewer than {FEWEST_USERS}"
+        return Fit(dict(blend.weights), len(case.users_N), reason)
+    chosen_N = np.random.default_rng(0).permutation(len(case.users_N))[:MOST_USERS]
+    parts = target if on_target else _Parts(corpus, domains, domain)
+    fitted_parts = list(blend.weights) if on_target else [MODEL]  # another domain may have other parts
+
+    def folds() -> Iterator[Fold]:
+        if not on_target:
+            yield parts.blend(parts.channels("valid")), *_rows(case, chosen_N)
+            return
+        # The counts leave out the user's own events: the history of a test event ends with an item that is not counted.
+        for number in range(FOLDS):
+            rows, others = chosen_N[number::FOLDS], np.ones(len(protocol.kept), bool)
+            others[case.users_N[rows]] = False
+            yield parts.blend(parts.channels("valid", others)), *_rows(case, rows)
+
+    fit = fit_weights(folds(), name, fit_untrained=on_target)
+    return fit._replace(weights=dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts})
+
+
+def _rows(case: Case, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    return [case.histories[row] for row in rows], case.target_N[rows]

@@ -1,0 +1,71 @@
+"""Starts a run from the parameters of a bundle: those of the towers, and of the items that both have.
+
+A checkpoint of the run itself takes precedence. The encoder is not read here, see `encoder_of`.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from llmrec_jax.config import Config
+from llmrec_jax.data.corpus import Corpus
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference import bundle as bundle_lib
+from llmrec_jax.inference.bundle import Bundle
+from llmrec_jax.train.state import TrainState
+
+OWN = ("encoder", "discriminators")  # parameters that a bundle holds elsewhere or not at all
+OF_ITEMS = ("item_tower.ids.embedding", "scoring.bias")  # one row per item
+
+
+def encoder_of(config: Config) -> Config:
+    """The configuration with the bundle's encoder as the pretrained one, if the run trains it.
+
+    A frozen encoder stays the configured one, because it is not what the bundle's run has learned.
+    """
+    if config.train.init_from is None or config.encoder.mode == "frozen" or config.model.item_features == "id":
+        return config
+    folder = bundle_lib.find(Path(config.train.init_from)) / "encoder"
+    if not folder.is_dir():
+        raise UserError(f"train.init_from={config.train.init_from}: no {folder}, so its model reads no text")
+    return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, pretrained=str(folder)))
+
+
+def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
+    """`state` with the parameters of a bundle, sharded the same way.
+
+    Id embeddings and biases are taken for the items that both have, by the names of their domains and their ids; other
+    rows stay as they are.
+
+    Raises:
+      ValueError: the bundle cannot be read, or its towers have other shapes than those of the run.
+    """
+    bundle = bundle_lib.load(folder)
+    flat = traverse_util.flatten_dict(state.params, sep=".")
+    problems, found = [], {}
+    for name, array in flat.items():
+        if name.split(".")[0] in OWN:
+            continue
+        loaded: Any = bundle.arrays.get(name)
+        if name in OF_ITEMS and loaded is not None and loaded.shape[1:] == array.shape[1:]:
+            loaded = _rows_of_items(np.array(array), loaded, bundle, corpus)
+        if loaded is None or loaded.shape != array.shape:
+            there = "nothing" if loaded is None else loaded.shape
+            problems.append(f"{name}: {array.shape} here, {there} there")
+        else:
+            found[name] = jax.device_put(loaded, array.sharding)
+    if problems:
+        raise UserError("\n  ".join([f"train.init_from={folder}: its towers do not fit this configuration", *problems]))
+    return state._replace(params=traverse_util.unflatten_dict(flat | found, sep="."))
+
+
+def _rows_of_items(rows: np.ndarray, loaded: np.ndarray, bundle: Bundle, corpus: Corpus) -> np.ndarray:
+    number = {(item.domain, item.item_id): n for n, item in enumerate(bundle.items)}
+    domains = [corpus.joint.domains[domain] for domain in corpus.joint.domain_I]
+    there_I = np.array([number.get(key, -1) for key in zip(domains, corpus.joint.item_ids, strict=True)])
+    rows[there_I >= 0] = loaded[there_I[there_I >= 0]]
+    return rows

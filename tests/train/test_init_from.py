@@ -1,0 +1,65 @@
+"""`train.init_from`: a run that starts from a bundle has its towers, its encoder and the ids of the shared items."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from llmrec_jax.errors import UserError
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.init_from import with_bundle
+from tests.inference.untrained import untrained_run
+from tests.train.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on films and books, its bundle, and the configuration of a run on books alone that starts from it."""
+    from llmrec_jax.train.export import save_bundle
+
+    folder = tmp_path_factory.mktemp("init")
+    config = tiny_config(folder / "cache")
+    run = untrained_run(config)
+    save_bundle(run, folder / "bundle")
+    data = dataclasses.replace(config.data, sources=())
+    train = dataclasses.replace(config.train, init_from=str(folder / "bundle"))
+    adapt, encoder = dataclasses.replace(config.adapt, method="none"), dataclasses.replace(config.encoder, dropout=0.1)
+    return run, dataclasses.replace(config, data=data, train=train, adapt=adapt, encoder=encoder)
+
+
+def test_towers_encoder_and_known_ids_are_those_of_the_bundle(trained):
+    before, config = trained
+    experiment = experiment_lib.build(config)
+    state = experiment.with_pretrained(jax.jit(experiment.init_state)())
+    after = traverse_util.flatten_dict(
+        with_bundle(state, Path(config.train.init_from), experiment.corpus).params, sep="."
+    )
+    old = traverse_util.flatten_dict(before.params, sep=".")
+    books = before.experiment.corpus.items(1)
+    ids = "item_tower.ids.embedding"
+    np.testing.assert_array_equal(after[ids], old[ids][books])
+    compared = [name for name in after if name != ids]
+    assert {name.split(".")[0] for name in compared} == {"encoder", "item_tower", "user_tower"}
+    for name in compared:
+        np.testing.assert_array_equal(after[name], old[name], err_msg=name)
+
+
+def test_towers_of_another_size_are_refused(trained):
+    _, config = trained
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, width=8))
+    experiment = experiment_lib.build(config)
+    state = jax.jit(experiment.init_state)()
+    with pytest.raises(
+        UserError, match=r"do not fit this configuration\n  .*item_tower.*: \(.*8.*\) here, \(.*16.*\) there"
+    ):
+        with_bundle(state, Path(config.train.init_from), experiment.corpus)
+
+
+def test_a_folder_without_a_bundle_is_refused(trained, tmp_path):
+    _, config = trained
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, init_from=str(tmp_path)))
+    with pytest.raises(UserError, match="so its model reads no text"):
+        experiment_lib.build(config)
