@@ -55,7 +55,7 @@ def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
     for name in set(cli.__all__) - {"main", "train"}:
         verb = getattr(cli, name)
         monkeypatch.setattr(cli, name, functools.wraps(verb)(lambda *_, **__: 0))
-    monkeypatch.setattr(training, "_train", lambda *_: None)
+    monkeypatch.setattr(training, "run", lambda *_, **__: None)
     monkeypatch.chdir(REPO)  # the paths of configuration files
     try:
         code = cli.main(arguments)

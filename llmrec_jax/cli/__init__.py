@@ -11,15 +11,28 @@ from collections.abc import Sequence
 import tyro
 
 from llmrec_jax.cli.bundles import evaluate, recommend
+from llmrec_jax.cli.comparison import compare
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
 from llmrec_jax.cli.printing import safe_output
+from llmrec_jax.cli.refit import refit
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
 from llmrec_jax.version import __version__
 
-__all__ = ["evaluate", "export_tfds", "fetch_encoder", "main", "prepare", "recommend", "train", "validate"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "export_tfds",
+    "fetch_encoder",
+    "main",
+    "prepare",
+    "recommend",
+    "refit",
+    "train",
+    "validate",
+]
 
 DESCRIPTION = """Recommenders whose items are text: train on your shop's folder, evaluate, recommend.
 
@@ -35,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["train"]:  # parsed separately: its defaults come from the experiment
         with safe_output():
             return train(arguments[1:], prog=f"{prog} train")
-    functions = (validate, prepare, export_tfds, evaluate, recommend, fetch_encoder)
+    functions = (validate, prepare, export_tfds, evaluate, compare, refit, recommend, fetch_encoder)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(

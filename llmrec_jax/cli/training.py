@@ -27,7 +27,7 @@ def train(arguments: Sequence[str], prog: str = "train.py") -> int:
         path = recipes.find(experiment)
         config, workdir, fresh = tyro.cli(parser(config_lib.load(path), path.stem), args=list(arguments), prog=prog)
         with Interrupts() as interrupts:
-            _train(config, workdir, fresh, interrupts)
+            run(config, workdir, interrupts, fresh=fresh)
     return status.code
 
 
@@ -55,7 +55,8 @@ def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, boo
     return parse
 
 
-def _train(config: Config, workdir: Path, fresh: bool, interrupts: Interrupts) -> None:
+def run(config: Config, workdir: Path, interrupts: Interrupts, *, fresh: bool = False) -> None:
+    """Train, evaluate and export in `workdir`, or in a new folder beside it (`fresh`)."""
     config_lib.validate(config)  # before waiting for other hosts or creating a folder
     from llmrec_jax import cluster
 

@@ -1,0 +1,64 @@
+"""The command `compare`: methods of finished runs beside each other."""
+
+import json as json_lib
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def compare(workdirs: tyro.conf.Positional[tuple[Path, ...]], methods: tuple[str, ...] = ("answer",),
+            json: bool = False) -> int:  # fmt: skip
+    """Compare finished runs, or methods of one run, on the same test events; the first is the reference.
+
+    Runs whose configurations differ in the seed only are pooled. Runs with other test events are refused.
+
+    Example: llmrec compare runs/a-seed0 runs/a-seed1 runs/b --methods answer
+
+    Args:
+      workdirs: Work folders of finished runs.
+      methods: Methods of their reports, such as answer, model or ease.
+      json: Print one JSON object.
+    """
+    from llmrec_jax.errors import UserError
+    from llmrec_jax.evaluate import comparison
+
+    if not workdirs or not methods:
+        raise UserError("name at least one work folder and one method")
+    found = comparison.compare(workdirs, methods)
+    if json:
+        print(json_lib.dumps(found, allow_nan=False))
+        return 0
+    console = Console()
+    console.print(_rows(found))
+    for part in found["slices"]:
+        console.print(_slices(part, found["metric"]))
+    return 0
+
+
+def _rows(found: dict[str, Any]) -> Table:
+    title = f"test, {found['users']:,} users; difference in {found['metric']} to the first row, 95 % interval"
+    table = Table("method", title=title, title_justify="left")
+    for name in ("seeds", "recall@10", "ndcg@10", "difference", "interval"):
+        table.add_column(name, justify="right")
+    for row in found["rows"]:
+        deviation = "" if row["deviation"] is None else f" ± {row['deviation']:.4f}"
+        difference = interval = ""
+        if "difference" in row:
+            difference, interval = f"{row['difference']:+.4f}", "{:+.4f} to {:+.4f}".format(*row["interval_95"])
+        cells = (str(row["seeds"]), f"{row['recall@10']:.4f}", f"{row['ndcg@10']:.4f}{deviation}", difference, interval)
+        table.add_row(Text(row["method"]), *cells)
+    return table
+
+
+def _slices(part: dict[str, Any], metric: str) -> Table:
+    names = list(part["rows"][0][metric])
+    table = Table(part["by"], title=f"{metric} by {part['by']}", title_justify="left")
+    for name in ("users", *names):
+        table.add_column(Text(name), justify="right")
+    for row in part["rows"]:
+        table.add_row(row["values"], f"{row['users']:,}", *(f"{row[metric][name]:.4f}" for name in names))
+    return table

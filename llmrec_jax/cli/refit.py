@@ -1,0 +1,38 @@
+"""The command `refit`: a finished run again, trained and counted on the validation events too."""
+
+import dataclasses
+from pathlib import Path
+
+from llmrec_jax.cli.printing import Folder
+
+
+def refit(workdir: Folder, to: Path | None = None) -> int:
+    """Train a finished run again on training and validation events, with every choice as the run made it.
+
+    The selected step is the number of steps, and the weights of the answer's parts are those of the run. This is what
+    to deploy: the newest events matter most. Its test metrics are not comparable with those of papers, whose models
+    see training events only.
+
+    Example: llmrec refit runs/my_shop
+
+    Args:
+      workdir: The work folder of the finished run.
+      to: The new work folder; by default the name of the run's plus -refit.
+    """
+    from llmrec_jax.cli.training import run
+    from llmrec_jax.data.protocol import LAST_STEP
+    from llmrec_jax.evaluate.report import read_report
+    from llmrec_jax.train.interrupts import Interrupts
+    from llmrec_jax.train.workdir import read_config
+
+    config, report = read_config(workdir), read_report(workdir)
+    steps = report["selection"].get("step", config.train.steps)
+    refitted = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, train_on="train+valid"),
+        answer=dataclasses.replace(config.answer, weights_from=str(workdir)),
+        train=dataclasses.replace(config.train, steps=steps, selection=LAST_STEP, eval_every=0),
+    )
+    with Interrupts() as interrupts:
+        run(refitted, to or workdir.with_name(f"{workdir.name}-refit"), interrupts)
+    return 0
