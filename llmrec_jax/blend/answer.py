@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from llmrec_jax.baselines.channel import Channel
-from llmrec_jax.predictor import ScorePredictor, VectorPredictor
+from llmrec_jax.predictor import VectorPredictor
 
 ANSWER, MODEL = "answer", "model"  # names in the report
 
@@ -40,10 +40,6 @@ class Blend:
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """The scores of the answer, float32 [N, I]."""
         return mix(self.part_scores(histories), [self.weights[part.name] for part in self.parts])
-
-    def predictor(self) -> ScorePredictor:
-        """The answer as a predictor."""
-        return ScorePredictor(ANSWER, self.num_items, self.scores)
 
     def mixtures(self) -> dict[str, list[float]]:
         """For the report, weights of the parts by method: each part alone, the answer without each, the answer.
