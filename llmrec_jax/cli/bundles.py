@@ -22,7 +22,8 @@ def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | No
       data_root: Folder of the domain folders, if they have moved since the run.
       json: Print one JSON object.
     """
-    from llmrec_jax.evaluate.report import as_json, print_evaluation
+    from llmrec_jax.evaluate.report import as_json
+    from llmrec_jax.evaluate.tables import print_evaluation
     from llmrec_jax.train.evaluation import evaluate_run, hashes
 
     experiment, found = evaluate_run(_run_of(workdir), data_root=data_root, batch_size=batch_size)

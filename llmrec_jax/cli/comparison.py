@@ -32,11 +32,19 @@ def compare(workdirs: tyro.conf.Positional[tuple[Path, ...]], methods: tuple[str
     if json:
         print(json_lib.dumps(found, allow_nan=False))
         return 0
-    console = Console()
+    print_comparison(found, Console())
+    return 0
+
+
+def print_comparison(found: dict[str, Any], console: Console) -> None:
+    """Print the tables of a comparison (`evaluate.comparison.compare`)."""
+    from llmrec_jax.evaluate.tables import print_lists
+
     console.print(_rows(found))
+    if found["lists"]:
+        print_lists(found["lists"], console)
     for part in found["slices"]:
         console.print(_slices(part, found["metric"]))
-    return 0
 
 
 def _rows(found: dict[str, Any]) -> Table:

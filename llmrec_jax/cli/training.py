@@ -1,5 +1,6 @@
 """The command `train`: one run from a recipe or a configuration file, with overrides from the command line."""
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,36 +11,40 @@ from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax import recipes
+from llmrec_jax.cli.comparison import print_comparison
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError, one_line_errors
 from llmrec_jax.train.interrupts import Interrupts, Saved, leave
 
 
 def train(arguments: Sequence[str], prog: str = "train.py") -> int:
-    """`train.py NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]`; return the exit code."""
+    """`train.py NAME|CONFIG.py [--workdir DIR] [--seeds 0 1 2] [--SECTION.FIELD VALUE ...]`; return the exit code."""
     with one_line_errors() as status:
         experiment = arguments[0] if arguments else ""
         if experiment in ("-h", "--help"):
             tyro.cli(parser(Config(), "NAME"), args=["--help"], prog=prog)
         if not experiment or experiment.startswith("-"):  # the experiment sets the defaults of the other arguments
-            usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] [--SECTION.FIELD VALUE ...]"
+            usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] [--seeds 0 1 2] [--SECTION.FIELD VALUE ...]"
             raise UserError(f"{usage}\n  recipes: {', '.join(recipes.names())}; all fields: {prog} --help")
         path = recipes.find(experiment)
-        config, workdir, fresh = tyro.cli(parser(config_lib.load(path), path.stem), args=list(arguments), prog=prog)
+        config, workdir, fresh, seeds = tyro.cli(
+            parser(config_lib.load(path), path.stem), args=list(arguments), prog=prog
+        )
         with Interrupts() as interrupts:
-            run(config, workdir, interrupts, fresh=fresh)
+            run(config, workdir, interrupts, fresh=fresh, seeds=seeds)
     return status.code
 
 
-def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, bool]]:
+def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, bool, tuple[int, ...]]]:
     """The arguments of `train` for tyro; `defaults` is the configuration of the experiment `name`."""
 
     def parse(
         experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|CONFIG.py")],
         workdir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs") / name,
         fresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        seeds: tuple[int, ...] = (),
         config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
-    ) -> tuple[Config, Path, bool]:
+    ) -> tuple[Config, Path, bool, tuple[int, ...]]:
         """Train a model, evaluate it and export it. The same command again resumes the run.
 
         Example: llmrec train my_shop --data.target FOLDER
@@ -48,16 +53,24 @@ def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, boo
           experiment: A recipe (my_shop, quickstart) or a configuration file, *.py.
           workdir: Folder for config.json, metrics.jsonl, report.json, checkpoints/ and bundle/.
           fresh: Start a new run, in a folder named after the work folder and the time.
+          seeds: One run per seed, in DIR/seed-0 and so on, then their mean and its interval; in place of config.seed.
           config: The fields of the configuration.
         """
-        return config, workdir, fresh
+        return config, workdir, fresh, seeds
 
     return parse
 
 
-def run(config: Config, workdir: Path, interrupts: Interrupts, *, fresh: bool = False) -> None:
-    """Train, evaluate and export in `workdir`, or in a new folder beside it (`fresh`)."""
+def run(
+    config: Config, workdir: Path, interrupts: Interrupts, *, fresh: bool = False, seeds: Sequence[int] = ()
+) -> None:
+    """Train, evaluate and export in `workdir`, or in a new folder beside it (`fresh`).
+
+    With `seeds`, one run for each in a folder of its own in `workdir`; then prints their mean (`llmrec compare`).
+    """
     config_lib.validate(config)  # before waiting for other hosts or creating a folder
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a seed is there twice")
     from llmrec_jax import cluster
 
     cluster.join()
@@ -65,16 +78,32 @@ def run(config: Config, workdir: Path, interrupts: Interrupts, *, fresh: bool = 
 
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
-    from llmrec_jax.train.export import save_bundle
-    from llmrec_jax.train.loop import train_and_evaluate
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
     if fresh:
         workdir = Path(cluster.from_first(lambda: str(_fresh(workdir))))
         console.print(f"a new run in {workdir}", markup=False, highlight=False)
-    check_replaceable(workdir / "bundle")
+    runs = {workdir / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in seeds} or {workdir: config}
+    for folder in runs:
+        check_replaceable(folder / "bundle")
     if config.encoder.pretrained:
         ensure(config.encoder.pretrained)  # download or fail now, not after preparing the data
+    for folder, one in runs.items():
+        if seeds:
+            console.print(f"seed {one.seed}, in {folder}", markup=False, highlight=False)
+        _train(one, folder, interrupts, console)
+    if seeds:
+        from llmrec_jax.evaluate.comparison import compare
+
+        print_comparison(compare(list(runs), ("answer", "model")), console)
+
+
+def _train(config: Config, workdir: Path, interrupts: Interrupts, console: Console) -> None:
+    import jax
+
+    from llmrec_jax.train.export import save_bundle
+    from llmrec_jax.train.loop import train_and_evaluate
+
     try:
         train_and_evaluate(
             config,

@@ -191,6 +191,8 @@ class TrainConfig:
     """Histories per step, over all devices."""
     eval_every: int = 100
     """Steps between validations; the step with the best score is exported. 0: no validation, the last step."""
+    patience: int = 0
+    """Training ends after this many validations without a better one. 0: never before `steps`."""
     selection: str = "auto"
     """Which validation events select the step.
     auto: those of the target's users that are trained on; zero-shot, those of a source that is left out of training.

@@ -67,6 +67,7 @@ RANGES = {
     "train.steps": AT_LEAST_1,
     "train.batch_size": AT_LEAST_1,
     "train.eval_every": AT_LEAST_0,
+    "train.patience": AT_LEAST_0,
     "train.checkpoint_every": AT_LEAST_1,
     "train.eval_batch_size": AT_LEAST_1,
 }

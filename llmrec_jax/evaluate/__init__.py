@@ -1,6 +1,6 @@
 """How good a ranking is: exact ranks over the whole catalogue, the report, the verdict."""
 
 from llmrec_jax.evaluate.own import evaluate
-from llmrec_jax.evaluate.report import print_evaluation
+from llmrec_jax.evaluate.tables import print_evaluation
 
 __all__ = ["evaluate", "print_evaluation"]

@@ -28,6 +28,7 @@ class Compared:
 
     name: str
     ranks_MN: np.ndarray  # float64: the rank of each user's test item, one row per run
+    lists: list[dict[str, Any]]  # measures of the method's lists, one row per run that has them
 
     @property
     def ndcg_N(self) -> np.ndarray:
@@ -45,7 +46,8 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
     Returns:
       `rows`: per method and configuration, mean and deviation over the seeds of NDCG@10 and Recall@10, the difference
       to the first row in NDCG@10 and its 95 % interval (paired bootstrap over the users, each of them with the mean
-      over the seeds). `slices`: NDCG@10 by slice of users; `cold` are test items without training events.
+      over the seeds). `lists`: measures of the lists (`evaluate.lists`), means over the seeds. `slices`: NDCG@10 by
+      slice of users; `cold` are test items without training events.
 
     Raises:
       ValueError: a folder holds no finished run, a report lacks the method, or the test events differ.
@@ -58,7 +60,8 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
                             "hashes differ): the target, data.split or data.split_seed is not the same")  # fmt: skip
     compared = [
         Compared(method if len({run["key"] for run in runs}) == 1 else f"{members[0]['workdir'].name}: {method}",
-                 np.stack([_ranks(run, method) for run in members]))
+                 np.stack([_ranks(run, method) for run in members]),
+                 [row for run in members for row in run["lists"] if row["method"] == method])
         for members in _grouped(runs)
         for method in methods
     ]  # fmt: skip
@@ -67,6 +70,7 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
         "users": compared[0].ranks_MN.shape[1],
         "metric": f"ndcg@{CUTOFF}",
         "rows": [_row(method, compared[0]) for method in compared],
+        "lists": [_lists(method) for method in compared if method.lists],
         "slices": slices(first["arrays"], {method.name: method.ndcg_N for method in compared}),
     }
 
@@ -83,7 +87,8 @@ def _read(workdir: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"{workdir / 'ranks.npz'} lacks {', '.join(missing)}: made by an older version; evaluate again")
     key = json.dumps({name: value for name, value in config.items() if name != "seed"}, sort_keys=True)
-    return {"workdir": workdir, "split": report["hashes"]["split"], "key": key, "arrays": arrays}
+    return {"workdir": workdir, "split": report["hashes"]["split"], "key": key, "arrays": arrays,
+            "lists": report.get("lists", [])}  # fmt: skip
 
 
 def _grouped(runs: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -114,3 +119,13 @@ def _row(method: Compared, reference: Compared) -> dict[str, Any]:
         difference_N = method.ndcg_N - reference.ndcg_N
         row |= {"difference": float(difference_N.mean()), "interval_95": list(paired_bootstrap(difference_N))}
     return row
+
+
+def _lists(method: Compared) -> dict[str, Any]:
+    first = method.lists[0]
+    means = {
+        name: None if value is None else float(np.mean([row[name] for row in method.lists]))
+        for name, value in first.items()
+        if "@" in name
+    }
+    return {"method": method.name, "users": first["users"], **means}

@@ -3,20 +3,51 @@
 Shape letters besides those of `types.py`: R users of a block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from llmrec_jax.blend.answer import Blend, mix
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.ranking import Ranks
-from llmrec_jax.predictor import ScorePredictor
+from llmrec_jax.predictor import MatrixPredictor, Predictor, ScorePredictor, VectorPredictor
 
 SCORES = 2**24  # in memory at a time, for a blend times its number of parts
 
 
-def rank_scores(predictor: ScorePredictor, histories: Sequence[np.ndarray], target_N: np.ndarray) -> Ranks:
-    """`ranking.rank` for a predictor by scores: each user's target among all items except the history.
+def score_blocks(
+    predictor: Predictor, histories: Sequence[np.ndarray], users_N: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The scores of all items by any predictor, in blocks of users: the rows, and float32 [R, I] to be overwritten.
+
+    `users_N` are the users' numbers, the rows of a matrix. Raises ValueError if scores do not have the shape [R, I].
+    """
+    if isinstance(predictor, VectorPredictor):
+        num_items = len(predictor.items_ID)
+    else:
+        num_items = predictor.num_items if isinstance(predictor, ScorePredictor) else predictor.scores_NI.shape[1]
+    for rows in _blocks(len(histories), num_items):
+        block = histories[rows]
+        if isinstance(predictor, MatrixPredictor):
+            scores_RI = predictor.scores_NI[users_N[rows]]
+        elif isinstance(predictor, VectorPredictor):
+            scores_RI = predictor.users(block) @ predictor.items_ID.T
+        else:
+            scores_RI = predictor.scores(block)
+        scores_RI = np.array(scores_RI, np.float32)
+        if scores_RI.shape != (expected := (len(block), num_items)):
+            raise UserError(f"{predictor.name}: scores of shape {scores_RI.shape} for {len(block)} histories and "
+                            f"{num_items} items; expected {expected}")  # fmt: skip
+        yield rows, scores_RI
+
+
+def rank_scores(
+    predictor: ScorePredictor | MatrixPredictor,
+    histories: Sequence[np.ndarray],
+    target_N: np.ndarray,
+    users_N: np.ndarray | None = None,
+) -> Ranks:
+    """`ranking.rank` by scores: each user's target among all items except the history. A matrix needs `users_N`.
 
     Scores are rounded to float32, so that equal items tie.
 
@@ -24,26 +55,11 @@ def rank_scores(predictor: ScorePredictor, histories: Sequence[np.ndarray], targ
       FloatingPointError: a score is NaN.
       ValueError: the scores do not have the shape [R, I].
     """
-    blocks = []
-    for rows in _blocks(len(target_N), predictor.num_items):
-        scores_RI = np.array(predictor.scores(histories[rows]), np.float32)
-        expected = len(target_N[rows]), predictor.num_items
-        if scores_RI.shape != expected:
-            raise UserError(f"{predictor.name}: scores of shape {scores_RI.shape} for {expected[0]} histories and "
-                            f"{expected[1]} items; expected {expected}")  # fmt: skip
-        blocks.append(_count(predictor.name, scores_RI, histories[rows], target_N[rows]))
-    return _joined(blocks)
-
-
-def rank_matrix(
-    name: str, scores_NI: np.ndarray, users_N: np.ndarray, histories: Sequence[np.ndarray], target_N: np.ndarray
-) -> Ranks:
-    """`rank_scores` for given scores; `users_N` are the rows of the ranked users."""
-    blocks = _blocks(len(target_N), scores_NI.shape[1])
+    users_N = np.arange(len(target_N)) if users_N is None else users_N
     return _joined(
         [
-            _count(name, np.array(scores_NI[users_N[rows]], np.float32), histories[rows], target_N[rows])
-            for rows in blocks
+            _count(predictor.name, scores_RI, histories[rows], target_N[rows])
+            for rows, scores_RI in score_blocks(predictor, histories, users_N)
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The report of a run: metrics of each predictor on the target's held-out events, in tables and in files."""
+"""The report of a run: metrics of each predictor on the target's held-out events, in files. `tables` prints it."""
 
 import importlib.metadata
 import json
@@ -12,20 +12,18 @@ import jax
 import msgspec
 import numpy as np
 from jax.sharding import Mesh
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from llmrec_jax.baselines.counting import COUNTING
 from llmrec_jax.blend import Blend
 from llmrec_jax.blend.answer import ANSWER
 from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.host_ranking import rank_blend, rank_matrix, rank_scores
+from llmrec_jax.evaluate.host_ranking import rank_blend, rank_scores
+from llmrec_jax.evaluate.lists import ListMeasures
 from llmrec_jax.evaluate.ranking import Ranks, metrics, rank
 from llmrec_jax.evaluate.slices import slices
 from llmrec_jax.evaluate.verdict import Verdict, ndcg, verdict
-from llmrec_jax.predictor import MatrixPredictor, Predictor, ScorePredictor
+from llmrec_jax.predictor import Predictor, ScorePredictor, VectorPredictor
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 PROTOCOL = "all items of the domain ranked, history masked, rank = 1 + strictly higher + half of the ties"
@@ -41,14 +39,13 @@ class Evaluation(NamedTuple):
     users: dict[str, np.ndarray]  # of the users with a test event [N]: user_ids, history_length, target_events
     ranks: dict[str, np.ndarray]  # method -> rank of each user's test item, float64 [N]
     verdict: Verdict
+    lists: list[dict[str, Any]]  # what the recommended lists are like, by method: see `lists`
 
 
 def rank_case(predictor: Predictor, case: Case, *, mesh: Mesh, batch_size: int) -> Ranks:
     """Each user's rank among all items, with the history masked."""
-    if isinstance(predictor, MatrixPredictor):
-        return rank_matrix(predictor.name, predictor.scores_NI, case.users_N, case.histories, case.target_N)
-    if isinstance(predictor, ScorePredictor):
-        return rank_scores(predictor, case.histories, case.target_N)
+    if not isinstance(predictor, VectorPredictor):
+        return rank_scores(predictor, case.histories, case.target_N, case.users_N)
     users_ND = predictor.users(case.histories)
     return rank(users_ND, predictor.items_ID, case.target_N, case.histories, mesh=mesh, batch_size=batch_size)
 
@@ -86,6 +83,9 @@ def evaluate_target(
     is_transductive = corpus.protocol.regime == "transductive"
     sees_more = dict.fromkeys(COUNTING if corpus.protocol.regime == "zero-shot" else (), "the target's interactions")
     results, left_out, ranks = [], [], {}
+    test = next(case for case in cases if case.split == "test")
+    counts_I = corpus.train_counts(corpus.target)
+    lists = ListMeasures(test, counts_I, corpus.domains[corpus.target].texts)
 
     def keep(method: str, case: Case, found: Ranks) -> None:
         more = {"sees": sees_more[method]} if method in sees_more else {}
@@ -107,20 +107,22 @@ def evaluate_target(
             continue
         for case, case_ranks in zip(cases, found, strict=True):
             keep(method, case, case_ranks)
+        lists.add(predictor)
     if answer is not None:
         for case in cases:
             for method, case_ranks in rank_blend(answer(case.split), case.histories, case.target_N).items():
                 keep(method, case, case_ranks)
-    test = next(case for case in cases if case.split == "test")
+        blend = answer("test")
+        lists.add(ScorePredictor(ANSWER, blend.num_items, blend.scores))
     user_ids = corpus.domains[corpus.target].user_ids
     users = {
         "user_ids": np.array([user_ids[user] for user in test.users_N], np.str_),
         "history_length": np.array([len(history) for history in test.histories]),
-        "target_events": corpus.train_counts(corpus.target)[test.target_N],
+        "target_events": counts_I[test.target_N],
     }
     compared = {method: ranks[method] for method in (*baselines, ANSWER if answer else model.name) if method in ranks}
     judged = verdict(compared, name, method=ANSWER if answer else model.name, sees_more=sees_more)
-    return Evaluation(results, left_out, users, ranks, judged)
+    return Evaluation(results, left_out, users, ranks, judged, lists.rows)
 
 
 def as_json(corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -132,6 +134,7 @@ def as_json(corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str]) -
         "comparison": evaluation.verdict.numbers,
         "results": evaluation.results,
         "left_out": evaluation.left_out,
+        "lists": evaluation.lists,
         "slices": slices(evaluation.users, {method: ndcg(rank_N) for method, rank_N in evaluation.ranks.items()}),
     }
 
@@ -174,32 +177,3 @@ def versions() -> dict[str, str]:
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     devices = f"{jax.device_count()} x {device.device_kind}"
     return {"python": platform.python_version(), **packages, "devices": devices}
-
-
-def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """Print the tables, the baselines left out, and the verdict."""
-    print_table(evaluation.results, console)
-    for baseline in evaluation.left_out:
-        console.print(f"left out: {baseline['method']}: {baseline['reason']}", markup=False, highlight=False)
-    console.print(evaluation.verdict.text, markup=False, highlight=False)
-
-
-def print_table(results: list[dict[str, Any]], console: Console) -> None:
-    """Print the results: a table per domain and split, with the best of each column in bold.
-
-    A star marks methods that see data that the model does not; a line below the table names it.
-    """
-    for domain, split in dict.fromkeys((row["domain"], row["split"]) for row in results):
-        rows = [row for row in results if (row["domain"], row["split"]) == (domain, split)]
-        names = [name for name in rows[0] if "@" in name or name == "mrr"]
-        title = Text(f"{domain}, {split}, {rows[0]['users']:,} users")
-        table = Table(next(iter(rows[0])), title=title, title_justify="left")
-        for name in names:
-            table.add_column(name, justify="right")
-        for row in rows:
-            best = [row[name] == max(other[name] for other in rows) for name in names]
-            cells = [Text(f"{row[n]:.4f}", style="bold" if b else "") for n, b in zip(names, best, strict=True)]
-            table.add_row(Text(f"{next(iter(row.values()))}{' *' if 'sees' in row else ''}"), *cells)
-        console.print(table)
-        for sees in dict.fromkeys(row["sees"] for row in rows if "sees" in row):
-            console.print(f"* sees {sees}, which the model does not", markup=False, highlight=False)

@@ -21,7 +21,8 @@ from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.pipeline import BATCH_RULE
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.report import print_evaluation, write_report
+from llmrec_jax.evaluate.report import write_report
+from llmrec_jax.evaluate.tables import print_evaluation
 from llmrec_jax.parallel import Layout, make_layout, to_host
 from llmrec_jax.train import compile_cache, encoder_identity, lock
 from llmrec_jax.train import experiment as experiment_lib

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
+from llmrec_jax.errors import UserError
 from llmrec_jax.parallel import Layout, on_any_process
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.evaluation import Evaluator
@@ -61,6 +62,10 @@ def train_steps(
         best, first = info.best, latest
     checkpoints.drop_after(first)
 
+    def is_last(step: int) -> bool:
+        patience = config.train.patience * config.train.eval_every
+        return step == num_steps or bool(patience and best and step - best["step"] >= patience)
+
     rates = np.asarray(jax.jit(jax.vmap(learning_rate(config.optim, num_steps)))(np.arange(num_steps)))
 
     def write_pending(validate: TrainState | None = None) -> float | None:
@@ -86,6 +91,9 @@ def train_steps(
     with contextlib.ExitStack() as stack:
         step_fn = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
         evaluator = Evaluator(experiment, layout.mesh)
+        if config.train.patience and not evaluator.validates:
+            raise UserError(f"train.patience={config.train.patience}: there are no validation events to judge steps on "
+                            f"({evaluator.validator}); set it to 0")  # fmt: skip
         metrics_file, clock = None, StepClock()
         if not quiet:
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
@@ -95,32 +103,35 @@ def train_steps(
         for step in range(first, num_steps + 1):
             if step > first:
                 stopping = stopping or (is_alone and interrupts.requested)
-                save = stopping or step == num_steps or step % config.train.checkpoint_every == 0
+                save = stopping or step % config.train.checkpoint_every == 0
                 due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
                 if due and config.train.eval_every and evaluator.validates:
                     value = write_pending(validate=state)
                     if value is not None and value > best.get("value", float("-inf")):
                         best, save = {"step": step, "value": value}, True
-                if save:
+                if save or is_last(step):
                     write_pending()
                     if metrics_file:
                         metrics_file.sync()
                     checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
-                if stopping or step == num_steps:
+                if stopping or is_last(step):
                     checkpoints.wait()
-                if stopping and step < num_steps:
+                if stopping and not is_last(step):
                     raise Saved(f"step {step} of {num_steps} is saved; run the same command again to resume")
                 if pending is None:  # a validation or checkpoint took place
                     clock.restart()
-            if step < num_steps:
-                batch, placed = next(feed)
-                state, device_metrics = step_fn(state, placed, catalog)
-                if step == first:  # compiled: from now on a signal waits for the end of the step
-                    stack.enter_context(interrupts.postponed())
-                write_pending()
-                stop = False if is_alone else on_any_process(interrupts.requested)
-                tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
-                pending = (step + 1, device_metrics, tokens, stop)
+            if is_last(step):
+                if step < num_steps:
+                    progress.note(f"step {step}/{num_steps}  no better one since {best['step']}: training ends early")
+                break
+            batch, placed = next(feed)
+            state, device_metrics = step_fn(state, placed, catalog)
+            if step == first:  # compiled: from now on a signal waits for the end of the step
+                stack.enter_context(interrupts.postponed())
+            write_pending()
+            stop = False if is_alone else on_any_process(interrupts.requested)
+            tokens = sum(int(tokens_I[items.ids_U[items.mask_U]].sum()) for items in batch.items)
+            pending = (step + 1, device_metrics, tokens, stop)
     state = layout.to_global(state)
     if best:
         state = checkpoints.restore(int(best["step"]), state)

@@ -21,9 +21,10 @@ def run(tmp_path):
         rng = np.random.default_rng(seed)
         ranks_N = np.maximum(1, rng.integers(1, 30, USERS) - better).astype(float)
         folder = tmp_path / name
+        lists = [{"method": "answer", "users": USERS, "coverage@10": 0.5 + seed / 10, "diversity@10": None}]
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps({"seed": seed, "model": {"width": width}}))
-        (folder / "report.json").write_text(json.dumps({"hashes": {"split": split}}))
+        (folder / "report.json").write_text(json.dumps({"hashes": {"split": split}, "lists": lists}))
         facts = {
             "user_ids": np.array([f"u{user}" for user in range(USERS)]),
             "history_length": np.arange(USERS) % 12 + 1,
@@ -50,6 +51,7 @@ def test_seeds_are_pooled_and_the_difference_is_paired(run):
         assert row["ndcg@10"] == pytest.approx(np.mean(means))
         assert row["deviation"] == pytest.approx(np.std(means, ddof=1))
         assert row["recall@10"] == pytest.approx(np.mean([(rank_N <= 10).mean() for rank_N in ranks]))
+    assert [(row["coverage@10"], row["diversity@10"]) for row in found["lists"]] == [(0.55, None)] * 2
     difference_N = per_user["b"] - per_user["a"]
     assert rows[1]["difference"] == pytest.approx(difference_N.mean())
     assert rows[1]["interval_95"] == list(paired_bootstrap(difference_N))
@@ -97,3 +99,23 @@ def test_the_command_prints_tables_or_json(run, capsys):
     assert "training events of the test item" in printed
     assert cli.main(["compare"]) == 2
     assert "name at least one work folder" in capsys.readouterr().err
+
+
+def test_several_seeds_from_one_command(run, tmp_path, capsys, monkeypatch):
+    """One run per seed, each in its folder, then their mean; what a run does is tested elsewhere."""
+
+    def train_and_evaluate(config, workdir, console, **_):
+        run(workdir.relative_to(tmp_path), seed=config.seed, model=np.ones(USERS))
+
+    monkeypatch.setattr("llmrec_jax.train.loop.train_and_evaluate", train_and_evaluate)
+    (tmp_path / "runs").mkdir()
+    command = ["quickstart", "--workdir", str(tmp_path / "runs"), "--seeds", "3"]
+    assert cli.train([*command, "4"]) == 0
+    said = capsys.readouterr().out
+    seeds = [json.loads((tmp_path / f"runs/seed-{seed}/config.json").read_text())["seed"] for seed in (3, 4)]
+    assert seeds == [3, 4]
+    (row,) = [line for line in said.splitlines() if line.startswith("│ answer") and "±" in line]
+    assert row.split("│")[2].strip() == "2"
+    assert "coverage@10" in said
+    assert cli.train([*command, "3"]) == 2
+    assert "--seeds 3 3: a seed is there twice" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from llmrec_jax.baselines.counting import popularity
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data.corpus import Case
 from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.report import evaluate_target, print_evaluation, print_table, write_report
+from llmrec_jax.evaluate.report import evaluate_target, write_report
+from llmrec_jax.evaluate.tables import print_evaluation, print_table
 from llmrec_jax.evaluate.verdict import FEWEST_USERS, ndcg, paired_bootstrap, verdict
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.predictor import VectorPredictor
@@ -25,7 +26,8 @@ def corpus_of(regime="zero-shot"):
     histories = [np.array([user % ITEMS]) for user in range(USERS)]
     target_N = np.array([(user + 1) % ITEMS for user in range(USERS)], np.int32)
     cases = [Case(0, split, histories, target_N, np.arange(USERS)) for split in ("valid", "test")]
-    domain = SimpleNamespace(name="books[kids]", user_ids=[f"u{user}" for user in range(USERS)])
+    names = [f"u{user}" for user in range(USERS)]
+    domain = SimpleNamespace(name="books[kids]", user_ids=names, texts=[f"book {item}" for item in range(ITEMS)])
     protocol = SimpleNamespace(regime=regime)
     return SimpleNamespace(
         domains=[domain],

@@ -1,0 +1,52 @@
+"""Prints an evaluation: metrics and measures of the lists in tables, then the verdict."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from llmrec_jax.evaluate.lists import LENGTH
+from llmrec_jax.evaluate.report import Evaluation
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """Print the tables, the baselines left out, and the verdict."""
+    print_table(evaluation.results, console)
+    print_lists(evaluation.lists, console)
+    for baseline in evaluation.left_out:
+        console.print(f"left out: {baseline['method']}: {baseline['reason']}", markup=False, highlight=False)
+    console.print(evaluation.verdict.text, markup=False, highlight=False)
+
+
+def print_table(results: list[dict[str, Any]], console: Console) -> None:
+    """Print the results: a table per domain and split, with the best of each column in bold.
+
+    A star marks methods that see data that the model does not; a line below the table names it.
+    """
+    for domain, split in dict.fromkeys((row["domain"], row["split"]) for row in results):
+        rows = [row for row in results if (row["domain"], row["split"]) == (domain, split)]
+        names = [name for name in rows[0] if "@" in name or name == "mrr"]
+        title = Text(f"{domain}, {split}, {rows[0]['users']:,} users")
+        table = Table(next(iter(rows[0])), title=title, title_justify="left")
+        for name in names:
+            table.add_column(name, justify="right")
+        for row in rows:
+            best = [row[name] == max(other[name] for other in rows) for name in names]
+            cells = [Text(f"{row[n]:.4f}", style="bold" if b else "") for n, b in zip(names, best, strict=True)]
+            table.add_row(Text(f"{next(iter(row.values()))}{' *' if 'sees' in row else ''}"), *cells)
+        console.print(table)
+        for sees in dict.fromkeys(row["sees"] for row in rows if "sees" in row):
+            console.print(f"* sees {sees}, which the model does not", markup=False, highlight=False)
+
+
+def print_lists(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print the measures of the recommended lists, see `lists.measures`."""
+    names = [name for name in rows[0] if "@" in name]
+    title = f"the first {LENGTH} items for {rows[0]['users']:,} test users"
+    table = Table("method", title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(Text(row["method"]), *("-" if row[name] is None else f"{row[name]:.3f}" for name in names))
+    console.print(table)
