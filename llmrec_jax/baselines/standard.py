@@ -18,10 +18,11 @@ def standard_baselines(
     `text_vectors` returns a vector per item, an array or a SciPy sparse matrix [I, F]; it is called at most once.
     """
     features_IF = functools.cache(text_vectors)
+    ease = counting.ease if len(corpus.domains[domain].item_ids) <= counting.LARGEST_EASE else counting.sparse_ease
     return {
         "popularity": lambda before: counting.popularity(corpus.train_counts(domain, before=before)),
         "text_knn": lambda _: text.text_knn(features_IF()),
         "text_knn_decayed": lambda _: text.text_knn_decayed(features_IF()),
         "item_knn": lambda before: counting.item_knn(corpus.train_matrix(domain, before=before)),
-        "ease": lambda before: counting.ease(corpus.train_matrix(domain, before=before)),
+        ease.__name__: lambda before: ease(corpus.train_matrix(domain, before=before)),
     }

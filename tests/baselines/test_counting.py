@@ -5,7 +5,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from llmrec_jax.baselines import counting
-from llmrec_jax.baselines.counting import ease, item_knn, popularity
+from llmrec_jax.baselines.counting import ease, item_knn, popularity, sparse_ease
+from llmrec_jax.baselines.standard import standard_baselines
 from llmrec_jax.config import DataConfig, MeshConfig
 from llmrec_jax.data.corpus import load_corpus
 from llmrec_jax.errors import UserError
@@ -61,17 +62,34 @@ def test_ease_is_the_best_linear_model_with_a_zero_diagonal(events_NI):
     np.testing.assert_allclose(ease(csr_matrix(events_NI)).scores(HISTORIES), weighted(similarity_II), atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [item_knn, ease])
+@pytest.mark.parametrize("make", [item_knn, ease, sparse_ease])
 @pytest.mark.parametrize("events", [np.zeros((3, 4)), np.eye(4)], ids=["no events", "one each"])
 def test_items_that_never_occur_together_are_refused(make, events):
     with pytest.raises(UserError, match="no user has two training events"):
         make(csr_matrix(events))
 
 
-def test_ease_refuses_a_catalogue_that_it_cannot_invert(events_NI, monkeypatch):
-    monkeypatch.setattr(counting, "LARGEST_EASE", 6)
-    with pytest.raises(UserError, match=r"^7 items; it inverts a matrix of items x items, for at most 6$"):
-        ease(csr_matrix(events_NI))
+def test_sparse_ease_is_ease_with_weights_between_near_items_only(events_NI, monkeypatch):
+    everything = csr_matrix(events_NI)
+    np.testing.assert_allclose(sparse_ease(everything).scores(HISTORIES), ease(everything).scores(HISTORIES), atol=1e-6)
+    monkeypatch.setattr("llmrec_jax.baselines.sparse_ease.NEIGHBOURS", 2)
+    gram_II = events_NI.T @ events_NI
+    similarity_II = np.zeros((7, 7))
+    for j in range(6):
+        cosine_I = gram_II[j, :6] / np.sqrt(np.diag(gram_II)[:6])
+        near = [i for i in np.argsort(-cosine_I) if i != j][:2]
+        x_NI = events_NI[:, near]
+        similarity_II[near, j] = np.linalg.solve(x_NI.T @ x_NI + 200 * np.eye(2), x_NI.T @ events_NI[:, j])
+    np.testing.assert_allclose(sparse_ease(everything).scores(HISTORIES), weighted(similarity_II), atol=1e-7)
+
+
+def test_reports_of_large_catalogues_have_sparse_ease(monkeypatch):
+    corpus = load_corpus(DataConfig(sources=(), target="demo:books"), 16, seed=0)
+    assert "ease" in standard_baselines(corpus, 0, lambda: None)
+    monkeypatch.setattr(counting, "LARGEST_EASE", 449)
+    large = standard_baselines(corpus, 0, lambda: None)
+    assert list(large) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "sparse_ease"]
+    assert large["sparse_ease"]("test").name == "sparse_ease"
 
 
 def test_the_matrix_holds_the_training_events_of_the_users_that_a_run_may_see():
