@@ -14,6 +14,7 @@ from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
+from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
 from llmrec_jax.cli.training import parser, train
@@ -27,6 +28,7 @@ __all__ = [
     "export_tfds",
     "fetch_encoder",
     "main",
+    "plot",
     "prepare",
     "recommend",
     "refit",
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["train"]:  # parsed separately: its defaults come from the experiment
         with safe_output():
             return train(arguments[1:], prog=f"{prog} train")
-    functions = (validate, prepare, export_tfds, evaluate, compare, refit, recommend, fetch_encoder)
+    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(

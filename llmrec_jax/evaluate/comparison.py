@@ -52,7 +52,7 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
     Raises:
       ValueError: a folder holds no finished run, a report lacks the method, or the test events differ.
     """
-    runs = [_read(workdir) for workdir in workdirs]
+    runs = [read_run(workdir) for workdir in workdirs]
     first = runs[0]
     for run in runs[1:]:
         if run["split"] != first["split"]:
@@ -75,7 +75,8 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _read(workdir: Path) -> dict[str, Any]:
+def read_run(workdir: Path) -> dict[str, Any]:
+    """What is compared of a finished run. Raises ValueError if the folder holds none, or one of an older version."""
     report = read_report(workdir)
     try:
         config = msgspec.json.decode((workdir / "config.json").read_bytes(), type=dict[str, Any])
@@ -88,7 +89,7 @@ def _read(workdir: Path) -> dict[str, Any]:
         raise UserError(f"{workdir / 'ranks.npz'} lacks {', '.join(missing)}: made by an older version; evaluate again")
     key = json.dumps({name: value for name, value in config.items() if name != "seed"}, sort_keys=True)
     return {"workdir": workdir, "split": report["hashes"]["split"], "key": key, "arrays": arrays,
-            "lists": report.get("lists", [])}  # fmt: skip
+            "config": config, "lists": report.get("lists", [])}  # fmt: skip
 
 
 def _grouped(runs: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -1,0 +1,34 @@
+"""The command `plot`: pictures of finished runs."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+def plot(
+    workdirs: tyro.conf.Positional[tuple[Path, ...]],
+    folder: Path = Path("plots"),
+    methods: tuple[str, ...] = ("text_knn_decayed", "item_knn", "ease", "model", "answer"),
+    format: Literal["png", "svg", "pdf"] = "png",
+) -> int:
+    """Draw finished runs: training curves, NDCG@10 by slice of users and against the share of target users.
+
+    Needs matplotlib: pip install 'llmrec_jax[plots]'.
+
+    Example: llmrec plot runs/few runs/full --folder plots
+
+    Args:
+      workdirs: Work folders of finished runs.
+      folder: For the pictures.
+      methods: Methods of the reports to draw.
+      format: Of the pictures.
+    """
+    from llmrec_jax.errors import UserError
+    from llmrec_jax.evaluate import plots
+
+    if not workdirs or not methods:
+        raise UserError("name at least one work folder and one method")
+    for path in plots.plot(workdirs, methods, folder, format):
+        print(path)
+    return 0
