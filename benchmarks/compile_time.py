@@ -17,7 +17,7 @@ import jax
 
 from benchmarks.report import show
 from llmrec_jax import config as config_lib
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.step import train_step

@@ -32,7 +32,7 @@ from benchmarks.aot import program
 from benchmarks.report import host_line
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config, MeshConfig, ModelConfig
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import Layout, make_layout, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment

@@ -21,7 +21,8 @@ import numpy as np
 from benchmarks.report import show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.pipeline import BatchPlan, batches, by_length, make_batch
+from llmrec_jax.data.batches.batch import BatchPlan, make_batch
+from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus, load_corpus
 from llmrec_jax.data.texts.catalog import token_table
 from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer

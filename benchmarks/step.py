@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.report import matmul_peak, show
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.experiment import Experiment

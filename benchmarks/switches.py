@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.peers.__main__ import MINILM
 from benchmarks.report import show
 from llmrec_jax.config import AdaptConfig, Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, TrainConfig
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step

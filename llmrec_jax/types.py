@@ -30,10 +30,10 @@ class Items(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """The steps of one domain's histories that have a next item to predict."""
+    """The steps of one domain's histories that predict an item: the next one, or for masked steps their own."""
 
     step_P: Array  # int32: the step, as an index into the flattened histories [R * S]
-    target_P: Array  # int32: the next item, as an index into the batch's items
+    target_P: Array  # int32: the item to predict, as an index into the batch's items
     mask_P: Array  # bool: False on padding
     weight_P: Array | None = None  # float32: how much the loss counts, 0 on padding; None: 1 each
 
@@ -62,6 +62,7 @@ class Batch(NamedTuple):
     domain_B: Array  # int32: index of the user's domain
     predictions: tuple[Predictions, ...]  # one per domain; empty arrays if a domain has no rows
     negatives: tuple[Negatives, ...] = ()  # one per domain, if the ranking loss samples negatives
+    masked_RS: Array | None = None  # bool, BERT4Rec: steps whose item is masked; these are what is predicted
 
 
 class Catalog(NamedTuple):

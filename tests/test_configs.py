@@ -9,7 +9,7 @@ import pytest
 
 from llmrec_jax import config as config_lib
 from llmrec_jax import recipes
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step

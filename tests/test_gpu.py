@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.models.attention import attention
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step

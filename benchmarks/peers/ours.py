@@ -12,8 +12,8 @@ from flax import nnx
 
 from benchmarks.peers.turns import serve
 from llmrec_jax.config import AdaptConfig, Config, DataConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.batches.buckets import NUM_BUCKETS, bucket_lengths
-from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.evaluate.ranking import metrics, rank
 from llmrec_jax.losses.ranking import in_batch

@@ -24,11 +24,14 @@ class ModelConfig:
     dot: their dot product; with item_features=id, loss.temperature=1 is usual, and training needs many more steps."""
     item_bias: bool = False
     """Add a bias per item to the score; 0 for items without training events."""
-    user_tower: Literal["transformer", "ligr", "hstu", "mean"] = "transformer"
+    user_tower: Literal["transformer", "ligr", "hstu", "bert4rec", "mean"] = "transformer"
     """transformer: pre-norm blocks with softmax attention and an MLP, as in GPT-2 and SASRec.
     ligr: the same with gated residual connections and SwiGLU, as in eSASRec.
     hstu: pointwise SiLU attention with gated output and a bias per relative position; without times.
+    bert4rec: bidirectional blocks that predict masked items of the history; needs recency_mean=false.
     mean: no blocks; the user vector is the recency-weighted mean."""
+    mask_rate: float = 0.2
+    """The probability that user_tower=bert4rec masks an item of a history; it always masks the last one."""
     recency_mean: bool = True
     """Add the recency-weighted mean of the history's item vectors to the output of the blocks.
     false: the output of the blocks alone, as in SASRec."""

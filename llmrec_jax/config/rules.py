@@ -49,6 +49,7 @@ RANGES = {
     "model.num_layers": AT_LEAST_1,
     "model.num_heads": AT_LEAST_1,
     "model.dropout": DROPOUT,
+    "model.mask_rate": Range(lambda value: 0 < value < 1, "must be above 0 and below 1"),
     "model.max_id_norm": AT_LEAST_0,
     "loss.temperature": ABOVE_0,
     "loss.block_size": AT_LEAST_1,
@@ -117,6 +118,9 @@ def _data_problems(config: Config) -> list[str]:
         problems.append(f"model.text_map=fixed needs encoder.mode=frozen, not {config.encoder.mode}")
     if config.model.max_id_norm and config.model.item_features != "text+id":
         problems.append(f"model.max_id_norm={config.model.max_id_norm} needs model.item_features=text+id")
+    if config.model.user_tower == "bert4rec" and config.model.recency_mean:
+        problems.append("model.user_tower=bert4rec masks items that the recency-weighted mean would show: it needs "
+                        "model.recency_mean=false")  # fmt: skip
     if config.model.user_tower == "mean" and not config.model.recency_mean:
         problems.append("model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true")
     if config.adapt.method != "none" and config.model.score != "cosine":

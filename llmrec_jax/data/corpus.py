@@ -12,7 +12,8 @@ import numpy as np
 import scipy.sparse
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.batches.pipeline import BatchPlan, plan_batches
+from llmrec_jax.data.batches.batch import BatchPlan
+from llmrec_jax.data.batches.pipeline import plan_batches
 from llmrec_jax.data.domains.domain import Domain, load_domain
 from llmrec_jax.data.domains.split import Split, leaks, split, temporal_cuts
 from llmrec_jax.data.protocol import LAST_STEP, Protocol, make_protocol
@@ -130,6 +131,7 @@ def load_corpus(
     num_shards: int = 1,
     selection: str = LAST_STEP,
     num_negatives: int = 0,
+    mask_rate: float = 0.0,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
 
@@ -140,6 +142,7 @@ def load_corpus(
       num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
+      mask_rate: see `plan_batches`.
 
     Raises:
       ValueError: e.g. a domain does not exist, has bad records (the message gives file and line), or has no users to
@@ -163,6 +166,7 @@ def load_corpus(
         num_shards=num_shards,
         left_out=left_out,
         num_negatives=num_negatives,
+        mask_rate=mask_rate,
     )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {

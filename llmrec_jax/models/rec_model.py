@@ -114,9 +114,16 @@ class RecModel(nnx.Module):
         """Vectors of items added after training, as they are scored, from their text features."""
         return self.scoring.items(self.item_tower(features_NF))
 
-    def encode_histories(self, items_RSD: jax.Array, segment_RS: jax.Array, key: jax.Array | None = None) -> jax.Array:
+    def encode_histories(
+        self,
+        items_RSD: jax.Array,
+        segment_RS: jax.Array,
+        key: jax.Array | None = None,
+        masked_RS: jax.Array | None = None,
+    ) -> jax.Array:
         """User vectors as they are scored, from item vectors as they are scored; zero on padding. See `UserTower`."""
-        users_RSD = self.scoring.users(self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key))
+        users_RSD = self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key, masked_RS)
+        users_RSD = self.scoring.users(users_RSD)
         return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
 
 

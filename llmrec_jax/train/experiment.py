@@ -155,6 +155,7 @@ def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) ->
         num_shards=num_shards,
         selection=selection,
         num_negatives=config.loss.negatives if config.loss.ranking in objective.SAMPLED else 0,
+        mask_rate=config.model.mask_rate if config.model.user_tower == "bert4rec" else 0.0,
     )
     on_data(corpus)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)

@@ -19,7 +19,7 @@ from rich.console import Console
 from llmrec_jax import config as config_lib
 from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.pipeline import BATCH_RULE
+from llmrec_jax.data.batches.batch import BATCH_RULE
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation

@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches
+from llmrec_jax.data.batches.batch import BATCH_RULE
+from llmrec_jax.data.batches.pipeline import batches
 from llmrec_jax.errors import UserError
 from llmrec_jax.parallel import Layout, on_any_process
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.batches.log_q import log_q, trained_items
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
-from llmrec_jax.data.batches.pipeline import make_batch, plan_batches
+from llmrec_jax.data.batches.pipeline import plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.batches.negatives import sample
-from llmrec_jax.data.batches.pipeline import by_length, make_batch, plan_batches
+from llmrec_jax.data.batches.pipeline import by_length, plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, ids_of, plan_of
 
 NUM = 20

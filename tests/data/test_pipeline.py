@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.batches.batch import BATCH_RULE, make_batch
 from llmrec_jax.data.batches.capacity import Capacity
-from llmrec_jax.data.batches.pipeline import BATCH_RULE, batches, by_length, make_batch, plan_batches
+from llmrec_jax.data.batches.pipeline import batches, by_length, plan_batches
 from tests.data.plans import (
     HISTORY,
     SPLITS,
@@ -228,3 +229,28 @@ def test_no_backend_is_initialised_by_the_pipeline(plan):
     before = set(jax._src.xla_bridge._backends)
     next(batches(plan, 1))
     assert set(jax._src.xla_bridge._backends) == before
+
+
+def test_masked_histories_hold_the_same_windows_and_predict_what_they_hide():
+    next_item, masked = (
+        plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY), 24, 3, mask_rate=rate) for rate in (0.0, 0.3)
+    )
+    hidden = shown = 0
+    for step in range(20):
+        batch, ids = make_batch(masked, step), ids_of(make_batch(masked, step))
+        steps, targets, _ = predictions_of(batch)
+        masked_N = batch.masked_RS.reshape(-1)
+        assert sorted(steps) == np.flatnonzero(masked_N).tolist()
+        assert not batch.history_RS[batch.masked_RS].any()
+        events_N = ids[batch.history_RS.reshape(-1)]
+        events_N[steps] = ids[targets]
+        windows = [events_N[places] for places in histories_of(batch)]
+        for (_, expected), domain, window in zip(
+            rows_of(make_batch(next_item, step)), batch.domain_B, windows, strict=True
+        ):
+            np.testing.assert_array_equal(window - STARTS[domain], expected)
+        for places, last in zip(histories_of(batch), batch.last_B, strict=True):
+            assert places[-1] == last
+            assert masked_N[last]
+            hidden, shown = hidden + masked_N[places[:-1]].sum(), shown + (~masked_N[places[:-1]]).sum()
+    assert hidden / (hidden + shown) == pytest.approx(0.3, abs=0.03)

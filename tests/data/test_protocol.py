@@ -7,7 +7,7 @@ import pytest
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data import corpus as corpus_lib
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.domains.split import split
 from llmrec_jax.data.protocol import ENOUGH_USERS, make_protocol
 from tests.data.plans import distinct_of

@@ -12,8 +12,8 @@ import pytest
 from llmrec_jax.baselines.counting import popularity
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data import corpus as corpus_lib
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.batches.log_q import log_q
-from llmrec_jax.data.batches.pipeline import make_batch
 from llmrec_jax.data.domains import domain as domains
 from llmrec_jax.data.domains import schema
 from llmrec_jax.train.summary import data_summary

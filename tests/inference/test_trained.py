@@ -42,7 +42,7 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
     "model",
     [
         {"score": "dot", "item_bias": True, "user_tower": "hstu", "item_features": "text"},
-        {"item_bias": True, "user_tower": "ligr", "recency_mean": False},
+        {"item_bias": True, "user_tower": "bert4rec", "recency_mean": False},
     ],
     ids=["dot", "cosine"],
 )

@@ -19,7 +19,11 @@ TOWERS |= {"sasrec": {"recency_mean": False, "score": "dot"}}
 
 @pytest.fixture(scope="module", params=TOWERS)
 def tower(request):
-    config = ModelConfig(item_features="id", width=16, num_layers=2, num_heads=2, **TOWERS[request.param])
+    return tower_of(**TOWERS[request.param])
+
+
+def tower_of(**fields):
+    config = ModelConfig(item_features="id", width=16, num_layers=2, num_heads=2, **fields)
     model = RecModel(config, Dimensions(num_items=1, feature_width=1, max_history=SIZE), None, rngs=nnx.Rngs(0))
     # Some weights are zero or small at the start, so that nothing of the blocks would be seen.
     params = jax.tree.map(
@@ -62,3 +66,38 @@ def test_a_step_sees_its_own_past_alone(tower, histories):
     gradient_SD = jax.grad(lambda items: tower(items, segment_RS)[0, step].sum())(items_RSD)[0]
     seen_S = np.abs(gradient_SD).max(axis=1) > 0
     assert np.flatnonzero(seen_S).tolist() == list(range(sum(LENGTHS[:2]), step + 1))
+
+
+@pytest.fixture(scope="module")
+def bert4rec():
+    return tower_of(user_tower="bert4rec", recency_mean=False)
+
+
+def test_bert4rec_sees_both_sides_of_a_masked_step_but_not_its_item(bert4rec, histories):
+    items_RSD, segment_RS = row_of(histories)
+    masked_RS = np.zeros((1, SIZE), bool)
+    step, other = sum(LENGTHS[:2]) + 2, sum(LENGTHS[:2]) + 4
+    masked_RS[0, [step, other]] = True
+    gradient_SD = jax.grad(lambda items: bert4rec(items, segment_RS, None, masked_RS)[0, step].sum())(items_RSD)[0]
+    seen_S = np.abs(gradient_SD).max(axis=1) > 0
+    first = sum(LENGTHS[:2])
+    assert np.flatnonzero(seen_S).tolist() == [first, first + 1, first + 3]
+    together_SD = bert4rec(items_RSD, segment_RS, None, masked_RS)[0]
+    alone_RSD, alone_segment_RS = row_of(histories[2:])
+    alone_masked_RS = np.roll(masked_RS, -first, axis=1)
+    alone_SD = bert4rec(alone_RSD, alone_segment_RS, None, alone_masked_RS)[0]
+    np.testing.assert_allclose(together_SD[first : first + 5], alone_SD[:5], atol=2e-6)
+
+
+def test_bert4rec_recommends_at_a_masked_step_after_the_history(bert4rec, histories):
+    """As if the history had one more item, which is masked."""
+    history = histories[2]
+    items_RSD, segment_RS = row_of([history])
+    user_D = bert4rec(items_RSD, segment_RS > 0)[0, len(history) - 1]
+    longer_RSD, longer_segment_RS = row_of([np.concatenate([history, np.ones((1, 16), np.float32)])])
+    masked_RS = np.arange(SIZE)[None] == len(history)
+    np.testing.assert_allclose(
+        bert4rec(longer_RSD, longer_segment_RS, None, masked_RS)[0, len(history)], user_D, atol=2e-6
+    )
+    full = np.concatenate([histories[2], histories[2], histories[0][:2]])  # the longest history has room for it, too
+    assert np.isfinite(bert4rec(*row_of([full]))[0, SIZE - 1]).all()

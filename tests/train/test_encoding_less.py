@@ -10,7 +10,7 @@ from flax import nnx
 
 from benchmarks.aot.program import matmul_flops
 from llmrec_jax.config import Config, EncoderConfig, LossConfig, MeshConfig, validate
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.models.rec_model import _in_chunks
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig, MeshConfig
-from llmrec_jax.data.batches.pipeline import batches, by_length, make_batch, plan_batches
+from llmrec_jax.data.batches.batch import make_batch
+from llmrec_jax.data.batches.pipeline import batches, by_length, plan_batches
 from llmrec_jax.data.domains.split import Split
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.feed import Feed

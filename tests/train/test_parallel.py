@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
@@ -31,7 +31,7 @@ CASES = {
 }
 MODELS = {
     "dann, in_batch": {"user_tower": "mean", "item_bias": True},
-    "none, sampled_softmax": {"user_tower": "ligr", "item_bias": True},
+    "none, sampled_softmax": {"user_tower": "bert4rec", "recency_mean": False, "item_bias": True},
     "none, gbce": {"user_tower": "hstu", "score": "dot", "recency_mean": False},
 }
 

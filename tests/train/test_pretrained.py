@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.domains import demo
 from llmrec_jax.data.texts.tokenizer import train_tokenizer
 from llmrec_jax.models import save_pretrained

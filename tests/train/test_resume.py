@@ -21,7 +21,7 @@ from rich.console import Console
 
 from llmrec_jax import cli
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data.batches.pipeline import BATCH_RULE
+from llmrec_jax.data.batches.batch import BATCH_RULE
 from llmrec_jax.data.domains import demo
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo

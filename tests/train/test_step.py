@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import MeshConfig
-from llmrec_jax.data.batches.pipeline import by_length, make_batch
+from llmrec_jax.data.batches.batch import make_batch
+from llmrec_jax.data.batches.pipeline import by_length
 from llmrec_jax.models.forward import ForwardSpec
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.domains import demo
 from llmrec_jax.train import experiment as experiment_lib
 from tests.train.tiny import assert_same_step, gradients_and_metrics, tiny_config

@@ -22,7 +22,7 @@ from llmrec_jax.config import (
     OptimConfig,
     TrainConfig,
 )
-from llmrec_jax.data.batches.pipeline import make_batch
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.domains import demo
 from llmrec_jax.data.texts.tokenizer import train_tokenizer
 from llmrec_jax.models import save_pretrained

@@ -5,7 +5,7 @@ I items of the joint catalogue   E training events of a domain's users, end to e
 
 import numpy as np
 
-from llmrec_jax.data.batches.pipeline import BatchPlan
+from llmrec_jax.data.batches.batch import BatchPlan
 from llmrec_jax.data.domains.split import Split
 
 ALMOST_SURE = 1 - 1e-9  # log(1 - p) stays finite
