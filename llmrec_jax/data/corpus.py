@@ -5,6 +5,7 @@ The trainer and inference read the data only through a `Corpus`.
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +131,7 @@ def load_corpus(
     num_shards: int = 1,
     selection: str = LAST_STEP,
     num_negatives: int = 0,
+    domains: Sequence[Domain] | None = None,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
 
@@ -140,12 +142,13 @@ def load_corpus(
       num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
+      domains: those of the configuration, if they are loaded already.
 
     Raises:
       ValueError: e.g. a domain does not exist, has bad records (the message gives file and line), or has no users to
         train on or to evaluate.
     """
-    domains = tuple(load_domain(spec, config) for spec in (*config.sources, config.target))
+    domains = tuple(domains or (load_domain(spec, config) for spec in (*config.sources, config.target)))
     names = [domain.name for domain in domains]
     if len(set(names)) < len(names):
         raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}")

@@ -98,13 +98,13 @@ class Evaluator:
 
     def answer(self, params: Params) -> Answer:
         """The answer of the run, with its weights fitted."""
-        domains = Domains(self._experiment.text_features, functools.partial(self.predictor, params))
+        domains = Domains(self._experiment.data.text_features, functools.partial(self.predictor, params))
         return make_answer(self._experiment.corpus, domains, self._experiment.config.answer)
 
     def evaluate(self, params: Params, answer: Answer) -> Evaluation:
         """The answer, the model and the baselines on the target's held-out events."""
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
-        model, baselines = self.predictor(params, corpus.target), self._experiment.baselines(corpus.target)
+        model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
         return evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
 
