@@ -47,6 +47,8 @@ class Evaluator:
         if selection.domain is not None:
             self._case = corpus.case(selection.domain, "valid", selection.users)
 
+    metric = "valid/ndcg@10"  # that `validate` returns
+
     @property
     def validates(self) -> bool:
         """Whether there are validation events; if not, the last step is selected."""

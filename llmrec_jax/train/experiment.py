@@ -5,6 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from flax import nnx, traverse_util
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import log_q, trained_items
-from llmrec_jax.data.batches.pipeline import by_length
+from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.losses import objective
@@ -26,7 +27,8 @@ from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import make_encoder_config
-from llmrec_jax.train.init_from import encoder_of
+from llmrec_jax.train.feed import Batches
+from llmrec_jax.train.init_from import encoder_of, with_bundle
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.prepared import Data, prepare
 from llmrec_jax.train.state import Params, TrainState, new_state
@@ -61,6 +63,20 @@ class Experiment:
     def init_state(self) -> TrainState:
         """The initial state, with random parameters; traceable."""
         return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)
+
+    @property
+    def data_hash(self) -> str:
+        """See `Run`."""
+        return self.corpus.hash
+
+    def batches(self) -> Batches:
+        """See `Run`."""
+        return batches(self.corpus.plan, self.config.train.steps)
+
+    def start(self, state: TrainState) -> TrainState:
+        """See `Run`: the pretrained encoder, and the towers of `train.init_from`."""
+        state, init_from = self.with_pretrained(state), self.config.train.init_from
+        return state if init_from is None else with_bundle(state, Path(init_from), self.corpus)
 
     def with_pretrained(self, state: TrainState) -> TrainState:
         """`state` with the random encoder parameters replaced by the pretrained ones, sharded the same way."""

@@ -11,6 +11,7 @@ from llmrec_jax.losses import objective
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
 from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, Outputs
 
+# The key is that of the step, the same on every device.
 Forward = Callable[[Params, Batch, Catalog, jax.Array, Collectives], Outputs]
 
 
@@ -38,7 +39,7 @@ def train_step(
 
     def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
         gathered = collectives.gather_params(join(params, fixed))
-        outputs = spec.forward(gathered, batch, catalog, jax.random.fold_in(key, collectives.axis_index()), collectives)
+        outputs = spec.forward(gathered, batch, catalog, key, collectives)
         means = objective.evaluate(spec.terms, outputs, progress)
         counts = collectives.psum({name: mean.size for name, mean in means.items()})
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
