@@ -65,31 +65,28 @@ def run(config: Config, workdir: Path, interrupts: Interrupts, *, fresh: bool = 
 
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
-    from llmrec_jax.train.export import save_bundle
-    from llmrec_jax.train.loop import train_and_evaluate
+    from llmrec_jax.train.stages import run_stages
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
     if fresh:
         workdir = Path(cluster.from_first(lambda: str(_fresh(workdir))))
         console.print(f"a new run in {workdir}", markup=False, highlight=False)
     check_replaceable(workdir / "bundle")
-    if config.encoder.pretrained:
-        ensure(config.encoder.pretrained)  # download or fail now, not after preparing the data
+    stages = config_lib.in_stages(config, workdir)
+    for pretrained in sorted({stage.config.encoder.pretrained or "" for stage in stages} - {""}):
+        ensure(pretrained)  # download or fail now, not after preparing the data
     try:
-        train_and_evaluate(
-            config,
-            workdir,
-            console,
-            export=lambda trained: save_bundle(trained, workdir / "bundle"),
-            interrupts=interrupts,
-        )
+        run_stages(config, workdir, console, interrupts)
     except Saved:
         raise
     except KeyboardInterrupt:
         if jax.process_count() > 1:  # a normal exit could deadlock: processes may wait for each other
             leave()
         raise
-    console.print(f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}", markup=False, highlight=False)
+    written = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
+    if stages[-1].config.train.objective == "language_model":
+        written = f"encoder {workdir / 'encoder'}"
+    console.print(written, markup=False, highlight=False)
 
 
 def _fresh(workdir: Path) -> Path:

@@ -13,10 +13,12 @@ from llmrec_jax.config.fields import (
     MeshConfig,
     ModelConfig,
     OptimConfig,
+    Stage,
     TrainConfig,
 )
-from llmrec_jax.config.files import flatten, from_dict, load
+from llmrec_jax.config.files import changed, flatten, from_dict, load
 from llmrec_jax.config.rules import validate
+from llmrec_jax.config.stages import StageRun, in_stages
 
 __all__ = [
     "AdaptConfig",
@@ -28,9 +30,13 @@ __all__ = [
     "MeshConfig",
     "ModelConfig",
     "OptimConfig",
+    "Stage",
+    "StageRun",
     "TrainConfig",
+    "changed",
     "flatten",
     "from_dict",
+    "in_stages",
     "load",
     "validate",
 ]

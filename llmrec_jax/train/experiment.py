@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx, traverse_util
+from flax import nnx
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import log_q, trained_items
@@ -19,19 +19,18 @@ from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.losses import objective
-from llmrec_jax.models import frozen_layers, lora
-from llmrec_jax.models.architectures import new_encoder
+from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.forward import ForwardSpec, forward
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.train import encoder_identity
-from llmrec_jax.train.encoder import make_encoder_config
+from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
 from llmrec_jax.train.feed import Batches
 from llmrec_jax.train.init_from import encoder_of, with_bundle
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.prepared import Data, prepare
-from llmrec_jax.train.state import Params, TrainState, new_state
+from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
 from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
 
@@ -80,26 +79,15 @@ class Experiment:
 
     def with_pretrained(self, state: TrainState) -> TrainState:
         """`state` with the random encoder parameters replaced by the pretrained ones, sharded the same way."""
-        if self.data.pretrained is None or self.encoder_config is None:
+        if self.encoder_config is None:
             return state
-        loaded = traverse_util.flatten_dict(
-            frozen_layers.upper_params(self.data.pretrained, self.config.encoder.frozen_layers)
-        )
-        # Copies: the first step donates its state, and the k-NN baselines read the pretrained parameters at the end.
-        encoder = {
-            path: jax.device_put(np.array(loaded[path]), random.sharding) if path in loaded else random
-            for path, random in traverse_util.flatten_dict(state.params["encoder"]).items()
-        }
-        return state._replace(params={**state.params, "encoder": traverse_util.unflatten_dict(encoder)})
+        return with_pretrained(state, self.data.pretrained, frozen=self.config.encoder.frozen_layers)
 
     def whole_encoder(self, params: Params) -> Bert | Gpt2 | None:
         """The encoder with these parameters (host arrays), including frozen layers, with adapters merged."""
         if self.encoder_config is None:
             return self.data.pretrained
-        if self.data.pretrained is None:
-            return nnx.merge(self.graphdef, params).encoder
-        merged = lora.merge_adapters(params["encoder"], self.config.encoder.lora_alpha)
-        return frozen_layers.rejoin(self.data.pretrained, merged, self.config.encoder.frozen_layers)
+        return trained_encoder(self.config.encoder, self.data.pretrained, self.graphdef, params)
 
     def _init_params(self, key: jax.Array) -> Params:
         model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
@@ -108,9 +96,7 @@ class Experiment:
 
 def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.Rngs) -> RecModel:
     """A recommender with random parameters."""
-    encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
-    if encoder is not None and config.encoder.mode == "lora":
-        lora.add_adapters(encoder, config.encoder.lora_rank, config.encoder.lora_alpha, rngs=rngs)
+    encoder = None if encoder_config is None else new_trainable_encoder(config.encoder, encoder_config, rngs)
     return RecModel(config.model, dims, encoder, discriminators=objective.discriminators(config.adapt), rngs=rngs)
 
 
@@ -186,8 +172,13 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
         terms=objective.build(config.loss, config.adapt, num_domains=len(task.starts) - 1),
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
-        trains=_adapters_and_towers if config.encoder.mode == "lora" else _everything,
+        trains=trainable_in(config),
     )
+
+
+def trainable_in(config: Config) -> Trains:
+    """Which parameters a run trains."""
+    return _adapters_and_towers if config.encoder.mode == "lora" else _everything
 
 
 def _everything(_: tuple[str, ...]) -> bool:

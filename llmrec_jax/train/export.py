@@ -44,5 +44,5 @@ def save_bundle(trained: Trained, folder: Path) -> None:
         encoder=encoder,
         answer=Parts(trained.answer.fit.weights, trained.answer.channels),
         # A frozen encoder serves both; a trained one differs from the one whose vectors the text part compares.
-        text_encoder=None if encoder is experiment.data.pretrained else experiment.data.pretrained,
+        text_encoder=None if encoder is experiment.data.text_encoder else experiment.data.text_encoder,
     )

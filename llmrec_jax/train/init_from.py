@@ -1,4 +1,4 @@
-"""Starts a run from the parameters of a bundle: those of the towers, and of the items that both have.
+"""Starts a run from the parameters of another: those of its encoder and towers, and of the items that both have.
 
 A checkpoint of the run itself takes precedence. The encoder is not read here, see `encoder_of`.
 """
@@ -18,16 +18,14 @@ from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.train.state import TrainState
 
+PERPLEXITY = "perplexity.json"  # of a run with train.objective=language_model, which has no towers
 OWN = ("encoder", "discriminators")  # parameters that a bundle holds elsewhere or not at all
 OF_ITEMS = ("item_tower.ids.embedding", "scoring.bias")  # one row per item
 
 
 def encoder_of(config: Config) -> Config:
-    """The configuration with the bundle's encoder as the pretrained one, if the run trains it.
-
-    A frozen encoder stays the configured one, because it is not what the bundle's run has learned.
-    """
-    if config.train.init_from is None or config.encoder.mode == "frozen" or config.model.item_features == "id":
+    """The configuration with the encoder of `train.init_from` as the pretrained one, unless the model reads no text."""
+    if config.train.init_from is None or config.model.item_features == "id":
         return config
     folder = bundle_lib.find(Path(config.train.init_from)) / "encoder"
     if not folder.is_dir():
@@ -36,7 +34,7 @@ def encoder_of(config: Config) -> Config:
 
 
 def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
-    """`state` with the parameters of a bundle, sharded the same way.
+    """`state` with the parameters of a bundle, sharded the same way; `state` if `folder` has no towers.
 
     Id embeddings and biases are taken for the items that both have, by the names of their domains and their ids; other
     rows stay as they are.
@@ -44,6 +42,8 @@ def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
     Raises:
       ValueError: the bundle cannot be read, or its towers have other shapes than those of the run.
     """
+    if (folder / PERPLEXITY).exists():
+        return state
     bundle = bundle_lib.load(folder)
     flat = traverse_util.flatten_dict(state.params, sep=".")
     problems, found = [], {}

@@ -43,6 +43,7 @@ class Data:
     corpus: Corpus  # of that configuration
     tokenizer: Tokenizer
     pretrained: Bert | Gpt2 | None  # the encoder before training; None if it starts from random parameters
+    text_encoder: Bert | Gpt2 | None  # of the k-NN baselines and the answer's text part; None: these use TF-IDF
     encoder_identity: dict[str, str]  # of `pretrained`
     items: TokenTable | np.ndarray  # the text inputs of the joint catalogue, see `ItemInputs`
     whitening: Whitening | None  # of the vectors of a frozen encoder
@@ -75,15 +76,15 @@ class Data:
         return {name: functools.cache(make) for name, make in made.items()}
 
     def text_features(self, domain: int) -> np.ndarray | None:
-        """Vectors of the texts of a domain from the encoder as loaded, float32 [I, F]; None without a pretrained one.
+        """Vectors of the texts of a domain from `text_encoder`, float32 [I, F]; None if there is none.
 
         They do not depend on the run's `max_tokens` and pooling. Cached on disk.
         """
-        if self.pretrained is None:
+        if self.text_encoder is None:
             return None
         texts = self.corpus.domains[domain].texts
-        max_tokens = min(TEXT_PART_TOKENS, self.pretrained.config.max_positions)
-        return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
+        max_tokens = min(TEXT_PART_TOKENS, self.text_encoder.config.max_positions)
+        return text_vectors(self.config, self.text_encoder, self.tokenizer, texts, max_tokens, "mean")
 
 
 def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) -> Data:
@@ -96,7 +97,7 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     Raises:
       ValueError: the configuration or the data is invalid.
     """
-    config = encoder_of(config)
+    configured, config = config, encoder_of(config)
     corpus = _corpus(config)
     on_data(corpus)
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
@@ -107,7 +108,28 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     if isinstance(items, TokenTable) and pretrained is not None and config.encoder.frozen_layers:
         hidden_TF = frozen_states(config, pretrained, items)
     identity = encoder_identity.identify(config, pretrained, tokenizer)
-    return Data(config, corpus, tokenizer, pretrained, identity, items, whitening, hidden_TF)
+    text_encoder = pretrained
+    if config is not configured:
+        text_encoder = _untrained(configured, pretrained, tokenizer, identity)
+    return Data(config, corpus, tokenizer, pretrained, text_encoder, identity, items, whitening, hidden_TF)
+
+
+def _untrained(
+    config: Config, initial: Bert | Gpt2 | None, tokenizer: Tokenizer, identity: dict[str, str]
+) -> Bert | Gpt2 | None:
+    """The configured encoder, where that of `train.init_from` is trained: what is not trained reads its vectors.
+
+    It is `initial`, the encoder of `train.init_from`, if their weights are the same.
+    """
+    if config.encoder.pretrained is None:
+        return None
+    encoder, its_tokenizer = load_encoder(config, [])
+    if its_tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"train.init_from={config.train.init_from} has another vocabulary than encoder.pretrained="
+            f"{config.encoder.pretrained}: set encoder.pretrained to the encoder that its run started from, or to none"
+        )
+    return initial if encoder_identity.identify(config, encoder, its_tokenizer)["hash"] == identity["hash"] else encoder
 
 
 def _corpus(config: Config, domains: Sequence[Domain] | None = None) -> Corpus:

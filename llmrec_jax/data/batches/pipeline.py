@@ -16,7 +16,7 @@ I items of the joint catalogue   N events of the batch   E events of a domain
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grain
@@ -211,12 +211,16 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
 
 
 def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
-    """The batches of steps `0` to `num_steps - 1`, prefetched in threads.
+    """The batches of steps `0` to `num_steps - 1`, see `iterate`."""
+    return iterate(functools.partial(_batch_of, plan=plan), num_steps)
+
+
+def iterate(make: Callable[[int], Any], num_steps: int) -> grain.DatasetIterator:
+    """`make(step)` of steps `0` to `num_steps - 1`, prefetched in threads.
 
     The iterator state (`get_state`, `set_state`) is the current step: a run resumed from a checkpoint continues with
     the next batch.
     """
-    make = functools.partial(_batch_of, plan=plan)
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
     return iter(grain.MapDataset.range(num_steps).map(make).to_iter_dataset(options))
 
