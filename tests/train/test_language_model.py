@@ -1,0 +1,58 @@
+"""The training of a language model: the same step on any devices, and who is trained."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx, traverse_util
+
+from llmrec_jax.config import MeshConfig
+from llmrec_jax.errors import UserError
+from llmrec_jax.models.bert import BertConfig
+from llmrec_jax.train import language_model
+from llmrec_jax.train.prepared import prepare
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, pretrained_config, tiny_config
+
+
+def of_texts(config, **encoder):
+    return dataclasses.replace(
+        config,
+        train=dataclasses.replace(config.train, objective="language_model"),
+        encoder=dataclasses.replace(config.encoder, **encoder),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "meshes"),
+    [
+        ("bert", [MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(mode="pmap", data=8)]),
+        ("gpt2", [MeshConfig(mode="pmap", data=8)]),
+    ],
+)
+def test_loss_and_gradients_equal_one_device(tmp_path, kind, meshes):
+    config = of_texts(tiny_config(tmp_path, sources=(), **SEVERAL_BUCKETS), kind=kind, num_layers=1)
+    run = language_model.assemble(prepare(config), config)
+    expected = gradients_and_metrics(run, MeshConfig(data=1))
+    assert expected[1]["loss"] == pytest.approx(np.log(run.encoder_config.vocab_size), rel=0.05)  # untrained
+    assert expected[1]["items"] == config.train.batch_size
+    for mesh in meshes:
+        meshed = dataclasses.replace(config, mesh=mesh)
+        assert_same_step(gradients_and_metrics(language_model.assemble(run.data, meshed), mesh), expected)
+
+
+def test_with_lora_the_adapters_and_the_output_layer_are_trained(tmp_path):
+    config = of_texts(pretrained_config(tmp_path / "encoder", "bert", 1), mode="lora")
+    run = language_model.assemble(prepare(config), config)
+    state = run.start(jax.jit(run.init_state)())
+    tokens = state.params["encoder"]["tokens"]["embedding"]
+    np.testing.assert_array_equal(tokens, nnx.to_pure_dict(nnx.state(run.data.pretrained))["tokens"]["embedding"])
+    trained = {path for path in traverse_util.flatten_dict(state.params) if run.spec.trains(path)}
+    assert {path[0] for path in trained} == {"encoder", "transform", "norm", "bias"}
+    assert {path[-1] for path in trained if path[0] == "encoder"} == {"lora_a", "lora_b"}
+
+
+def test_a_tokenizer_without_a_mask_token_is_refused(tmp_path):
+    data = prepare(of_texts(tiny_config(tmp_path, sources=()), kind="gpt2"))
+    with pytest.raises(UserError, match=r"masks tokens, but the tokenizer has no \[MASK\] or <mask>"):
+        language_model.mask_rule(BertConfig(), data.tokenizer)
