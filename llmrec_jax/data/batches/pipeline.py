@@ -16,16 +16,16 @@ I items of the joint catalogue   N events of the batch   E events of a domain
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import grain
 import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches import negatives
 from llmrec_jax.data.batches.buckets import bucket_lengths
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
+from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.packing import pack
 from llmrec_jax.data.domains.split import Split, keep_fraction
@@ -210,19 +210,9 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     )
 
 
-def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
+def batches(plan: BatchPlan, num_steps: int) -> Iterator:
     """The batches of steps `0` to `num_steps - 1`, see `iterate`."""
     return iterate(functools.partial(_batch_of, plan=plan), num_steps)
-
-
-def iterate(make: Callable[[int], Any], num_steps: int) -> grain.DatasetIterator:
-    """`make(step)` of steps `0` to `num_steps - 1`, prefetched in threads.
-
-    The iterator state (`get_state`, `set_state`) is the current step: a run resumed from a checkpoint continues with
-    the next batch.
-    """
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-    return iter(grain.MapDataset.range(num_steps).map(make).to_iter_dataset(options))
 
 
 def _batch_of(step: int, plan: BatchPlan) -> Batch:

@@ -10,12 +10,12 @@ import functools
 import math
 from typing import NamedTuple
 
-import grain
 import numpy as np
 
 from llmrec_jax.data.batches.capacity import padded
+from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import users_of_step
-from llmrec_jax.data.batches.pipeline import MULTIPLE, iterate
+from llmrec_jax.data.batches.pipeline import MULTIPLE
 from llmrec_jax.types import Items, TextBatch
 
 GROUPS = 4
@@ -69,7 +69,7 @@ def text_batch(plan: TextPlan, step: int) -> TextBatch:
     return TextBatch(tuple(parts))
 
 
-def text_batches(plan: TextPlan, num_steps: int) -> grain.DatasetIterator:
+def text_batches(plan: TextPlan, num_steps: int) -> Iterator:
     """The batches of steps `0` to `num_steps - 1`; see `pipeline.batches`."""
     return iterate(functools.partial(_batch_of, plan=plan), num_steps)
 
