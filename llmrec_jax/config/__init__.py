@@ -18,7 +18,7 @@ from llmrec_jax.config.fields import (
 )
 from llmrec_jax.config.files import changed, flatten, from_dict, load
 from llmrec_jax.config.rules import validate
-from llmrec_jax.config.stages import StageRun, in_stages
+from llmrec_jax.config.stages import StageRun, domain_name, in_stages, users_of
 
 __all__ = [
     "AdaptConfig",
@@ -34,9 +34,11 @@ __all__ = [
     "StageRun",
     "TrainConfig",
     "changed",
+    "domain_name",
     "flatten",
     "from_dict",
     "in_stages",
     "load",
+    "users_of",
     "validate",
 ]

@@ -1,6 +1,7 @@
 """The stages of a configuration: the configuration and the folder of each, and what they may not differ in."""
 
 import dataclasses
+import itertools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -30,8 +31,8 @@ def in_stages(config: Config, workdir: Path) -> list[StageRun]:
     from `train.init_from`.
 
     Raises:
-      ValueError: two stages have one name, a stage changes a field that it may not change, or one learned more of the
-        target than the last one's regime allows.
+      ValueError: two stages have one name, a stage changes a field that it may not change, one learns more of the
+        target than the last one's regime allows, or a language model follows a recommender.
     """
     if not config.stages:
         return [StageRun("", config, workdir)]
@@ -53,7 +54,7 @@ def in_stages(config: Config, workdir: Path) -> list[StageRun]:
             raise UserError(f"stage {stage.name}: {error}") from error
         is_last = stage is config.stages[-1]
         runs.append(StageRun(stage.name, run, workdir if is_last else workdir / "stages" / stage.name))
-    if problems := _leaks(runs):
+    if problems := [*_leaks(runs), *_losses_of_towers(runs)]:
         raise UserError("\n  ".join(problems))
     return runs
 
@@ -65,19 +66,27 @@ def _leaks(runs: list[StageRun]) -> list[str]:
         f"stage {name} trains on {share:.0%} of the users of {last.target}, the last stage on "
         f"{last.target_fraction:.0%}: the report would name a regime that the run did not keep to"
         for name, config, _ in runs[:-1]
-        if (share := _share(config, last.target)) > last.target_fraction
+        if (share := users_of(config).get(domain_name(last.target), 0.0)) > last.target_fraction
     ]
 
 
-def _share(config: Config, target: str) -> float:
-    """The share of a domain's users that a run trains on."""
+def _losses_of_towers(runs: list[StageRun]) -> list[str]:
+    """Stages that keep nothing but the encoder of the one before."""
+    return [
+        f"stage {after.name} trains a language model, which has no towers: those of stage {before.name} would be lost"
+        for before, after in itertools.pairwise(runs)
+        if (before.config.train.objective, after.config.train.objective) == ("ranking", "language_model")
+    ]
+
+
+def users_of(config: Config) -> dict[str, float]:
+    """The share of its users that a run trains on, by name of the domain."""
     if config.train.objective == "language_model":
-        return 0.0
-    if _domain(target) in map(_domain, config.data.sources):
-        return 1.0
-    return config.data.target_fraction if _domain(config.data.target) == _domain(target) else 0.0
+        return {}
+    sources = {domain_name(source): 1.0 for source in config.data.sources}
+    return sources | {domain_name(config.data.target): config.data.target_fraction}
 
 
-def _domain(spec: str) -> str:
+def domain_name(spec: str) -> str:
     """The name of a domain given by a name, a path or `demo:NAME`."""
     return Path(spec.removeprefix("demo:")).name

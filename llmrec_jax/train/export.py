@@ -9,6 +9,7 @@ from flax import traverse_util
 from llmrec_jax.inference import writing
 from llmrec_jax.inference.bundle import BundleItem
 from llmrec_jax.inference.parts import Parts
+from llmrec_jax.train.init_from import trained_on
 from llmrec_jax.train.loop import Trained
 
 
@@ -37,6 +38,7 @@ def save_bundle(trained: Trained, folder: Path) -> None:
             "config": dataclasses.asdict(experiment.config),
             "dims": dataclasses.asdict(experiment.dims),
             "data_hash": experiment.corpus.hash,
+            "trained_on": trained_on(experiment.config),
         },
         arrays=arrays,
         items=[BundleItem(*facts) for facts in zip(joint.item_ids, joint.titles, domains, strict=True)],

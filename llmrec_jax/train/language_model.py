@@ -35,13 +35,14 @@ from llmrec_jax.train import session
 from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
 from llmrec_jax.train.experiment import trainable_in
 from llmrec_jax.train.feed import Batches
-from llmrec_jax.train.init_from import PERPLEXITY, encoder_of
+from llmrec_jax.train.init_from import PERPLEXITY, encoder_of, trained_on
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.loop import reading
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.prepared import Data
 from llmrec_jax.train.state import Params, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
+from llmrec_jax.train.workdir import as_json
 from llmrec_jax.types import Catalog, Collectives, TextBatch, TokenOutputs
 
 
@@ -148,6 +149,8 @@ def train_language_model(
                 "texts": len(run.data.corpus.joint),
                 "domains": run.data.corpus.joint.domains,
                 "selection": fitted.best,
+                "trained_on": trained_on(config),
+                "config": as_json(config),
                 "hashes": run.data.corpus.hashes,
                 "seconds": {name: round(value, 2) for name, value in fitted.seconds.items()},
             }

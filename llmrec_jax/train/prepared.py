@@ -28,7 +28,7 @@ from llmrec_jax.parallel import make_layout
 from llmrec_jax.predictor import Predictor
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import load_encoder
-from llmrec_jax.train.init_from import encoder_of
+from llmrec_jax.train.init_from import check_regime, encoder_of
 from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
 
 # Prefixes of the fields that decide the data. Runs on the same data agree in all of them.
@@ -97,6 +97,7 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     Raises:
       ValueError: the configuration or the data is invalid.
     """
+    check_regime(config)
     configured, config = config, encoder_of(config)
     corpus = _corpus(config)
     on_data(corpus)

@@ -49,6 +49,10 @@ def test_a_configuration_without_stages_is_one_run():
             "stage a: train.init_from is the same for all stages: set it outside them",
         ),
         (
+            (Stage("a"), TEXTS),
+            "stage texts trains a language model, which has no towers: those of stage a would be lost",
+        ),
+        (
             (Stage("a", {"data.split_seed": 1}), Stage("b")),
             "stage a: data.split_seed is the same for all stages: set it outside them",
         ),
