@@ -134,6 +134,8 @@ def evaluate_run(
       ValueError: there is no run or no checkpoint, or the data is not what the run was trained on.
     """
     config = read_config(workdir)
+    if config.train.objective == "language_model":
+        raise UserError(f"{workdir} is a run of a language model, which recommends nothing: see its perplexity.json")
     data = dataclasses.replace(config.data, root=data_root or config.data.root)
     train = dataclasses.replace(config.train, eval_batch_size=batch_size or config.train.eval_batch_size)
     config = dataclasses.replace(config, data=data, train=train, mesh=MeshConfig())

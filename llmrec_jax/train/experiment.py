@@ -47,7 +47,7 @@ class Experiment:
     encoder_config: Any  # of the encoder inside the model; None if the catalogue holds vectors
     graphdef: Any  # of the `RecModel`
     spec: StepSpec
-    encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `pretrained`
+    encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `data.pretrained`
 
     def for_inference(self) -> tuple[Any, Catalog]:
         """The graph definition and catalogue for float32 inference, whatever dtype the run trains in.

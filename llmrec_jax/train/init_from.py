@@ -56,6 +56,8 @@ def check_regime(config: Config) -> None:
     if share:
         theirs = facts["config"]["data"]
         differ = [name for name in SPLIT if theirs.get(name) != getattr(data, name)]
+        if data.train_on == "train" != theirs.get("train_on", "train"):  # then they select no step and no weights
+            differ.append("train_on")
         problems += [f"with data.{name}={theirs.get(name)}: here it is {getattr(data, name)}" for name in differ]
     if problems:
         raise UserError("\n  ".join([f"train.init_from={config.train.init_from}: its run was trained", *problems]))

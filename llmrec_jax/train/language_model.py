@@ -123,13 +123,11 @@ class _TextLoss:
         return jnp.stack([loss_RK.sum(axis=1), is_predicted_RK.sum(axis=1).astype(jnp.float32)], axis=1)
 
 
-def train_language_model(
-    config: Config, workdir: Path, console: Console, interrupts: Interrupts | None = None, data: Data | None = None
-) -> None:
+def train_language_model(config: Config, workdir: Path, console: Console, interrupts: Interrupts | None = None) -> None:
     """Run `config`, or resume the run, in `workdir`; see `train_and_evaluate` for arguments and errors."""
 
     def make(config: Config) -> LanguageModelRun:
-        return assemble(data or reading(config, console), config)
+        return assemble(reading(config, console), config)
 
     with session.held(config, workdir, console):
         fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, HeldOutTexts)

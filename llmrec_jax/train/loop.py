@@ -59,8 +59,8 @@ def train_and_evaluate(
       ValueError: invalid configuration or data, a work folder that belongs to another run or is in use, ...
     """
 
-    def make(config: Config) -> Experiment:
-        return assemble(data or reading(config, console), config)
+    def make(pinned: Config) -> Experiment:
+        return assemble(reading(pinned, console), pinned) if data is None else assemble(data, config)
 
     with session.held(config, workdir, console):
         fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator)

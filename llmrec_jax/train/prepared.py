@@ -57,7 +57,9 @@ class Data:
             for name, value in ours.items()
             if name.startswith(DECISIVE) and theirs[name] != value
         ]:
-            raise UserError("\n  ".join(["the data was prepared with another configuration", *differences]))
+            raise UserError(
+                "\n  ".join(["the data was prepared with another configuration: prepare it again", *differences])
+            )
 
     def corpus_of(self, config: Config) -> Corpus:
         """The corpus of a run, whose batches depend on more than the data."""

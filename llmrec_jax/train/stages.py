@@ -5,6 +5,7 @@ A finished stage is not run again, and an interrupted one resumes. A configurati
 
 import functools
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from rich.console import Console
 from llmrec_jax import config as config_lib
 from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config, StageRun
+from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
 from llmrec_jax.train.export import save_bundle
 from llmrec_jax.train.interrupts import Interrupts
@@ -49,7 +51,9 @@ def run_stages(config: Config, workdir: Path, console: Console, interrupts: Inte
             say(f"stage {stage.name}, {number} of {len(stages)}, in {stage.workdir}")
         _run(stage, console, interrupts, reports=is_last)
         if not is_last and jax.process_index() == 0:
-            (stage.workdir / FINISHED).write_text(json.dumps({"steps": stage.config.train.steps}) + "\n")
+            temporary = stage.workdir / f"{FINISHED}.tmp"
+            temporary.write_text(json.dumps({"steps": stage.config.train.steps}) + "\n")
+            os.replace(temporary, stage.workdir / FINISHED)
 
 
 def _run(stage: StageRun, console: Console, interrupts: Interrupts | None, *, reports: bool) -> None:
@@ -68,5 +72,12 @@ def _run(stage: StageRun, console: Console, interrupts: Interrupts | None, *, re
 
 
 def _is_finished(stage: StageRun) -> bool:
-    path = stage.workdir / FINISHED
-    return path.exists() and json.loads(path.read_text())["steps"] == stage.config.train.steps
+    path, steps = stage.workdir / FINISHED, stage.config.train.steps
+    if not path.exists():
+        return False
+    if (found := json.loads(path.read_text())["steps"]) != steps:
+        raise UserError(
+            f"stage {stage.name} is finished with {found} steps in {stage.workdir}, the configuration says {steps}: "
+            "later stages may have started from it; choose another --workdir"
+        )
+    return True

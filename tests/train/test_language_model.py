@@ -9,10 +9,13 @@ from flax import nnx, traverse_util
 
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
+from llmrec_jax.inference import bundle
 from llmrec_jax.losses.language_model import token_loss
 from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.train import language_model
+from llmrec_jax.train.evaluation import evaluate_run
 from llmrec_jax.train.prepared import prepare
+from llmrec_jax.train.workdir import claim
 from llmrec_jax.types import SINGLE_DEVICE
 from tests.train.tiny import assert_same_step, gradients_and_metrics, pretrained_config, tiny_config
 
@@ -64,3 +67,11 @@ def test_a_tokenizer_without_a_mask_token_is_refused(tmp_path):
     data = prepare(of_texts(tiny_config(tmp_path, sources=()), kind="gpt2"))
     with pytest.raises(UserError, match=r"masks tokens, but the tokenizer has no \[MASK\] or <mask>"):
         language_model.mask_rule(BertConfig(), data.tokenizer)
+
+
+def test_the_work_folder_of_a_language_model_is_not_taken_for_a_recommender(tmp_path):
+    claim(tmp_path, of_texts(tiny_config(tmp_path / "cache")))
+    with pytest.raises(UserError, match=r"is a run of a language model, which recommends nothing"):
+        evaluate_run(tmp_path)
+    with pytest.raises(UserError, match=r"config\.json: a run of a language model, which has encoder/ and no bundle/"):
+        bundle.load(tmp_path)

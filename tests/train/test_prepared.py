@@ -44,7 +44,7 @@ def test_a_run_that_needs_other_data_is_refused_with_the_fields(config):
     with pytest.raises(UserError) as raised:
         experiment_lib.assemble(data, changed)
     assert str(raised.value).split("\n  ") == [
-        "the data was prepared with another configuration",
+        "the data was prepared with another configuration: prepare it again",
         "data.max_tokens: 12 there, 14 here",
         "encoder.width: 16 there, 32 here",
     ]

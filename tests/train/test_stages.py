@@ -13,6 +13,7 @@ from flax import nnx
 from rich.console import Console
 
 from llmrec_jax.config import Stage
+from llmrec_jax.errors import UserError
 from llmrec_jax.models import from_pretrained
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train import stages
@@ -91,3 +92,6 @@ def test_an_interrupted_stage_resumes_and_a_finished_one_is_not_run_again(root, 
     assert encoders[0] == encoders[1]
     monkeypatch.setattr(stages, "train_language_model", None)
     assert f"stage texts: finished in {workdir / TEXTS}\n" in run(workdir)[1]
+    (workdir / TEXTS / stages.FINISHED).write_text('{"steps": 8}')  # with a constant rate, steps may be added
+    with pytest.raises(UserError, match=f"stage texts is finished with 8 steps in .*, the configuration says {STEPS}"):
+        run(workdir)
