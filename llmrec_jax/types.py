@@ -65,6 +65,12 @@ class Batch(NamedTuple):
     masked_RS: Array | None = None  # bool, BERT4Rec: steps whose item is masked; these are what is predicted
 
 
+class TextBatch(NamedTuple):
+    """One batch of item texts, for a language model."""
+
+    items: tuple[Items, ...]  # one per group of texts of similar length, shortest texts first
+
+
 class Catalog(NamedTuple):
     """The joint catalogue on the devices, constant during a run.
 
@@ -110,6 +116,16 @@ class Outputs(NamedTuple):
     discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
+
+
+class TokenOutputs(NamedTuple):
+    """The outputs of a language model that its loss reads: N predictions, on each device those of its own texts."""
+
+    hidden_ND: Array  # float32: the vector that each prediction is made from
+    target_N: Array  # int32: the token to predict
+    is_predicted_N: Array  # bool: False on padding
+    embedding_VD: Array  # the weights of the output
+    bias_V: Array | None
 
 
 class Mean(NamedTuple):

@@ -180,12 +180,9 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
     nothing: Any = None
     return Experiment(
         config=config,
+        data=nothing,
         corpus=nothing,
-        tokenizer=nothing,
-        pretrained=None,
         catalog=catalog,
-        hidden_TF=None,
-        whitening=None,
         dims=dims,
         encoder_config=encoder_config,
         graphdef=graphdef,

@@ -86,8 +86,9 @@ def run(
     runs = {workdir / f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in seeds} or {workdir: config}
     for folder in runs:
         check_replaceable(folder / "bundle")
-    if config.encoder.pretrained:
-        ensure(config.encoder.pretrained)  # download or fail now, not after preparing the data
+    stages = config_lib.in_stages(config, workdir)
+    for pretrained in sorted({stage.config.encoder.pretrained or "" for stage in stages} - {""}):
+        ensure(pretrained)  # download or fail now, not after preparing the data
     for folder, one in runs.items():
         if seeds:
             console.print(f"seed {one.seed}, in {folder}", markup=False, highlight=False)
@@ -101,24 +102,20 @@ def run(
 def _train(config: Config, workdir: Path, interrupts: Interrupts, console: Console) -> None:
     import jax
 
-    from llmrec_jax.train.export import save_bundle
-    from llmrec_jax.train.loop import train_and_evaluate
+    from llmrec_jax.train.stages import run_stages
 
     try:
-        train_and_evaluate(
-            config,
-            workdir,
-            console,
-            export=lambda trained: save_bundle(trained, workdir / "bundle"),
-            interrupts=interrupts,
-        )
+        run_stages(config, workdir, console, interrupts)
     except Saved:
         raise
     except KeyboardInterrupt:
         if jax.process_count() > 1:  # a normal exit could deadlock: processes may wait for each other
             leave()
         raise
-    console.print(f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}", markup=False, highlight=False)
+    written = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
+    if config_lib.in_stages(config, workdir)[-1].config.train.objective == "language_model":
+        written = f"encoder {workdir / 'encoder'}"
+    console.print(written, markup=False, highlight=False)
 
 
 def _fresh(workdir: Path) -> Path:

@@ -13,10 +13,12 @@ from llmrec_jax.config.fields import (
     MeshConfig,
     ModelConfig,
     OptimConfig,
+    Stage,
     TrainConfig,
 )
-from llmrec_jax.config.files import flatten, from_dict, load
+from llmrec_jax.config.files import changed, flatten, from_dict, load
 from llmrec_jax.config.rules import validate
+from llmrec_jax.config.stages import StageRun, domain_name, in_stages, users_of
 
 __all__ = [
     "AdaptConfig",
@@ -28,9 +30,15 @@ __all__ = [
     "MeshConfig",
     "ModelConfig",
     "OptimConfig",
+    "Stage",
+    "StageRun",
     "TrainConfig",
+    "changed",
+    "domain_name",
     "flatten",
     "from_dict",
+    "in_stages",
     "load",
+    "users_of",
     "validate",
 ]

@@ -5,7 +5,7 @@ Nothing here knows a path of a machine, and nothing below the trainer receives t
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from llmrec_jax.config.model_fields import LossConfig, ModelConfig
 
@@ -182,11 +182,15 @@ class OptimConfig:
 class TrainConfig:
     """Length of the run, and how often it validates and saves."""
 
+    objective: Literal["ranking", "language_model"] = "ranking"
+    """ranking: learn to recommend from histories.
+    language_model: train the text encoder alone on the texts of all domains, the target's included.
+    BERT learns masked tokens, GPT-2 the next token; the run writes encoder/, a Hugging Face folder, and no bundle."""
     steps: int = 500
     """Training steps."""
     init_from: str | None = None
-    """A bundle, or the work folder of its run, from whose towers the run starts.
-    If the run trains the encoder, it starts from the bundle's encoder."""
+    """A bundle, or the work folder of a run, from whose encoder and towers the run starts.
+    A run with train.objective=language_model has an encoder only."""
     batch_size: int = 64
     """Histories per step, over all devices."""
     eval_every: int = 100
@@ -206,6 +210,16 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of a run in several stages."""
+
+    name: str
+    """Name of its folder in stages/ of the work folder."""
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields in which the stage differs from the rest of the configuration, such as {"train.steps": 300}."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """One experiment."""
 
@@ -220,3 +234,5 @@ class Config:
     mesh: MeshConfig = MeshConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    stages: tuple[Stage, ...] = ()
+    """Runs in a row, each from the parameters of the one before; the last one's report and bundle are the result."""

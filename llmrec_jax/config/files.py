@@ -1,8 +1,10 @@
 """Reads configurations: from a Python file that defines `config()`, and from the `config.json` of a work folder."""
 
 import dataclasses
+import difflib
 import importlib.util
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,24 @@ def from_dict(values: dict[str, Any]) -> Config:
     if unknown := flatten(values).keys() - flatten(dataclasses.asdict(config)).keys():
         raise UserError(f"not a configuration of this version: it has no {', '.join(sorted(unknown))}")
     return config
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """`config` with the fields `SECTION.FIELD` of `changes` replaced. Raises ValueError on unknown fields or types."""
+    values = dataclasses.asdict(config)
+    for name, value in changes.items():
+        *sections, field = name.split(".")
+        section: Any = values
+        for part in sections:
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or field not in section:
+            close = difflib.get_close_matches(name, flatten(dataclasses.asdict(config)), n=1)
+            raise UserError(f"there is no field {name}" + (f"; did you mean {close[0]}?" if close else ""))
+        section[field] = value
+    try:
+        return msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        raise UserError(str(error)) from error
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

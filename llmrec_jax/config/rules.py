@@ -3,10 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmrec_jax.config.fields import Config, EncoderConfig
+from llmrec_jax.config.fields import Config
 from llmrec_jax.config.files import flatten
+from llmrec_jax.config.stages import in_stages
 from llmrec_jax.errors import UserError
 
 
@@ -75,8 +77,15 @@ RANGES = {
 
 
 def validate(config: Config) -> None:
-    """Check all fields. Raises ValueError with one line per problem."""
-    problems = [*_range_problems(config), *_data_problems(config), *_encoder_problems(config.encoder)]
+    """Check all fields, of every stage if there are any. Raises ValueError with one line per problem."""
+    if config.stages:
+        for name, stage, _ in in_stages(config, Path()):
+            try:
+                validate(stage)
+            except UserError as error:
+                raise UserError(f"stage {name}: {error}") from error
+        return
+    problems = [*_range_problems(config), *_data_problems(config), *_encoder_problems(config)]
     # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
@@ -105,7 +114,7 @@ def _data_problems(config: Config) -> list[str]:
         problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
     if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
         problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
-    if config.model.item_features != "id" and config.encoder.mode == "frozen" and config.encoder.pretrained is None:
+    if config.model.item_features != "id" and config.encoder.mode == "frozen" and not _has_weights(config):
         problems.append(
             "encoder.mode=frozen needs encoder.pretrained: a random encoder carries no information about a text"
         )
@@ -142,14 +151,27 @@ def _regimes(target_fraction: float) -> tuple[str, ...]:
     return ("few-shot",) if target_fraction < 1 else ("full",)
 
 
-def _encoder_problems(encoder: EncoderConfig) -> list[str]:
-    problems = []
-    if encoder.mode == "lora" and encoder.pretrained is None:
+def _has_weights(config: Config) -> bool:
+    """Whether the encoder starts from the parameters of another."""
+    return config.encoder.pretrained is not None or config.train.init_from is not None
+
+
+def _encoder_problems(config: Config) -> list[str]:
+    problems, encoder = [], config.encoder
+    if encoder.mode == "lora" and not _has_weights(config):
         problems.append("encoder.mode=lora needs encoder.pretrained: LoRA keeps the encoder's own weights fixed")
-    if encoder.frozen_layers and encoder.pretrained is None:
+    if encoder.frozen_layers and not _has_weights(config):
         problems.append(f"encoder.frozen_layers={encoder.frozen_layers} needs encoder.pretrained")
     if encoder.frozen_layers and encoder.mode == "frozen":
         problems.append(f"encoder.frozen_layers={encoder.frozen_layers} has no effect with encoder.mode=frozen")
+    if config.train.objective == "language_model":
+        trained = "train.objective=language_model trains the encoder"
+        if encoder.mode == "frozen":
+            problems.append(f"{trained}: it needs encoder.mode=lora or full")
+        if config.model.item_features == "id":
+            problems.append(f"{trained}, but model.item_features=id reads no text")
+        if encoder.frozen_layers:
+            problems.append(f"{trained} and its embeddings: it needs encoder.frozen_layers=0")
     return problems
 
 

@@ -5,6 +5,7 @@ The trainer and inference read the data only through a `Corpus`.
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,6 +133,7 @@ def load_corpus(
     selection: str = LAST_STEP,
     num_negatives: int = 0,
     mask_rate: float = 0.0,
+    domains: Sequence[Domain] | None = None,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
 
@@ -143,12 +145,13 @@ def load_corpus(
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
       mask_rate: see `plan_batches`.
+      domains: those of the configuration, if they are loaded already.
 
     Raises:
       ValueError: e.g. a domain does not exist, has bad records (the message gives file and line), or has no users to
         train on or to evaluate.
     """
-    domains = tuple(load_domain(spec, config) for spec in (*config.sources, config.target))
+    domains = tuple(domains or (load_domain(spec, config) for spec in (*config.sources, config.target)))
     names = [domain.name for domain in domains]
     if len(set(names)) < len(names):
         raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}")

@@ -11,7 +11,7 @@ All losses are listed in the two dict literals below. Shape letters: those of `t
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
 class Term(NamedTuple):
     """One term of the objective. With a weight of 0.0 it is only logged."""
 
-    fn: Callable[[Outputs, jax.Array], dict[str, Mean]]  # (outputs, progress) -> unweighted parts
+    fn: Callable[[Any, jax.Array], dict[str, Mean]]  # (outputs, progress) -> unweighted parts
     weight: float | Schedule  # of each part
 
 
@@ -161,7 +161,7 @@ def discriminators(adapt: AdaptConfig) -> tuple[str, ...]:
     return LEVELS[adapt.level] if adapt.method == "dann" else ()
 
 
-def evaluate(terms: Mapping[str, Term], outputs: Outputs, progress: Array | float) -> dict[str, Mean]:
+def evaluate(terms: Mapping[str, Term], outputs: Any, progress: Array | float) -> dict[str, Mean]:
     """Every part of every term as `TERM/PART`, unweighted: sum over the devices, then call `finish`."""
     progress = jnp.asarray(progress, jnp.float32)
     parts = {name: term.fn(outputs, progress) for name, term in terms.items()}

@@ -50,10 +50,12 @@ def forward(
       model: the recommender.
       batch: one device's shard of the batch, or the whole batch.
       catalog: the joint catalogue, replicated.
-      key: for dropout; None is deterministic.
+      key: for dropout, the same on every device; None is deterministic.
       collectives: communication between devices.
       task: see `ForwardSpec`.
     """
+    if key is not None:
+        key = jax.random.fold_in(key, collectives.axis_index())
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
     items_U, item_mask_U = (_end_to_end(part, collectives) for part in zip(*batch.items, strict=True))
     predictions, candidates = batch.predictions, None

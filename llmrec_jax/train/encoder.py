@@ -1,20 +1,24 @@
-"""Loads a pretrained encoder with its tokenizer, or configures one trained from scratch."""
+"""The encoder of a run: loaded or configured, put into the state, and taken out of the trained parameters."""
 
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
-from llmrec_jax.config import Config
+from llmrec_jax.config import Config, EncoderConfig
 from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer
 from llmrec_jax.errors import UserError
-from llmrec_jax.models import frozen_layers, hf
-from llmrec_jax.models.architectures import ENCODERS
+from llmrec_jax.models import frozen_layers, hf, lora
+from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.locate import locate
+from llmrec_jax.train.state import Params, TrainState
 
 
 def load_encoder(config: Config, texts: list[str]) -> tuple[Bert | Gpt2 | None, Tokenizer]:
@@ -51,3 +55,34 @@ def make_encoder_config(config: Config, tokenizer: Tokenizer, pretrained: Bert |
         attention=config.encoder.attention,
         dtype=dtype,
     )
+
+
+def new_trainable_encoder(config: EncoderConfig, encoder_config: Any, rngs: nnx.Rngs) -> Bert | Gpt2:
+    """An encoder with random parameters, and with adapters if the configuration trains those."""
+    encoder = new_encoder(encoder_config, rngs)
+    if config.mode == "lora":
+        lora.add_adapters(encoder, config.lora_rank, config.lora_alpha, rngs=rngs)
+    return encoder
+
+
+def with_pretrained(state: TrainState, pretrained: Bert | Gpt2 | None, *, frozen: int) -> TrainState:
+    """`state` with the parameters of `pretrained` above its first `frozen` layers, sharded the same way."""
+    if pretrained is None:
+        return state
+    loaded = traverse_util.flatten_dict(frozen_layers.upper_params(pretrained, frozen))
+    # Copies: the first step donates its state, and the k-NN baselines read the pretrained parameters at the end.
+    encoder = {
+        path: jax.device_put(np.array(loaded[path]), random.sharding) if path in loaded else random
+        for path, random in traverse_util.flatten_dict(state.params["encoder"]).items()
+    }
+    return state._replace(params={**state.params, "encoder": traverse_util.unflatten_dict(encoder)})
+
+
+def trained_encoder(
+    config: EncoderConfig, pretrained: Bert | Gpt2 | None, graphdef: Any, params: Params
+) -> Bert | Gpt2:
+    """The encoder of a trained model (host arrays), including frozen layers, with adapters merged."""
+    if pretrained is None:
+        return nnx.merge(graphdef, params).encoder
+    merged = lora.merge_adapters(params["encoder"], config.lora_alpha)
+    return frozen_layers.rejoin(pretrained, merged, config.frozen_layers)

@@ -47,6 +47,8 @@ class Evaluator:
         if selection.domain is not None:
             self._case = corpus.case(selection.domain, "valid", selection.users)
 
+    metric = "valid/ndcg@10"  # that `validate` returns
+
     @property
     def validates(self) -> bool:
         """Whether there are validation events; if not, the last step is selected."""
@@ -98,13 +100,13 @@ class Evaluator:
 
     def answer(self, params: Params) -> Answer:
         """The answer of the run, with its weights fitted."""
-        domains = Domains(self._experiment.text_features, functools.partial(self.predictor, params))
+        domains = Domains(self._experiment.data.text_features, functools.partial(self.predictor, params))
         return make_answer(self._experiment.corpus, domains, self._experiment.config.answer)
 
     def evaluate(self, params: Params, answer: Answer) -> Evaluation:
         """The answer, the model and the baselines on the target's held-out events."""
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
-        model, baselines = self.predictor(params, corpus.target), self._experiment.baselines(corpus.target)
+        model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
         return evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
 
@@ -132,6 +134,8 @@ def evaluate_run(
       ValueError: there is no run or no checkpoint, or the data is not what the run was trained on.
     """
     config = read_config(workdir)
+    if config.train.objective == "language_model":
+        raise UserError(f"{workdir} is a run of a language model, which recommends nothing: see its perplexity.json")
     data = dataclasses.replace(config.data, root=data_root or config.data.root)
     train = dataclasses.replace(config.train, eval_batch_size=batch_size or config.train.eval_batch_size)
     config = dataclasses.replace(config, data=data, train=train, mesh=MeshConfig())

@@ -1,43 +1,36 @@
-"""Builds what a run needs before its first step: data, tokenizer, encoder, model, step spec.
+"""Builds what a run needs before its first step: batches, model, optimizer, terms of the loss.
 
-Reads files and the cache and computes frozen text vectors; takes no training step.
+`prepared` reads the data and encodes texts; no training step is taken here.
 """
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx, traverse_util
-from tokenizers import Tokenizer
+from flax import nnx
 
-from llmrec_jax.baselines.standard import standard_baselines
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import log_q, trained_items
-from llmrec_jax.data.batches.pipeline import by_length
-from llmrec_jax.data.corpus import Corpus, load_corpus
-from llmrec_jax.data.protocol import LAST_STEP
-from llmrec_jax.data.texts.tfidf import tfidf
+from llmrec_jax.data.batches.pipeline import batches, by_length
+from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
-from llmrec_jax.data.texts.whitening import Whitening
-from llmrec_jax.inference.network import TEXT_PART_TOKENS
 from llmrec_jax.losses import objective
-from llmrec_jax.models import frozen_layers, lora
-from llmrec_jax.models.architectures import new_encoder
+from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.forward import ForwardSpec, forward
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.rec_model import Dimensions, RecModel
-from llmrec_jax.parallel import make_layout
-from llmrec_jax.predictor import Predictor
 from llmrec_jax.train import encoder_identity
-from llmrec_jax.train.encoder import load_encoder, make_encoder_config
-from llmrec_jax.train.init_from import encoder_of
-from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
+from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
+from llmrec_jax.train.feed import Batches
+from llmrec_jax.train.init_from import encoder_of, with_bundle
 from llmrec_jax.train.optimizer import make_optimizer
-from llmrec_jax.train.state import Params, TrainState, new_state
+from llmrec_jax.train.prepared import Data, prepare
+from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
 from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
 
@@ -47,17 +40,14 @@ class Experiment:
     """A run, ready to start."""
 
     config: Config
-    corpus: Corpus
-    tokenizer: Tokenizer
-    pretrained: Bert | Gpt2 | None  # as loaded, before training
+    data: Data
+    corpus: Corpus  # of the data, with the batches of this run
     catalog: Catalog  # host arrays
-    hidden_TF: np.ndarray | None  # hidden states of the catalogue, float32
-    whitening: Whitening | None  # of the vectors of a frozen encoder
     dims: Dimensions
     encoder_config: Any  # of the encoder inside the model; None if the catalogue holds vectors
     graphdef: Any  # of the `RecModel`
     spec: StepSpec
-    encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `pretrained`
+    encoder_identity: dict[str, str] = dataclasses.field(default_factory=dict)  # of `data.pretrained`
 
     def for_inference(self) -> tuple[Any, Catalog]:
         """The graph definition and catalogue for float32 inference, whatever dtype the run trains in.
@@ -67,56 +57,37 @@ class Experiment:
         model = dataclasses.replace(self.config.model, compute_dtype="float32")
         encoder = self.encoder_config and dataclasses.replace(self.encoder_config, dtype=jnp.float32)
         graphdef = _graphdef(dataclasses.replace(self.config, model=model), self.dims, encoder)
-        return graphdef, self.catalog._replace(hidden_TF=self.hidden_TF)
+        return graphdef, self.catalog._replace(hidden_TF=self.data.hidden_TF)
 
     def init_state(self) -> TrainState:
         """The initial state, with random parameters; traceable."""
         return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)
 
+    @property
+    def data_hash(self) -> str:
+        """See `Run`."""
+        return self.corpus.hash
+
+    def batches(self) -> Batches:
+        """See `Run`."""
+        return batches(self.corpus.plan, self.config.train.steps)
+
+    def start(self, state: TrainState) -> TrainState:
+        """See `Run`: the pretrained encoder, and the towers of `train.init_from`."""
+        state, init_from = self.with_pretrained(state), self.config.train.init_from
+        return state if init_from is None else with_bundle(state, Path(init_from), self.corpus)
+
     def with_pretrained(self, state: TrainState) -> TrainState:
         """`state` with the random encoder parameters replaced by the pretrained ones, sharded the same way."""
-        if self.pretrained is None or self.encoder_config is None:
+        if self.encoder_config is None:
             return state
-        loaded = traverse_util.flatten_dict(
-            frozen_layers.upper_params(self.pretrained, self.config.encoder.frozen_layers)
-        )
-        # Copies: the first step donates its state, and the k-NN baselines read the pretrained parameters at the end.
-        encoder = {
-            path: jax.device_put(np.array(loaded[path]), random.sharding) if path in loaded else random
-            for path, random in traverse_util.flatten_dict(state.params["encoder"]).items()
-        }
-        return state._replace(params={**state.params, "encoder": traverse_util.unflatten_dict(encoder)})
+        return with_pretrained(state, self.data.pretrained, frozen=self.config.encoder.frozen_layers)
 
     def whole_encoder(self, params: Params) -> Bert | Gpt2 | None:
         """The encoder with these parameters (host arrays), including frozen layers, with adapters merged."""
         if self.encoder_config is None:
-            return self.pretrained
-        if self.pretrained is None:
-            return nnx.merge(self.graphdef, params).encoder
-        merged = lora.merge_adapters(params["encoder"], self.config.encoder.lora_alpha)
-        return frozen_layers.rejoin(self.pretrained, merged, self.config.encoder.frozen_layers)
-
-    def baselines(self, domain: int) -> dict[str, Callable[[str], Predictor]]:
-        """Constructors of the baselines for one domain, see `standard_baselines`."""
-
-        def vectors() -> Any:
-            features_IF = self.text_features(domain)
-            return tfidf(self.corpus.domains[domain].texts) if features_IF is None else features_IF
-
-        return standard_baselines(self.corpus, domain, vectors)
-
-    def text_features(self, domain: int) -> np.ndarray | None:
-        """Vectors of the texts of a domain from the encoder as loaded, float32 [I, F]; None without a pretrained one.
-
-        They do not depend on the run's `max_tokens` and pooling. Cached on disk.
-        """
-        if self.pretrained is None:
-            return None
-        texts, max_tokens = (
-            self.corpus.domains[domain].texts,
-            min(TEXT_PART_TOKENS, self.pretrained.config.max_positions),
-        )
-        return text_vectors(self.config, self.pretrained, self.tokenizer, texts, max_tokens, "mean")
+            return self.data.pretrained
+        return trained_encoder(self.config.encoder, self.data.pretrained, self.graphdef, params)
 
     def _init_params(self, key: jax.Array) -> Params:
         model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
@@ -125,9 +96,7 @@ class Experiment:
 
 def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.Rngs) -> RecModel:
     """A recommender with random parameters."""
-    encoder = None if encoder_config is None else new_encoder(encoder_config, rngs)
-    if encoder is not None and config.encoder.mode == "lora":
-        lora.add_adapters(encoder, config.encoder.lora_rank, config.encoder.lora_alpha, rngs=rngs)
+    encoder = None if encoder_config is None else new_trainable_encoder(config.encoder, encoder_config, rngs)
     return RecModel(config.model, dims, encoder, discriminators=objective.discriminators(config.adapt), rngs=rngs)
 
 
@@ -136,33 +105,23 @@ def _graphdef(config: Config, dims: Dimensions, encoder_config: Any) -> Any:
 
 
 def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) -> Experiment:
-    """Prepare a run.
+    """Prepare and assemble a run; see `prepare` for the arguments."""
+    return assemble(prepare(config, on_data), config)
 
-    Args:
-      config: the configuration of the run.
-      on_data: called once the data is read, before any text is encoded.
+
+def assemble(data: Data, config: Config) -> Experiment:
+    """Make a run on prepared data: batches, model, optimizer, step.
 
     Raises:
-      ValueError: the configuration or the data is invalid.
+      ValueError: the data was prepared with a configuration that differs in one of the fields that decide it, or the
+        configuration is invalid.
     """
+    data.check(config)
     config = encoder_of(config)
-    num_shards = make_layout(config.mesh).num_row_shards
-    selection = config.train.selection if config.train.eval_every else LAST_STEP
-    corpus = load_corpus(
-        config.data,
-        config.train.batch_size,
-        config.seed,
-        num_shards=num_shards,
-        selection=selection,
-        num_negatives=config.loss.negatives if config.loss.ranking in objective.SAMPLED else 0,
-        mask_rate=config.model.mask_rate if config.model.user_tower == "bert4rec" else 0.0,
-    )
-    on_data(corpus)
-    pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
-    if pretrained is not None:
-        encoder_identity.check_fields(config, pretrained)
-    encoder_config = make_encoder_config(config, tokenizer, pretrained)
-    items, whitening = item_inputs(config, corpus, pretrained, tokenizer)
+    corpus, items = data.corpus_of(config), data.items
+    if data.pretrained is not None:
+        encoder_identity.check_fields(config, data.pretrained)
+    encoder_config = make_encoder_config(config, data.tokenizer, data.pretrained)
     if isinstance(items, TokenTable):
         corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)[: len(corpus.joint)]))
     dims = Dimensions(
@@ -180,27 +139,23 @@ def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) ->
         field_dropout=config.data.field_dropout,
     )
     catalog = corpus.joint.to_catalog(items, log_q(corpus.plan), trained_items(corpus.plan))
-    hidden_TF = None
-    if isinstance(items, TokenTable) and pretrained is not None and config.encoder.frozen_layers:
-        hidden_TF = frozen_states(config, pretrained, items)
+    if data.hidden_TF is not None:
+        assert isinstance(items, TokenTable)
         catalog = catalog._replace(
             tokens_IL=None,
-            hidden_TF=hidden_TF.astype(jnp.dtype(config.model.compute_dtype)),
+            hidden_TF=data.hidden_TF.astype(jnp.dtype(config.model.compute_dtype)),
             hidden_start_I=items.offsets[:-1].astype(np.int32),
         )
     return Experiment(
         config=config,
+        data=data,
         corpus=corpus,
-        tokenizer=tokenizer,
-        pretrained=pretrained,
         catalog=catalog,
-        hidden_TF=hidden_TF,
-        whitening=whitening,
         dims=dims,
         encoder_config=encoder_config,
         graphdef=graphdef,
         spec=make_step_spec(config, graphdef, task),
-        encoder_identity=encoder_identity.identify(config, pretrained, tokenizer),
+        encoder_identity=data.encoder_identity,
     )
 
 
@@ -217,8 +172,13 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
         terms=objective.build(config.loss, config.adapt, num_domains=len(task.starts) - 1),
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
-        trains=_adapters_and_towers if config.encoder.mode == "lora" else _everything,
+        trains=trainable_in(config),
     )
+
+
+def trainable_in(config: Config) -> Trains:
+    """Which parameters a run trains."""
+    return _adapters_and_towers if config.encoder.mode == "lora" else _everything
 
 
 def _everything(_: tuple[str, ...]) -> bool:

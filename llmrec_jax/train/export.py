@@ -9,6 +9,7 @@ from flax import traverse_util
 from llmrec_jax.inference import writing
 from llmrec_jax.inference.bundle import BundleItem
 from llmrec_jax.inference.parts import Parts
+from llmrec_jax.train.init_from import trained_on
 from llmrec_jax.train.loop import Trained
 
 
@@ -18,10 +19,10 @@ def save_bundle(trained: Trained, folder: Path) -> None:
     params = {name: value for name, value in trained.params.items() if name not in ("encoder", "discriminators")}
     arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}
     arrays |= {"item_vectors": trained.item_vectors_ID, "popularity": experiment.corpus.popularity()}
-    if experiment.whitening is not None:
+    if experiment.data.whitening is not None:
         arrays |= {
-            "whitening_mean": experiment.whitening.mean_F,
-            "whitening_transform": experiment.whitening.transform_FF,
+            "whitening_mean": experiment.data.whitening.mean_F,
+            "whitening_transform": experiment.data.whitening.transform_FF,
         }
     joint = experiment.corpus.joint
     domains = [joint.domains[domain] for domain in joint.domain_I]
@@ -37,12 +38,13 @@ def save_bundle(trained: Trained, folder: Path) -> None:
             "config": dataclasses.asdict(experiment.config),
             "dims": dataclasses.asdict(experiment.dims),
             "data_hash": experiment.corpus.hash,
+            "trained_on": trained_on(experiment.config),
         },
         arrays=arrays,
         items=[BundleItem(*facts) for facts in zip(joint.item_ids, joint.titles, domains, strict=True)],
-        tokenizer=experiment.tokenizer,
+        tokenizer=experiment.data.tokenizer,
         encoder=encoder,
         answer=Parts(trained.answer.fit.weights, trained.answer.channels),
         # A frozen encoder serves both; a trained one differs from the one whose vectors the text part compares.
-        text_encoder=None if encoder is experiment.pretrained else experiment.pretrained,
+        text_encoder=None if encoder is experiment.data.text_encoder else experiment.data.text_encoder,
     )

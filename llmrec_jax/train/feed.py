@@ -20,6 +20,10 @@ class Batches(Protocol):
         """The position of the iterator (JSON)."""
         ...
 
+    def set_state(self, state: dict[str, Any], /) -> None:
+        """Move to the position of a saved state."""
+        ...
+
 
 class Feed:
     """Iterates over pairs of a host batch and the same batch on the devices. A context manager.

@@ -1,4 +1,4 @@
-"""Starts a run from the parameters of a bundle: those of the towers, and of the items that both have.
+"""Starts a run from the parameters of another: those of its encoder and towers, and of the items that both have.
 
 A checkpoint of the run itself takes precedence. The encoder is not read here, see `encoder_of`.
 """
@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import msgspec
 import numpy as np
 from flax import traverse_util
 
-from llmrec_jax.config import Config
+from llmrec_jax.config import Config, domain_name, users_of
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.train.state import TrainState
 
+PERPLEXITY = "perplexity.json"  # of a run with train.objective=language_model, which has no towers
 OWN = ("encoder", "discriminators")  # parameters that a bundle holds elsewhere or not at all
+SPLIT = ("split", "split_seed", "min_rating")  # fields of the data that decide which events are held out
 OF_ITEMS = ("item_tower.ids.embedding", "scoring.bias")  # one row per item
 
 
 def encoder_of(config: Config) -> Config:
-    """The configuration with the bundle's encoder as the pretrained one, if the run trains it.
-
-    A frozen encoder stays the configured one, because it is not what the bundle's run has learned.
-    """
-    if config.train.init_from is None or config.encoder.mode == "frozen" or config.model.item_features == "id":
+    """The configuration with the encoder of `train.init_from` as the pretrained one, unless the model reads no text."""
+    if config.train.init_from is None or config.model.item_features == "id":
         return config
     folder = bundle_lib.find(Path(config.train.init_from)) / "encoder"
     if not folder.is_dir():
@@ -35,8 +35,46 @@ def encoder_of(config: Config) -> Config:
     return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, pretrained=str(folder)))
 
 
+def trained_on(config: Config) -> dict[str, float]:
+    """The share of its users that a run and those it starts from are trained on, by name of the domain."""
+    shares = users_of(config)
+    if config.train.init_from is not None:
+        for name, share in _facts(config.train.init_from).get("trained_on", {}).items():
+            shares[name] = max(share, shares.get(name, 0.0))
+    return shares
+
+
+def check_regime(config: Config) -> None:
+    """Raises ValueError if the run of `train.init_from` learned from what this run may not, or on what it ranks."""
+    if config.train.init_from is None:
+        return
+    facts, target, data = _facts(config.train.init_from), domain_name(config.data.target), config.data
+    share = facts.get("trained_on", {}).get(target, 0.0)
+    problems = []
+    if share > data.target_fraction:
+        problems.append(f"on {share:.0%} of the users of {target}: data.target_fraction={data.target_fraction}")
+    if share:
+        theirs = facts["config"]["data"]
+        differ = [name for name in SPLIT if theirs.get(name) != getattr(data, name)]
+        if data.train_on == "train" != theirs.get("train_on", "train"):  # then they select no step and no weights
+            differ.append("train_on")
+        problems += [f"with data.{name}={theirs.get(name)}: here it is {getattr(data, name)}" for name in differ]
+    if problems:
+        raise UserError("\n  ".join([f"train.init_from={config.train.init_from}: its run was trained", *problems]))
+
+
+def _facts(init_from: str) -> dict[str, Any]:
+    """What a run has written about itself beside its parameters; {} if that cannot be read."""
+    folder = bundle_lib.find(Path(init_from))
+    path = next((path for path in (folder / PERPLEXITY, folder / "config.json") if path.exists()), None)
+    try:
+        return {} if path is None else msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise UserError(f"{path}: not a JSON object: {error}") from error
+
+
 def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
-    """`state` with the parameters of a bundle, sharded the same way.
+    """`state` with the parameters of a bundle, sharded the same way; `state` if `folder` has no towers.
 
     Id embeddings and biases are taken for the items that both have, by the names of their domains and their ids; other
     rows stay as they are.
@@ -44,6 +82,8 @@ def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
     Raises:
       ValueError: the bundle cannot be read, or its towers have other shapes than those of the run.
     """
+    if (bundle_lib.find(folder) / PERPLEXITY).exists():
+        return state
     bundle = bundle_lib.load(folder)
     flat = traverse_util.flatten_dict(state.params, sep=".")
     problems, found = [], {}

@@ -1,12 +1,5 @@
-"""A training run from start to end: prepare, restore, train, export, evaluate, report.
+"""A training run from start to end: train, export, evaluate, report. The training up to there is in `session`."""
 
-Initial parameters, in order of precedence: the newest intact checkpoint in the work folder; the bundle of
-`train.init_from`; the pretrained encoder with everything else random; all random. A work folder with another
-configuration or other data is refused. `config.json` is written only once data, encoder and model are built. The
-training steps are in `steps`.
-"""
-
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -16,27 +9,19 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from llmrec_jax import config as config_lib
-from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.batch import BATCH_RULE
-from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation
-from llmrec_jax.parallel import Layout, make_layout, to_host
-from llmrec_jax.train import compile_cache, encoder_identity, lock
-from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.parallel import to_host
+from llmrec_jax.train import session
 from llmrec_jax.train.answer import Answer
-from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator, hashes
-from llmrec_jax.train.experiment import Experiment
-from llmrec_jax.train.init_from import with_bundle
+from llmrec_jax.train.experiment import Experiment, assemble
 from llmrec_jax.train.interrupts import Interrupts
-from llmrec_jax.train.resume import advice, newest_checkpoint
+from llmrec_jax.train.prepared import Data, prepare
 from llmrec_jax.train.state import Params
-from llmrec_jax.train.steps import timed, train_steps
-from llmrec_jax.train.summary import data_summary, model_summary
-from llmrec_jax.train.workdir import check, claim
+from llmrec_jax.train.steps import timed
+from llmrec_jax.train.summary import data_summary
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,6 +42,8 @@ def train_and_evaluate(
     *,
     export: Callable[[Trained], None] = lambda _: None,
     interrupts: Interrupts | None = None,
+    data: Data | None = None,
+    reports: bool = True,
 ) -> Trained:
     """Run `config` in `workdir`, or resume the run there; write metrics, checkpoints and report.
 
@@ -66,74 +53,52 @@ def train_and_evaluate(
       console: prints the progress of the run.
       export: called on process 0 after training, before the report.
       interrupts: receives the signals; after one, the run saves a checkpoint and raises `interrupts.Saved`.
+      data: prepared data, to share it among several runs; None: it is prepared here.
+      reports: whether the test events are ranked and reported; False for a stage that another one follows.
 
     Raises:
       ValueError: invalid configuration or data, a work folder that belongs to another run or is in use, ...
     """
-    config_lib.validate(config)
-    with lock.held(workdir):
-        from_first(lambda: check(workdir, config))
-        with compile_cache.kept_in(workdir, console):  # after the check, because it writes to the folder
-            try:
-                return _run(config, workdir, console, export, interrupts or Interrupts())
-            except FloatingPointError as error:
-                raise UserError(f"{error}\n  {advice(config, workdir)}") from error
+
+    def make(pinned: Config) -> Experiment:
+        return assemble(reading(pinned, console), pinned) if data is None else assemble(data, config)
+
+    with session.held(config, workdir, console):
+        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator)
+        return _finish(fitted, workdir, console, export, reports)
 
 
-def _run(
-    config: Config, workdir: Path, console: Console, export: Callable[[Trained], None], interrupts: Interrupts
+def reading(config: Config, console: Console) -> Data:
+    """`prepare` the data of a run, with its summary on the console."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    say(f"reading {', '.join((*config.data.sources, config.data.target))}")
+    return prepare(config, on_data=lambda corpus: say(data_summary(corpus)))
+
+
+def _finish(
+    fitted: session.Fitted[Experiment, Evaluator],
+    workdir: Path,
+    console: Console,
+    export: Callable[[Trained], None],
+    reports: bool,
 ) -> Trained:
-    seconds: dict[str, float] = {}
+    experiment, evaluator, params, seconds = fitted.run, fitted.evaluator, fitted.state.params, fitted.seconds
     is_first = jax.process_index() == 0
-    with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:  # waits for the current save
-        latest = newest_checkpoint(checkpoints, config.train.steps, console)
-        with timed(seconds, "prepare"):
-            layout = make_layout(config.mesh)
-            _check_divides(config, layout)
-            if idle := jax.device_count() - layout.mesh.size:
-                console.print(f"{idle} of {jax.device_count()} devices are idle: mesh.data=-1 uses all")
-            info = None if latest is None else checkpoints.info(latest)
-            console.print(
-                f"reading {', '.join((*config.data.sources, config.data.target))}", markup=False, highlight=False
-            )
-            experiment = experiment_lib.build(
-                config if info is None else encoder_identity.pinned(config, info.encoder),
-                on_data=lambda corpus: console.print(data_summary(corpus), markup=False, highlight=False),
-            )
-            if info is not None:
-                encoder_identity.check_same(workdir, config, info.encoder, experiment.encoder_identity)
-                info.check_continues(workdir, experiment.corpus.hash, BATCH_RULE)
-            if is_first:
-                claim(workdir, config)
-            catalog = layout.put_whole(experiment.catalog)
-            start = experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state)))
-            if latest is None and config.train.init_from is not None:
-                start = with_bundle(start, Path(config.train.init_from), experiment.corpus)
-            state = layout.from_global(start)
-        console.print(model_summary(experiment, layout, state), markup=False, highlight=False)
-
-        state, best = train_steps(
-            experiment, layout, state, catalog, checkpoints, latest, workdir, seconds, interrupts, quiet=not is_first
-        )
-
-    evaluator = Evaluator(experiment, layout.mesh)
     with timed(seconds, "answer"):
-        answer = evaluator.answer(state.params)
-    trained = Trained(experiment, to_host(state.params), evaluator.item_vectors(state.params), answer)
+        answer = evaluator.answer(params)
+    trained = Trained(experiment, to_host(params), evaluator.item_vectors(params), answer)
     if is_first:
         export(trained)
+    if not reports:
+        return trained
     with timed(seconds, "evaluate"):
-        found = evaluator.evaluate(state.params, answer)
+        found = evaluator.evaluate(params, answer)
     if is_first:
-        selection = evaluator.selection | best
+        selection = evaluator.selection | fitted.best
         more = {"selection": selection, "answer": answer.fit._asdict()}
         write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, **more)
         print_evaluation(found, console)
     return dataclasses.replace(trained, results=found.results)
-
-
-def _check_divides(config: Config, layout: Layout) -> None:
-    size, shards = config.train.batch_size, layout.num_row_shards
-    if size % shards:
-        arithmetic = f"{size} = {size // shards} x {shards} + {size % shards}"
-        raise UserError(f"train.batch_size={size} is not divisible by {shards} devices: {arithmetic}")

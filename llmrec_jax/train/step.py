@@ -1,7 +1,7 @@
 """One training step: a pure function of state and batch. Does no I/O and does not depend on the mesh."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,10 @@ import optax
 
 from llmrec_jax.losses import objective
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
-from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, Outputs
+from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, TextBatch
 
-Forward = Callable[[Params, Batch, Catalog, jax.Array, Collectives], Outputs]
+# (parameters, batch, catalogue, key of the step, the same on every device, collectives) -> what the terms read
+Forward = Callable[[Params, Any, Catalog, jax.Array, Collectives], Any]
 
 
 class StepSpec(NamedTuple):
@@ -25,7 +26,12 @@ class StepSpec(NamedTuple):
 
 
 def train_step(
-    state: TrainState, batch: Batch, catalog: Catalog, *, spec: StepSpec, collectives: Collectives = SINGLE_DEVICE
+    state: TrainState,
+    batch: Batch | TextBatch,
+    catalog: Catalog,
+    *,
+    spec: StepSpec,
+    collectives: Collectives = SINGLE_DEVICE,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Take one step; return the next state and the step's metrics (float32 scalars, the same on every device).
 
@@ -38,7 +44,7 @@ def train_step(
 
     def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
         gathered = collectives.gather_params(join(params, fixed))
-        outputs = spec.forward(gathered, batch, catalog, jax.random.fold_in(key, collectives.axis_index()), collectives)
+        outputs = spec.forward(gathered, batch, catalog, key, collectives)
         means = objective.evaluate(spec.terms, outputs, progress)
         counts = collectives.psum({name: mean.size for name, mean in means.items()})
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})

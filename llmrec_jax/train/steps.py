@@ -1,7 +1,7 @@
 """The training loop: evaluate, save, get the next batch, step, write the metrics of the previous step; in this order.
 
-The next batch is taken only after the save, so that the saved state and pipeline position match. Preparation, export
-and report are in `loop`.
+The next batch is taken only after the save, so that the saved state and pipeline position match. What comes before is
+in `session`, export and report are in `loop`.
 """
 
 import contextlib
@@ -16,16 +16,14 @@ import jax
 import numpy as np
 
 from llmrec_jax.data.batches.batch import BATCH_RULE
-from llmrec_jax.data.batches.pipeline import batches
 from llmrec_jax.errors import UserError
 from llmrec_jax.parallel import Layout, on_any_process
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
-from llmrec_jax.train.evaluation import Evaluator
-from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.feed import Feed
 from llmrec_jax.train.interrupts import Interrupts, Saved
 from llmrec_jax.train.metrics import MetricsFile, ProgressLine, StepClock
 from llmrec_jax.train.optimizer import learning_rate
+from llmrec_jax.train.run import Run, Validator
 from llmrec_jax.train.state import TrainState
 from llmrec_jax.train.step import train_step
 from llmrec_jax.train.workdir import as_json
@@ -33,7 +31,8 @@ from llmrec_jax.types import Catalog
 
 
 def train_steps(
-    experiment: Experiment,
+    run: Run,
+    evaluator: Validator,
     layout: Layout,
     state: TrainState,
     catalog: Catalog,
@@ -46,10 +45,10 @@ def train_steps(
     quiet: bool,
 ) -> tuple[TrainState, dict[str, float]]:
     """Run the remaining steps; return the selected state (global arrays) and its step."""
-    config, corpus = experiment.config, experiment.corpus
+    config = run.config
     num_steps = config.train.steps
-    iterator = batches(corpus.plan, num_steps)
-    tokens_I = _token_counts(experiment.catalog)
+    iterator = run.batches()
+    tokens_I = _token_counts(run.catalog)
     best: dict[str, float] = {}
     first = 0
     pending: tuple[int, Any, int, Any] | None = None
@@ -81,17 +80,16 @@ def train_steps(
         metrics |= clock.step(config.train.batch_size, tokens)
         progress.update(step, metrics["loss"], config.train.batch_size, tokens)
         if validate is not None and not bad:
-            metrics["valid/ndcg@10"] = evaluator.validate(layout.to_global(validate).params)
-            progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics['valid/ndcg@10']:.4f}")
+            metrics[evaluator.metric] = evaluator.validate(layout.to_global(validate).params)
+            progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics[evaluator.metric]:.4f}")
         if metrics_file:
             metrics_file.write(step, metrics)
         if bad:
             raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
-        return metrics.get("valid/ndcg@10")
+        return metrics.get(evaluator.metric)
 
     with contextlib.ExitStack() as stack:
-        step_fn = layout.compile(functools.partial(train_step, spec=experiment.spec), state)
-        evaluator = Evaluator(experiment, layout.mesh)
+        step_fn = layout.compile(functools.partial(train_step, spec=run.spec), state)
         if config.train.patience and not evaluator.validates:
             raise UserError(f"train.patience={config.train.patience}: there are no validation events to judge steps on "
                             f"({evaluator.validator}); set it to 0")  # fmt: skip
@@ -114,7 +112,7 @@ def train_steps(
                     write_pending()
                     if metrics_file:
                         metrics_file.sync()
-                    checkpoints.save(layout.to_global(state), step, _info(experiment, feed, best))
+                    checkpoints.save(layout.to_global(state), step, _info(run, feed, best))
                 if stopping or is_last(step):
                     checkpoints.wait()
                 if stopping and not is_last(step):
@@ -139,12 +137,12 @@ def train_steps(
     return state, best or {"step": num_steps}
 
 
-def _info(experiment: Experiment, feed: Feed, best: dict[str, float]) -> RunInfo:
+def _info(run: Run, feed: Feed, best: dict[str, float]) -> RunInfo:
     return RunInfo(
         pipeline=feed.get_state(),
-        config=as_json(experiment.config),
-        data_hash=experiment.corpus.hash,
-        encoder=experiment.encoder_identity,
+        config=as_json(run.config),
+        data_hash=run.data_hash,
+        encoder=run.encoder_identity,
         best=best,
         batch_rule=BATCH_RULE,
     )

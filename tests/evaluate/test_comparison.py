@@ -107,7 +107,7 @@ def test_several_seeds_from_one_command(run, tmp_path, capsys, monkeypatch):
     def train_and_evaluate(config, workdir, console, **_):
         run(workdir.relative_to(tmp_path), seed=config.seed, model=np.ones(USERS))
 
-    monkeypatch.setattr("llmrec_jax.train.loop.train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr("llmrec_jax.train.stages.train_and_evaluate", train_and_evaluate)
     (tmp_path / "runs").mkdir()
     command = ["quickstart", "--workdir", str(tmp_path / "runs"), "--seeds", "3"]
     assert cli.train([*command, "4"]) == 0

@@ -155,7 +155,7 @@ def test_the_whole_encoder_says_of_tokens_what_the_step_says(config):
     expected_UF = model.encode_texts(items_U, experiment.catalog)
     tokens = build(config).catalog
     model.encoder = experiment.whole_encoder(params)
-    assert model.encoder.config == experiment.pretrained.config
+    assert model.encoder.config == experiment.data.pretrained.config
     np.testing.assert_allclose(model.encode_texts(items_U, tokens), expected_UF, atol=1e-4)
 
 

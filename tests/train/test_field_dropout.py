@@ -41,7 +41,7 @@ def test_a_step_reads_some_items_by_their_title_alone(encoder, tmp_path):
     assert (is_title_U != is_whole_U).all()
     assert abs(is_title_U.mean() - RATE) < 0.08
     if catalog.token_mask_IL is not None:
-        lengths = [len(experiment.tokenizer.encode(title).ids) for title in titles]
+        lengths = [len(experiment.data.tokenizer.encode(title).ids) for title in titles]
         assert catalog.token_mask_IL[len(titles) :].sum(axis=1).tolist() == lengths
 
 

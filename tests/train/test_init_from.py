@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from llmrec_jax.config import validate
 from llmrec_jax.errors import UserError
+from llmrec_jax.models import from_pretrained
 from llmrec_jax.train import experiment as experiment_lib
-from llmrec_jax.train.init_from import with_bundle
+from llmrec_jax.train.init_from import trained_on, with_bundle
+from llmrec_jax.train.prepared import prepare
 from tests.inference.untrained import untrained_run
-from tests.train.tiny import tiny_config
+from tests.train.tiny import pretrained_config, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +66,48 @@ def test_a_folder_without_a_bundle_is_refused(trained, tmp_path):
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, init_from=str(tmp_path)))
     with pytest.raises(UserError, match="so its model reads no text"):
         experiment_lib.build(config)
+
+
+def test_a_frozen_encoder_is_that_of_the_bundle_and_what_is_not_trained_reads_the_configured_one(trained, tmp_path):
+    _, config = trained
+    config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, mode="frozen"))
+    validate(config)
+    data = prepare(config)
+    assert data.text_encoder is None  # TF-IDF, as without `init_from`
+    bundle = Path(config.train.init_from)
+    np.testing.assert_array_equal(
+        data.pretrained.tokens.embedding[...], from_pretrained(bundle / "encoder").tokens.embedding[...]
+    )
+    same = dataclasses.replace(config.encoder, pretrained=str(bundle / "encoder"))
+    data = prepare(dataclasses.replace(config, encoder=same))
+    assert data.text_encoder is data.pretrained
+    other = pretrained_config(tmp_path / "encoder", "bert", 1).encoder.pretrained
+    with pytest.raises(UserError, match=r"has another vocabulary than encoder\.pretrained=.*encoder: set"):
+        prepare(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, pretrained=other)))
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (
+            {"target_fraction": 0.0, "sources": ("demo:films",)},
+            "on 100% of the users of books: data.target_fraction=0.0",
+        ),
+        ({"split_seed": 1}, "with data.split_seed=0: here it is 1"),
+    ],
+)
+def test_a_run_does_not_start_from_one_that_learned_what_it_may_not_see(trained, data, problem):
+    _, config = trained
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+    with pytest.raises(UserError) as raised:
+        prepare(config)
+    assert str(raised.value).split("\n  ") == [
+        f"train.init_from={config.train.init_from}: its run was trained",
+        problem,
+    ]
+
+
+def test_what_a_run_is_trained_on_includes_the_runs_before_it(trained):
+    _, config = trained
+    books = dataclasses.replace(config, data=dataclasses.replace(config.data, target_fraction=1.0))
+    assert trained_on(books) == {"films": 1.0, "books": 1.0}

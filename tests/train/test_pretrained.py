@@ -40,7 +40,7 @@ def config(tmp_path_factory):
 @pytest.mark.parametrize("mesh", [MeshConfig(data=1), MeshConfig(data=1, fsdp=8)])
 def test_training_starts_there_and_leaves_it_alone(config, mesh):
     experiment = experiment_lib.build(config)
-    pretrained = jax.device_get(nnx.to_pure_dict(nnx.state(experiment.pretrained)))
+    pretrained = jax.device_get(nnx.to_pure_dict(nnx.state(experiment.data.pretrained)))
     layout = make_layout(mesh)
     state = layout.to_global(layout.init(experiment.init_state))
     random = jax.tree.map(lambda x: x.sharding, state)
@@ -53,8 +53,8 @@ def test_training_starts_there_and_leaves_it_alone(config, mesh):
     batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
     _, metrics = step(state, batch, layout.put_whole(experiment.catalog))
     assert np.isfinite(layout.metrics(metrics)["loss"])
-    jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(nnx.state(experiment.pretrained)), pretrained)
-    assert list(experiment.baselines(0)) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease"]
+    jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(nnx.state(experiment.data.pretrained)), pretrained)
+    assert list(experiment.data.baselines) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease"]
 
 
 def test_more_tokens_than_positions_are_refused(config):

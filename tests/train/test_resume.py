@@ -247,7 +247,7 @@ def test_other_data_is_refused(straight, root, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_run_does_not_go_on_with_batches_of_another_rule(straight, root, monkeypatch):
-    monkeypatch.setattr("llmrec_jax.train.loop.BATCH_RULE", BATCH_RULE + 1)
+    monkeypatch.setattr("llmrec_jax.train.session.BATCH_RULE", BATCH_RULE + 1)
     with pytest.raises(ValueError, match=rf"forms batches differently \(rule {BATCH_RULE}, here {BATCH_RULE + 1}\)"):
         train_and_evaluate(resume_config(root), straight, Console(quiet=True))
 

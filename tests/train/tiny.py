@@ -22,13 +22,13 @@ from llmrec_jax.config import (
     OptimConfig,
     TrainConfig,
 )
-from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.domains import demo
 from llmrec_jax.data.texts.tokenizer import train_tokenizer
 from llmrec_jax.models import save_pretrained
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.language_model import LanguageModelRun
 from llmrec_jax.train.metrics import TIMING
 from llmrec_jax.train.step import train_step
 
@@ -82,7 +82,9 @@ def shaken(tree: Any, size: float) -> Any:
     return jax.tree.map(lambda x: x + size * rng.standard_normal(x.shape, np.float32), tree)
 
 
-def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig, params: Any = None) -> tuple[Any, dict[str, float]]:
+def gradients_and_metrics(
+    experiment: Experiment | LanguageModelRun, mesh: MeshConfig, params: Any = None
+) -> tuple[Any, dict[str, float]]:
     """The gradients (recovered from one step of plain gradient descent) and metrics of step 0, at random parameters
     unless some are given."""
     rate = 2.0**10  # the difference of parameters near one says little of gradients that are small beside them
@@ -94,7 +96,7 @@ def gradients_and_metrics(experiment: Experiment, mesh: MeshConfig, params: Any 
         state = layout.from_global(layout.to_global(state)._replace(params=params))
     before = jax.device_get(layout.to_global(state).params)
     step = layout.compile(functools.partial(train_step, spec=spec), state)
-    batch = layout.put_batch(make_batch(experiment.corpus.plan, 0))
+    batch = layout.put_batch(next(experiment.batches()))
     after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
     gradients = jax.tree.map(lambda a, b: (a - b) / rate, before, jax.device_get(layout.to_global(after).params))
     return gradients, layout.metrics(metrics)

@@ -14,13 +14,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import grain
 import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.batch import BatchPlan, make_batch
 from llmrec_jax.data.batches.buckets import bucket_lengths
 from llmrec_jax.data.batches.capacity import Capacity
+from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import rows_per_domain
 from llmrec_jax.data.domains.split import Split, keep_fraction
 from llmrec_jax.errors import UserError
@@ -119,15 +119,9 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
     return dataclasses.replace(plan, capacities=tuple(dict.fromkeys((*usual, bound))))
 
 
-def batches(plan: BatchPlan, num_steps: int) -> grain.DatasetIterator:
-    """The batches of steps `0` to `num_steps - 1`, prefetched in threads.
-
-    The iterator state (`get_state`, `set_state`) is the current step: a run resumed from a checkpoint continues with
-    the next batch.
-    """
-    make = functools.partial(_batch_of, plan=plan)
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-    return iter(grain.MapDataset.range(num_steps).map(make).to_iter_dataset(options))
+def batches(plan: BatchPlan, num_steps: int) -> Iterator:
+    """The batches of steps `0` to `num_steps - 1`, see `iterate`."""
+    return iterate(functools.partial(_batch_of, plan=plan), num_steps)
 
 
 def _batch_of(step: int, plan: BatchPlan) -> Batch:
