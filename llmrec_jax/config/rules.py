@@ -116,6 +116,10 @@ def _data_problems(config: Config) -> list[str]:
         problems.append(f"model.text_map=fixed needs encoder.mode=frozen, not {config.encoder.mode}")
     if config.model.max_id_norm and config.model.item_features != "text+id":
         problems.append(f"model.max_id_norm={config.model.max_id_norm} needs model.item_features=text+id")
+    if config.model.start == "counts" and config.model.item_features == "text":
+        problems.append("model.start=counts sets id embeddings: it needs model.item_features=text+id or id")
+    if config.loss.mask_history and config.loss.ranking != "softmax":
+        problems.append(f"loss.mask_history needs loss.ranking=softmax, not {config.loss.ranking}")
     if config.model.user_tower == "mean" and not config.model.recency_mean:
         problems.append("model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true")
     if config.adapt.method != "none" and config.model.score != "cosine":

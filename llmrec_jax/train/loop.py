@@ -29,9 +29,9 @@ from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment
-from llmrec_jax.train.init_from import with_bundle
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.resume import advice, newest_checkpoint
+from llmrec_jax.train.start import initial_state
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.steps import timed, train_steps
 from llmrec_jax.train.summary import data_summary, model_summary
@@ -105,10 +105,8 @@ def _run(
             if is_first:
                 claim(workdir, config)
             catalog = layout.put_whole(experiment.catalog)
-            start = experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state)))
-            if latest is None and config.train.init_from is not None:
-                start = with_bundle(start, Path(config.train.init_from), experiment.corpus)
-            state = layout.from_global(start)
+            # A resumed run needs the shapes and shardings only.
+            state = initial_state(experiment, layout) if latest is None else layout.init(experiment.init_state)
         console.print(model_summary(experiment, layout, state), markup=False, highlight=False)
 
         state, best = train_steps(

@@ -1,0 +1,48 @@
+"""The state before the first step: random, then the pretrained encoder, then counts, then a bundle, on top of it."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from llmrec_jax.baselines.start_vectors import co_purchase_vectors, popularity_biases
+from llmrec_jax.data.corpus import Corpus
+from llmrec_jax.parallel import Layout
+from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.init_from import with_bundle
+from llmrec_jax.train.state import TrainState
+
+IDS, BIAS = ("item_tower", "ids", "embedding"), ("scoring", "bias")
+
+
+def initial_state(experiment: Experiment, layout: Layout) -> TrainState:
+    """The state of a new run on the devices of `layout`. Raises ValueError if `train.init_from` does not fit."""
+    config, corpus = experiment.config, experiment.corpus
+    state = experiment.with_pretrained(layout.to_global(layout.init(experiment.init_state)))
+    if config.model.start == "counts":
+        state = with_counts(state, corpus)
+    if config.train.init_from is not None:
+        state = with_bundle(state, Path(config.train.init_from), corpus)
+    return layout.from_global(state)
+
+
+def with_counts(state: TrainState, corpus: Corpus) -> TrainState:
+    """`state` with id embeddings and biases counted in each domain, sharded the same way.
+
+    Only events that are trained on are counted. The embeddings of different domains have nothing in common.
+    """
+    flat = traverse_util.flatten_dict(state.params)
+    vectors, biases = [], []
+    for domain, (split, users) in enumerate(zip(corpus.splits, corpus.plan.users, strict=True)):
+        is_trained = np.zeros(len(split.train_end), bool)
+        is_trained[users] = corpus.plan.rows[domain] > 0
+        items_E, users_E = corpus.train_events(domain, is_trained)
+        num_items = len(corpus.domains[domain].item_ids)
+        width = flat[IDS].shape[1]
+        vectors.append(co_purchase_vectors(items_E, users_E, num_items, width, is_ordered=split.is_ordered))
+        biases.append(popularity_biases(items_E, num_items))
+    for path, parts in ((IDS, vectors), (BIAS, biases)):
+        if path in flat:
+            flat[path] = jax.device_put(np.concatenate(parts), flat[path].sharding)
+    return state._replace(params=traverse_util.unflatten_dict(flat))
