@@ -15,7 +15,8 @@ class ModelConfig:
     text_map: Literal["trained", "fixed"] = "trained"
     """How a text vector becomes an item vector.
     trained: by a linear map and an MLP.
-    fixed: its model.width largest principal components, L2-normalized; for encoder.mode=frozen."""
+    fixed: its model.width largest principal components, L2-normalized; for encoder.mode=frozen.
+    If it has fewer components than model.width, zeros fill the rest."""
     max_id_norm: float = 0.0
     """With item_features=text+id: the text part has norm 1, and the id part at most this norm; 0: no bounds.
     A small bound, such as 0.5, keeps items with few events near their texts."""
