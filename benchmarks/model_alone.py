@@ -32,15 +32,14 @@ from llmrec_jax.train.start import initial_state
 from llmrec_jax.train.steps import train_steps
 
 CONFIG = Path(__file__).parents[1] / "configs" / "transfer_full.py"
-# The configuration without each of its choices, and before all of them.
+# The first parameters, which a step at the rate 0 does not change; the configuration without each of its choices.
 ROWS = (
+    "--train.steps 1 --train.eval-every 0",
     "--loss.no-mask-history",
     "--model.start random",
     "--model.no-item-bias",
     "--model.width 128",
     "--model.text-map trained",
-    "--model.width 64 --model.text-map trained --model.start random --model.no-item-bias --loss.no-mask-history "
-    "--loss.temperature 0.05 --train.steps 1500",
 )
 
 
