@@ -7,6 +7,7 @@ import numpy as np
 from flax import traverse_util
 
 from llmrec_jax.baselines.start_vectors import co_purchase_vectors, popularity_biases
+from llmrec_jax.cluster import array_of_first
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.parallel import Layout
 from llmrec_jax.train.experiment import Experiment
@@ -44,5 +45,5 @@ def with_counts(state: TrainState, corpus: Corpus) -> TrainState:
         biases.append(popularity_biases(items_E, num_items))
     for path, parts in ((IDS, vectors), (BIAS, biases)):
         if path in flat:
-            flat[path] = jax.device_put(np.concatenate(parts), flat[path].sharding)
+            flat[path] = jax.device_put(array_of_first(np.concatenate(parts)), flat[path].sharding)
     return state._replace(params=traverse_util.unflatten_dict(flat))
