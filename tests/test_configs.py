@@ -22,7 +22,8 @@ def on_built_in_shops(config: config_lib.Config, cache_dir: Path) -> config_lib.
     """The same experiment with films and books for data, and an encoder of its sizes that needs no download."""
     shops = {"sources": ("demo:films",), "target": "demo:books", "cache_dir": str(cache_dir)}
     encoder = dataclasses.replace(config.encoder, pretrained=None, mode="full")
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **shops), encoder=encoder)
+    model = dataclasses.replace(config.model, text_map="trained")  # fixed vectors need a frozen encoder
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **shops), encoder=encoder, model=model)
 
 
 def test_quickstart_in_configs_is_the_recipe():

@@ -15,10 +15,15 @@ class ModelConfig:
     text_map: Literal["trained", "fixed"] = "trained"
     """How a text vector becomes an item vector.
     trained: by a linear map and an MLP.
-    fixed: its model.width largest principal components, L2-normalized; for encoder.mode=frozen."""
+    fixed: its model.width largest principal components, L2-normalized; for encoder.mode=frozen.
+    If it has fewer components than model.width, zeros fill the rest."""
     max_id_norm: float = 0.0
     """With item_features=text+id: the text part has norm 1, and the id part at most this norm; 0: no bounds.
     A small bound, such as 0.5, keeps items with few events near their texts."""
+    start: Literal["random", "counts"] = "random"
+    """Id embeddings and item biases before the first step.
+    random: embeddings are random, with text zero; biases are zero.
+    counts: from co-purchase and popularity in the events that are trained on, so that training starts at a k-NN."""
     score: Literal["cosine", "dot"] = "cosine"
     """cosine: of the user vector and the item vector.
     dot: their dot product; with item_features=id, loss.temperature=1 is usual, and training needs many more steps."""
@@ -65,5 +70,8 @@ class LossConfig:
     Without the correction, few negatives make the model overestimate probabilities."""
     temperature: float = 0.07
     """Scores are divided by this; a lower temperature gives a sharper distribution."""
+    mask_history: bool = False
+    """With ranking=softmax: the items of a history, other than the next one, are not among the items to choose from.
+    Recommendations leave out the history, so a model need not learn to."""
     block_size: int = 2048
     """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""

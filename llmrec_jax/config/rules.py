@@ -130,6 +130,10 @@ def _data_problems(config: Config) -> list[str]:
     if config.model.user_tower == "bert4rec" and config.model.recency_mean:
         problems.append("model.user_tower=bert4rec masks items that the recency-weighted mean would show: it needs "
                         "model.recency_mean=false")  # fmt: skip
+    if config.model.start == "counts" and config.model.item_features == "text":
+        problems.append("model.start=counts sets id embeddings: it needs model.item_features=text+id or id")
+    if config.loss.mask_history and config.loss.ranking != "softmax":
+        problems.append(f"loss.mask_history needs loss.ranking=softmax, not {config.loss.ranking}")
     if config.model.user_tower == "mean" and not config.model.recency_mean:
         problems.append("model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true")
     if config.adapt.method != "none" and config.model.score != "cosine":

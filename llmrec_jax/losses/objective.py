@@ -47,10 +47,19 @@ def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
         outputs.candidates[domain].vectors_ND,
         outputs.items_UD[outputs.predictions[domain].target_P],
         is_candidate_I=outputs.candidates[domain].mask_N,
+        ids_I=outputs.candidates[domain].ids_N,
+        excluded_NS=_without_target(outputs, domain) if config.mask_history else None,
         temperature=config.temperature,
         block_size=config.block_size,
         collectives=outputs.collectives,
     )
+
+
+def _without_target(outputs: Outputs, domain: int) -> jax.Array:
+    """The history of each prediction without its target, which may be in it; -1 in its place."""
+    target_P = outputs.item_ids_U[outputs.predictions[domain].target_P]
+    seen_PS = outputs.seen_PS[domain]
+    return jnp.where(seen_PS == target_P[:, None], -1, seen_PS)
 
 
 def _in_batch(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:

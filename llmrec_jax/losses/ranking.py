@@ -28,6 +28,8 @@ def softmax(
     is_candidate_I: Array,
     temperature: float,
     block_size: int,
+    ids_I: Array | None = None,
+    excluded_NS: Array | None = None,
     collectives: Collectives = SINGLE_DEVICE,
 ) -> jax.Array:
     """Exact softmax cross entropy over all items: `logsumexp_i s(u, i) - s(u, target)`.
@@ -43,6 +45,8 @@ def softmax(
       is_candidate_I: bool, False on items to exclude.
       temperature: divides the dot products.
       block_size: items scored at a time, over all devices.
+      ids_I: int, identity of each item, ascending within each shard; required with `excluded_NS`.
+      excluded_NS: int, identities of the items that are no candidates of a row, any number of times; -1: none.
       collectives: to reduce over the shards.
 
     Returns:
@@ -56,46 +60,55 @@ def softmax(
     # In float32, so that a gradient is summed over blocks before it is rounded to the dtype of the vectors.
     user_ND, items_ID, target_ND = (jnp.asarray(x, jnp.float32) for x in (user_ND, items_ID, target_ND))
 
-    def of_shard(shard: tuple[Array, Array], user_ND: Array) -> jax.Array:
-        items_ID, is_candidate_I = shard
-        num_blocks = min(-(-len(items_ID) * collectives.num_shards // block_size), len(items_ID))
-        return _log_sum(user_ND, items_ID, is_candidate_I, temperature, num_blocks)
+    if excluded_NS is None:
+        ids_I, excluded_NS = jnp.arange(len(items_ID)), jnp.zeros((len(user_ND), 0), jnp.int32)
+    assert ids_I is not None
 
-    total_CN = collectives.map_shards(of_shard)((items_ID, is_candidate_I), user_ND)
+    def of_shard(shard: tuple[Array, Array, Array], rows: tuple[Array, Array]) -> jax.Array:
+        (items_ID, is_candidate_I, ids_I), (user_ND, excluded_NS) = shard, rows
+        index_NS = jnp.minimum(jnp.searchsorted(ids_I, excluded_NS), len(ids_I) - 1)
+        index_NS = jnp.where(ids_I[index_NS] == excluded_NS, index_NS, -1)
+        num_blocks = min(-(-len(items_ID) * collectives.num_shards // block_size), len(items_ID))
+        return _log_sum(user_ND, items_ID, is_candidate_I, index_NS, temperature, num_blocks)
+
+    total_CN = collectives.map_shards(of_shard)((items_ID, is_candidate_I, ids_I), (user_ND, excluded_NS))
     highest_N = collectives.pmax(jax.lax.stop_gradient(total_CN.max(axis=0)))
     sum_N = collectives.psum(jnp.exp(total_CN - highest_N[None]).sum(axis=0))
     right_N = jnp.sum(user_ND * target_ND, axis=1) / temperature
     return highest_N + jnp.log(sum_N) - right_N
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _log_sum(user_ND: Array, items_ID: Array, is_candidate_I: Array, temperature: float, num_blocks: int) -> jax.Array:
-    """Logsumexp of each row's scores over the items of one shard."""
-    return _log_sum_forward(user_ND, items_ID, is_candidate_I, temperature, num_blocks)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _log_sum(
+    user_ND: Array, items_ID: Array, is_candidate_I: Array, excluded_NS: Array, temperature: float, num_blocks: int
+) -> jax.Array:
+    """Logsumexp of each row's scores over the items of one shard; `excluded_NS` are indices into them, or -1."""
+    return _log_sum_forward(user_ND, items_ID, is_candidate_I, excluded_NS, temperature, num_blocks)[0]
 
 
 def _log_sum_forward(
-    user_ND: Array, items_ID: Array, is_candidate_I: Array, temperature: float, num_blocks: int
+    user_ND: Array, items_ID: Array, is_candidate_I: Array, excluded_NS: Array, temperature: float, num_blocks: int
 ) -> tuple[jax.Array, tuple[Array, ...]]:
     def add_block(number: jax.Array, total_N: jax.Array) -> jax.Array:
-        _, items_KD, is_new_K = _block(number, num_blocks, items_ID, is_candidate_I)
-        score_NK = _candidate_scores(user_ND, items_KD, is_new_K, temperature)
+        start, items_KD, is_new_K = _block(number, num_blocks, items_ID, is_candidate_I)
+        score_NK = _candidate_scores(user_ND, items_KD, is_new_K, excluded_NS - start, temperature)
         return jnp.logaddexp(total_N, jax.nn.logsumexp(score_NK, axis=1))
 
     total_N = jax.lax.fori_loop(0, num_blocks, add_block, jnp.full(len(user_ND), EXCLUDED))
-    return total_N, (user_ND, items_ID, is_candidate_I, total_N)
+    return total_N, (user_ND, items_ID, is_candidate_I, excluded_NS, total_N)
 
 
 def _log_sum_backward(
     temperature: float, num_blocks: int, saved: tuple[Array, ...], gradient_N: jax.Array
-) -> tuple[jax.Array, jax.Array, None]:
+) -> tuple[jax.Array, jax.Array, None, None]:
     """Uses `d total / d score = probability`, in fewer passes over the scores than autodiff."""
-    user_ND, items_ID, is_candidate_I, total_N = saved
+    user_ND, items_ID, is_candidate_I, excluded_NS, total_N = saved
 
     def add_block(number: jax.Array, gradients: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         user_gradient_ND, item_gradient_ID = gradients
         start, items_KD, is_new_K = _block(number, num_blocks, items_ID, is_candidate_I)
-        probability_NK = jnp.exp(_candidate_scores(user_ND, items_KD, is_new_K, temperature) - total_N[:, None])
+        score_NK = _candidate_scores(user_ND, items_KD, is_new_K, excluded_NS - start, temperature)
+        probability_NK = jnp.exp(score_NK - total_N[:, None])
         error_NK = probability_NK * (gradient_N / temperature)[:, None]
         before_KD = jax.lax.dynamic_slice_in_dim(item_gradient_ID, start, len(items_KD))
         after_KD = before_KD + _product(error_NK.T, user_ND)
@@ -103,7 +116,7 @@ def _log_sum_backward(
         return user_gradient_ND + _product(error_NK, items_KD), item_gradient_ID
 
     zeros = (jnp.zeros_like(user_ND), jnp.zeros_like(items_ID))
-    return *jax.lax.fori_loop(0, num_blocks, add_block, zeros), None
+    return *jax.lax.fori_loop(0, num_blocks, add_block, zeros), None, None
 
 
 _log_sum.defvjp(_log_sum_forward, _log_sum_backward)
@@ -123,9 +136,18 @@ def _block(
     return start, items_KD, is_candidate_K & (start + jnp.arange(size) >= begin)
 
 
-def _candidate_scores(user_ND: Array, items_KD: Array, is_candidate_K: Array, temperature: float) -> jax.Array:
-    """Scores, float32 `[N, K]`; so low for items that are not candidates that their exponential is 0."""
-    return scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, EXCLUDED)[None]
+def _candidate_scores(
+    user_ND: Array, items_KD: Array, is_candidate_K: Array, excluded_NS: Array, temperature: float
+) -> jax.Array:
+    """Scores, float32 `[N, K]`; so low for items that are not candidates that their exponential is 0.
+
+    `excluded_NS` are each row's further items that are not candidates, as indices into the block; others are ignored.
+    """
+    score_NK = scores(user_ND, items_KD, temperature) + jnp.where(is_candidate_K, 0.0, EXCLUDED)[None]
+    if not excluded_NS.shape[1]:
+        return score_NK
+    column_NS = jnp.where(excluded_NS < 0, len(items_KD), excluded_NS)  # a negative index would count from the end
+    return score_NK.at[jnp.arange(len(user_ND))[:, None], column_NS].set(EXCLUDED, mode="drop")
 
 
 def in_batch(

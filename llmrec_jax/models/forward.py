@@ -54,6 +54,7 @@ def forward(
       collectives: communication between devices.
       task: see `ForwardSpec`.
     """
+    seen_PS: tuple[jax.Array, ...] = ()
     if key is not None:
         key = jax.random.fold_in(key, collectives.axis_index())
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
@@ -62,6 +63,11 @@ def forward(
     if task.whole_catalogue:
         predictions = collectives.all_gather(predictions)
         candidates, items_UD = _encode_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
+        history_RS, segment_RS = (
+            collectives.all_gather(items_U[batch.history_RS]),
+            collectives.all_gather(batch.segment_RS),
+        )
+        seen_PS = tuple(seen_items(history_RS, segment_RS, part.step_P) for part in predictions)
     else:
         buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
         vectors = [
@@ -86,7 +92,17 @@ def forward(
         discriminate=dict(model.discriminators or {}),
         collectives=collectives,
         negatives=collectives.all_gather(batch.negatives),
+        seen_PS=seen_PS,
     )
+
+
+def seen_items(history_RS: jax.Array, segment_RS: jax.Array, step_P: jax.Array) -> jax.Array:
+    """The items of a history up to each of the steps `step_P`, int32 [P, S]; -1 elsewhere in its row."""
+    row_P, last_P = jnp.divmod(step_P, history_RS.shape[1])
+    segment_PS = segment_RS[row_P]
+    is_own_PS = segment_PS == jnp.take_along_axis(segment_PS, last_P[:, None], axis=1)
+    is_before_PS = jnp.arange(history_RS.shape[1])[None] <= last_P[:, None]
+    return jnp.where(is_own_PS & is_before_PS, history_RS[row_P], -1)
 
 
 def _encode_catalogue(
@@ -112,7 +128,8 @@ def _encode_catalogue(
     def candidates(start: int, end: int) -> Candidates:
         rows = slice(start // num_shards, -(-end // num_shards))
         is_own_CK = (ids_CK[:, rows] >= start) & (ids_CK[:, rows] < end)
-        return Candidates(vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1]), is_own_CK.reshape(-1))
+        vectors_ND = vectors_CKD[:, rows].reshape(-1, vectors_CKD.shape[-1])
+        return Candidates(vectors_ND, is_own_CK.reshape(-1), ids_CK[:, rows].reshape(-1))
 
     rows_U = items_U // num_shards
     is_here_CU = ids_CK[:, rows_U] == items_U[None]

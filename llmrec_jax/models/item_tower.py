@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from llmrec_jax.config import ModelConfig
-from llmrec_jax.errors import UserError
 from llmrec_jax.models.layers import INIT
 from llmrec_jax.models.scoring import l2_normalize
 
@@ -26,9 +25,6 @@ class ItemTower(nnx.Module):
         self.has_text, self.has_id = "text" in config.item_features, "id" in config.item_features
         width = config.width
         self.width, self.is_fixed, self.max_id_norm = width, config.text_map == "fixed", config.max_id_norm
-        if self.has_text and self.is_fixed and feature_width < width:
-            raise UserError(f"model.width={width}, but with model.text_map=fixed it is at most {feature_width}, the "
-                            "width of the encoder's vectors")  # fmt: skip
         if self.has_text and not self.is_fixed:
             self.norm = nnx.LayerNorm(feature_width, rngs=rngs)
             self.project = nnx.Linear(feature_width, width, use_bias=False, rngs=rngs)
@@ -66,7 +62,8 @@ class ItemTower(nnx.Module):
     def _text(self, features_UF: jax.Array) -> jax.Array:
         """The part of the vectors that comes from the text [U, D]; unit vectors if they or the ids are bounded."""
         if self.is_fixed:
-            return l2_normalize(features_UF[:, -self.width :])
+            leading_UF = l2_normalize(features_UF[:, -self.width :])
+            return jnp.pad(leading_UF, ((0, 0), (self.width - leading_UF.shape[1], 0)))
         features_UF = self.norm(features_UF)
         vectors_UD = self.project(features_UF) + self.down(jax.nn.gelu(self.up(features_UF)))
         return l2_normalize(vectors_UD) if self.max_id_norm else vectors_UD

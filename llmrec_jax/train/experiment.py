@@ -30,6 +30,7 @@ from llmrec_jax.train.feed import Batches
 from llmrec_jax.train.init_from import encoder_of, with_bundle
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.prepared import Data, prepare
+from llmrec_jax.train.start import with_counts
 from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
 from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
@@ -73,8 +74,10 @@ class Experiment:
         return batches(self.corpus.plan, self.config.train.steps)
 
     def start(self, state: TrainState) -> TrainState:
-        """See `Run`: the pretrained encoder, and the towers of `train.init_from`."""
+        """See `Run`: the pretrained encoder, then counts, then the towers of `train.init_from`."""
         state, init_from = self.with_pretrained(state), self.config.train.init_from
+        if self.config.model.start == "counts":
+            state = with_counts(state, self.corpus)
         return state if init_from is None else with_bundle(state, Path(init_from), self.corpus)
 
     def with_pretrained(self, state: TrainState) -> TrainState:

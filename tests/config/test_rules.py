@@ -75,6 +75,11 @@ def test_a_value_out_of_range_is_named(values, problem):
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (
+            {"model__start": "counts"},
+            "model.start=counts sets id embeddings: it needs model.item_features=text+id or id",
+        ),
+        ({"loss__mask_history": True}, "loss.mask_history needs loss.ranking=softmax, not in_batch"),
+        (
             {"model__user_tower": "mean", "model__recency_mean": False},
             "model.user_tower=mean is the recency-weighted mean: it needs model.recency_mean=true",
         ),

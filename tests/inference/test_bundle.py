@@ -121,6 +121,7 @@ def test_bundles_of_other_versions_load_where_the_model_is_the_same(copied):
             "recency_mean",
             "text_map",
             "max_id_norm",
+            "start",
         ):  # of a bundle from before they existed
             del facts["config"]["model"][name]
 

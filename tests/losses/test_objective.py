@@ -41,7 +41,8 @@ def outputs():
         item_domain_U=item_domain_U,
         log_q_U=np.log(rng.random(U)).astype(np.float32),
         candidates=tuple(
-            Candidates(normal(end - start, D), np.ones(end - start, bool)) for start, end in itertools.pairwise(STARTS)
+            Candidates(normal(end - start, D), np.ones(end - start, bool), np.arange(start, end, dtype=np.int32))
+            for start, end in itertools.pairwise(STARTS)
         ),
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
@@ -74,7 +75,7 @@ def loss_of(outputs, domain, p, name):
     """The ranking loss of one prediction, alone, among the items of its domain alone."""
     user_1D, target = outputs.user_PD[domain][p][None], outputs.predictions[domain].target_P[p]
     if name == "softmax":
-        vectors_ND, mask_N = outputs.candidates[domain]
+        vectors_ND, mask_N, _ = outputs.candidates[domain]
         return ranking.softmax(
             user_1D,
             vectors_ND,

@@ -40,6 +40,7 @@ def softmax(case, block_size=4, **changes):
         is_candidate_I=np.ones(len(case["items"]), bool),
         temperature=TEMPERATURE,
         block_size=block_size,
+        **case.get("excluded", {}),
     )
 
 
@@ -54,6 +55,32 @@ def test_softmax_is_the_reference_for_any_block_size(case, block_size):
     assert loss_N.dtype == jnp.float32
     expected_N = reference(case["user"], case["items"], case["target"], [range(NUM_ITEMS)] * N)
     np.testing.assert_allclose(loss_N, expected_N, 1e-5)
+
+
+@pytest.mark.parametrize("block_size", BLOCK_SIZES)
+def test_softmax_leaves_out_the_items_that_a_row_excludes(case, block_size):
+    ids_I = 10 + 2 * np.arange(NUM_ITEMS)
+    excluded = [[1, 2], [], [0], [10], [9, 10], [0, 1, 3], []]
+    excluded_NS = np.full((N, 5), -1, np.int32)
+    for row, items in enumerate(excluded):
+        excluded_NS[row, : len(items)] = ids_I[items]
+    excluded_NS[:, 3] = excluded_NS[:, 0]  # a repetition
+    excluded_NS[:, 4] = 13  # an item that is not in this shard
+    weight_N = np.linspace(0.5, 2, N, dtype=np.float32)
+
+    def loss(user, items):
+        return softmax(case, block_size, user=user, items=items, excluded={"ids_I": ids_I, "excluded_NS": excluded_NS})
+
+    def dense_loss(user, items):
+        rows = zip(user, case["target"], excluded, strict=True)
+        return jnp.stack([dense(u[None], jnp.delete(items, jnp.array(left_out, int), axis=0),
+                                jnp.array([target - sum(i < target for i in left_out)]))[0]
+                          for u, target, left_out in rows])  # fmt: skip
+
+    arguments = jnp.asarray(case["user"]), jnp.asarray(case["items"])
+    np.testing.assert_allclose(loss(*arguments), dense_loss(*arguments), 1e-5)
+    got, expected = (jax.grad(lambda *x, f=f: weight_N @ f(*x), (0, 1))(*arguments) for f in (loss, dense_loss))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
 
 
 @pytest.mark.parametrize("block_size", BLOCK_SIZES)

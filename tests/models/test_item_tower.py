@@ -43,6 +43,10 @@ def test_an_id_vector_moves_an_item_by_its_bound_at_most(features_IF, text_map):
     np.testing.assert_allclose(moved_ID[1], moves_ID[1], atol=1e-5)  # within the bound it is not changed
 
 
-def test_a_width_beyond_the_features_is_refused():
-    with pytest.raises(ValueError, match=r"model\.width=4, but with model\.text_map=fixed it is at most 3"):
-        ItemTower(ModelConfig(width=4, text_map="fixed"), num_items=1, feature_width=3, rngs=nnx.Rngs(0))
+def test_a_width_beyond_the_features_is_filled_with_zeros(features_IF):
+    wide = ItemTower(ModelConfig(width=FEATURES + 2, text_map="fixed"), num_items=1, feature_width=FEATURES,
+                     rngs=nnx.Rngs(0))  # fmt: skip
+    vectors_ID = wide(features_IF, ITEMS, TRAINED)
+    np.testing.assert_array_equal(vectors_ID[:, :2], 0)
+    unit_IF = features_IF / np.linalg.norm(features_IF, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors_ID[:, 2:], unit_IF, 1e-5)

@@ -45,7 +45,9 @@ def on_one_device(request, tmp_path_factory):
         config,
         model=dataclasses.replace(config.model, **MODELS.get(request.param, {})),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
-        loss=LossConfig(ranking=ranking, block_size=256, negatives=100, temperature=0.2),
+        loss=LossConfig(
+            ranking=ranking, block_size=256, negatives=100, temperature=0.2, mask_history=ranking == "softmax"
+        ),
     )
     experiment = experiment_lib.build(config)
     assert (len(experiment.corpus.plan.lengths) > 1) == bool(data)
