@@ -9,7 +9,9 @@ with its 95 % interval (paired bootstrap over users), the step, and the minutes 
 """
 
 import argparse
+import contextlib
 import shlex
+import sys
 import tempfile
 from pathlib import Path
 
@@ -70,7 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measured(config: Config) -> tuple[list[str], np.ndarray, list[str]]:
     """The cells of validation and test, NDCG@10 of each test user, and the selected step and the minutes."""
-    with tempfile.TemporaryDirectory() as folder:
+    # The table alone is on stdout.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         quiet = Console(quiet=True)
         fitted = session.fit(config, Path(folder), quiet, Interrupts(), experiment_lib.build, Evaluator)
     evaluator, corpus, mesh = fitted.evaluator, fitted.run.corpus, make_mesh(config.mesh)
