@@ -20,7 +20,7 @@ from llmrec_jax.types import Items, TextBatch
 
 GROUPS = 4
 HELD_OUT, MOST_HELD_OUT = 0.05, 1000  # share of the texts, and their largest number
-_STREAM, _HELD_OUT_STREAM = 3, 4  # of random numbers; a change of the sampling increments `pipeline.BATCH_RULE`
+_STREAM, _HELD_OUT_STREAM = 3, 4  # of random numbers; a change of the sampling increments `batch.BATCH_RULE`
 
 
 class TextPlan(NamedTuple):
