@@ -8,8 +8,8 @@ Hardware:  2 CPU cores.
 Time:      7 minutes on scientific, of which 4 are training, not counting the one-time encoding of the catalogue.
 Result:    see docs/results.md. Nothing here is fitted to one domain.
 
-The model starts at what counting knows: fixed text vectors plus id vectors from co-purchase, and biases from popularity.
-Training changes it little, so it is short, and validation selects the step.
+The model starts at what counting knows: fixed text vectors plus id vectors from co-purchase, and biases from
+popularity. Training adds nothing to that start on scientific (docs/results.md), so it is short.
 """
 
 from llmrec_jax.config import Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig
