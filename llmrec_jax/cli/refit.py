@@ -26,7 +26,8 @@ def refit(workdir: Folder, to: Path | None = None) -> int:
     from llmrec_jax.train.workdir import read_config
 
     config, report = read_config(workdir), read_report(workdir)
-    steps = report["selection"].get("step", config.train.steps)
+    # A run that selected its start, step 0, is made again with one step, whose rate is 0 if there is a warm-up.
+    steps = max(1, report["selection"].get("step", config.train.steps))
     refitted = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, train_on="train+valid"),

@@ -194,7 +194,8 @@ class TrainConfig:
     batch_size: int = 64
     """Histories per step, over all devices."""
     eval_every: int = 100
-    """Steps between validations; the step with the best score is exported. 0: no validation, the last step."""
+    """Steps between validations; the step with the best score is exported. 0: no validation, the last step.
+    With model.start=counts or train.init_from the start is validated too, as step 0."""
     patience: int = 0
     """Training ends after this many validations without a better one. 0: never before `steps`."""
     selection: str = "auto"

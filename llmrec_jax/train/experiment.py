@@ -60,6 +60,11 @@ class Experiment:
         graphdef = _graphdef(dataclasses.replace(self.config, model=model), self.dims, encoder)
         return graphdef, self.catalog._replace(hidden_TF=self.data.hidden_TF)
 
+    @property
+    def may_keep_start(self) -> bool:
+        """See `Run`."""
+        return self.config.model.start == "counts" or self.config.train.init_from is not None
+
     def init_state(self) -> TrainState:
         """The initial state, with random parameters; traceable."""
         return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)

@@ -69,6 +69,11 @@ class LanguageModelRun:
         """See `Run`."""
         return self.data.corpus.hash
 
+    @property
+    def may_keep_start(self) -> bool:
+        """See `Run`: its output layer is random."""
+        return False
+
     def init_state(self) -> TrainState:
         """See `Run`."""
         return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)

@@ -32,6 +32,10 @@ class Run(Protocol):
     def data_hash(self) -> str:
         """Hash of the data and of all settings that affect the batches."""
 
+    @property
+    def may_keep_start(self) -> bool:
+        """Whether its first parameters are worth validating: a run may select them instead of a step."""
+
     def init_state(self) -> TrainState:
         """The initial state, with random parameters; traceable."""
 

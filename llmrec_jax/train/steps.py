@@ -99,6 +99,10 @@ def train_steps(
         progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
         stack.enter_context(timed(seconds, "train"))
         feed = stack.enter_context(Feed(iterator, layout.put_batch))
+        if latest is None and run.may_keep_start and config.train.eval_every and evaluator.validates:
+            best = {"step": 0, "value": evaluator.validate(layout.to_global(state).params)}
+            progress.note(f"step 0/{num_steps}  {evaluator.validator} {best['value']:.4f}")
+            checkpoints.save(layout.to_global(state), 0, _info(run, feed, best))
         for step in range(first, num_steps + 1):
             if step > first:
                 stopping = stopping or (is_alone and interrupts.requested)

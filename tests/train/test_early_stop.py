@@ -1,13 +1,16 @@
-"""`train.patience` ends a run early."""
+"""`train.patience` ends a run early; a run that starts from counts may select its start."""
 
 import dataclasses
 import io
 import json
 
+import jax
+import numpy as np
 import pytest
 from rich.console import Console
 
 from llmrec_jax.errors import UserError
+from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.loop import train_and_evaluate
@@ -15,31 +18,33 @@ from tests.train.tiny import metrics_of, tiny_config
 
 
 def quick_config(cache_dir):
-    """Of a run on ids alone, quick to compile."""
+    """Of a run on ids alone, quick to compile, which starts from counts."""
     config = tiny_config(cache_dir, sources=())
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, item_features="id", user_tower="mean"),
+        model=dataclasses.replace(config.model, item_features="id", user_tower="mean", start="counts"),
         adapt=dataclasses.replace(config.adapt, method="none"),
-        train=dataclasses.replace(config.train, eval_every=2, checkpoint_every=100, patience=2),
+        train=dataclasses.replace(config.train, steps=100, eval_every=2, checkpoint_every=100, patience=2),
     )
 
 
-def test_a_run_ends_after_validations_without_a_better_one(tmp_path, monkeypatch):
-    scores = iter([0.1, 0.3, 0.2, 0.25])
+def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start(tmp_path, monkeypatch):
+    scores = iter([0.3, 0.1, 0.2])  # of steps 0, 2 and 4
     monkeypatch.setattr(Evaluator, "validate", lambda self, params: next(scores))
     config, workdir = quick_config(tmp_path), tmp_path / "run"
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=100))
-    train_and_evaluate(config, workdir, Console(quiet=True))
-    assert [line["step"] for line in metrics_of(workdir)] == list(range(1, 9))
-    assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == 8
+    trained = train_and_evaluate(config, workdir, Console(quiet=True))
+    assert [line["step"] for line in metrics_of(workdir)] == [1, 2, 3, 4]
+    assert Checkpoints(workdir / "checkpoints", read_only=True).steps() == [0, 4]
     report = json.loads((workdir / "report.json").read_text())
-    assert report["selection"]["step"] == 4
+    assert report["selection"]["step"] == 0
+    experiment = trained.experiment
+    start = experiment.start(make_layout(config.mesh).init(experiment.init_state))
+    jax.tree.map(np.testing.assert_array_equal, trained.params, jax.device_get(start.params))
 
     said = Console(file=io.StringIO(), width=200)
     train_and_evaluate(config, workdir, said)  # again: it is complete
-    assert "resuming at step 8 of 100\n" in said.file.getvalue()
-    assert [line["step"] for line in metrics_of(workdir)] == list(range(1, 9))
+    assert "resuming at step 4 of 100\n" in said.file.getvalue()
+    assert [line["step"] for line in metrics_of(workdir)] == [1, 2, 3, 4]
     again = json.loads((workdir / "report.json").read_text())
     assert again["results"] == report["results"]
 
