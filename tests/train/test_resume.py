@@ -23,6 +23,7 @@ from llmrec_jax import cli
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data.batches.batch import BATCH_RULE
 from llmrec_jax.data.domains import demo
+from llmrec_jax.train import evaluation
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.loop import train_and_evaluate
@@ -204,16 +205,21 @@ def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path
 
 
 @pytest.mark.slow
-def test_evaluate_verb_gives_the_report_again(straight, capsys):
+def test_evaluate_verb_gives_the_report_again(straight, capsys, monkeypatch):
     rows = report_of(straight)["results"]
     methods = {row["method"] for row in rows}
     assert {"popularity", "text_knn", "text_knn_decayed", "item_knn", "ease", "model", "only text", "answer"} <= methods
     before = sorted(straight.rglob("*"))
+    evaluated, evaluate_run = [], evaluation.evaluate_run
+    monkeypatch.setattr(
+        evaluation, "evaluate_run", lambda *args, **more: evaluated.append(evaluate_run(*args, **more)) or evaluated[0]
+    )
     assert cli.main(["evaluate", str(straight), "--json", "--batch-size", "1000"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["results"] == rows
     for name in ("hashes", "regime", "verdict", "comparison", "left_out"):
         assert again[name] == report_of(straight)[name]
+    monkeypatch.setattr(evaluation, "evaluate_run", lambda *_, **__: evaluated[0])  # only the printing differs
     assert cli.main(["evaluate", str(straight)]) == 0
     out = capsys.readouterr().out
     assert again["verdict"] in out
