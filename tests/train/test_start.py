@@ -16,7 +16,12 @@ from tests.train.tiny import tiny_config
 def started(cache_dir, mesh=MeshConfig(data=1), **data):  # noqa: B008
     """The experiment of a tiny run with item biases that starts from counts, and its first parameters."""
     config = tiny_config(cache_dir, mesh=mesh, **data)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, start="counts", item_bias=True))
+    quick = {"item_features": "id", "user_tower": "mean"}
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, start="counts", item_bias=True, **quick),
+        adapt=dataclasses.replace(config.adapt, method="none"),
+    )
     experiment, layout = experiment_lib.build(config), make_layout(mesh)
     return experiment, jax.device_get(experiment.start(layout.to_global(layout.init(experiment.init_state))).params)
 
