@@ -112,8 +112,8 @@ def test_the_parts_of_a_score_add_up_to_it(recommender, text_run):
 
 @pytest.mark.parametrize(
     "encoder",
-    [{"mode": "frozen", "pooling": "cls"}, {"mode": "lora", "frozen_layers": 1}],
-    ids=["frozen", "adapters above a frozen layer"],
+    [{"pretrained": None}, {"mode": "frozen", "pooling": "cls"}, {"mode": "lora", "frozen_layers": 1}],
+    ids=["from scratch", "frozen", "adapters above a frozen layer"],
 )
 def test_what_is_trained_in_bfloat16_answers_in_float32(encoder, tmp_path):
     """Item vectors and scores of the bundle and of the evaluation are those that `encode` and `recommend` compute."""

@@ -49,7 +49,7 @@ def test_the_second_run_takes_its_programs_from_the_first(tmp_path, capfd):
     config = tiny_config(tmp_path / "cache", sources=())
     config = dataclasses.replace(  # quick to compile
         config,
-        model=dataclasses.replace(config.model, user_tower="mean", item_features="id"),
+        model=dataclasses.replace(config.model, user_tower="mean", item_features="text"),
         adapt=dataclasses.replace(config.adapt, method="none"),
         train=dataclasses.replace(config.train, steps=4),
     )
