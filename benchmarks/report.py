@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
@@ -48,9 +47,10 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def matmul_peak(size: int = 2048, repeats: int = 5) -> float:
-    """FLOP/s of the fastest of a few `size` x `size` float32 matrix products on one device, times the devices."""
-    x = jnp.ones((size, size), jnp.float32)
+def matmul_peak(dtype: str = "float32", repeats: int = 5) -> float:
+    """FLOP/s of the fastest of a few large matrix products on one device, times the devices."""
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(lambda x: x @ x)
     product(x).block_until_ready()
     best = float("inf")

@@ -1,12 +1,11 @@
-"""Time of a training step: `python benchmarks/step.py [CONFIG.py] [--data-root DIR] [--steps N] [--json]`.
+"""Time of a training step: `python benchmarks/step.py CONFIG.py [--steps N] [--json] [--SECTION.FIELD VALUE ...]`.
 
-Runs the step of a configuration on its own batches, made beforehand; compilation and warm-up are not timed. Model FLOPs
-count the operations on real tokens, history steps and predictions, without padding and recomputation; their rate is
-compared with this machine's float32 matrix-product rate.
+Runs the step of a configuration on its own batches, made beforehand; compilation and warm-up are not timed. Fields are
+set as in `train.py`. Model FLOPs count the operations on real tokens, history steps and predictions, without padding
+and recomputation; their rate is compared with this machine's matrix-product rate in the dtype of the towers.
 """
 
 import argparse
-import dataclasses
 import functools
 import sys
 import time
@@ -17,9 +16,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python look
 
 import jax
 import numpy as np
+import tyro
 
 from benchmarks.report import matmul_peak, show
 from llmrec_jax import config as config_lib
+from llmrec_jax.cli.training import parser as config_parser
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
@@ -55,7 +56,9 @@ def measure(config: Config, num_steps: int) -> list[dict[str, Any]]:
     counted = host_batches[WARMUP:]
 
     real, padded = np.sum([token_counts(experiment, batch) for batch in counted], axis=0)
-    flops, total, peak = sum(model_flops(experiment, batch) for batch in counted), sum(seconds), matmul_peak()
+    flops, total = sum(model_flops(experiment, batch) for batch in counted), sum(seconds)
+    dtype = config.model.compute_dtype
+    peak = matmul_peak(dtype)
     rows: list[tuple[str, float, str]] = [
         ("compile and first step", compile_seconds, "s"),
         ("step, p50", 1e3 * float(np.percentile(seconds, 50)), "ms"),
@@ -66,7 +69,7 @@ def measure(config: Config, num_steps: int) -> list[dict[str, Any]]:
         ("real tokens", real / total, "1/s"),
         ("padding among encoded tokens", 1 - real / padded if padded else 0.0, "share"),
         ("model FLOPs", 1e-9 * flops / total, "GFLOP/s"),
-        ("matrix product, float32, measured", 1e-9 * peak, "GFLOP/s"),
+        (f"matrix product, {dtype}, measured", 1e-9 * peak, "GFLOP/s"),
         ("model FLOPs / matrix product", flops / total / peak, "share"),
     ]
     return [{"work": work, "value": value, "unit": unit} for work, value, unit in rows]
@@ -125,13 +128,11 @@ def stack_flops(sizes: Any, lengths_N: np.ndarray, lora_rank: int = 0) -> float:
 def main() -> None:
     """Print the table or the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("config", nargs="?", type=Path, default=Path("configs/quickstart.py"))
-    parser.add_argument("--data-root", help="the folder of the domain folders, where the configuration names none")
+    parser.add_argument("config", type=Path)
     parser.add_argument("--steps", type=int, default=30, help="steps on the clock")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    args = parser.parse_args()
-    config = config_lib.load(args.config)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=args.data_root or config.data.root))
+    args, fields = parser.parse_known_args()
+    config, *_ = tyro.cli(config_parser(config_lib.load(args.config), "CONFIG"), args=[str(args.config), *fields])
     rows = measure(config, args.steps)
     show(rows, str(args.config), as_json=args.json, config=str(args.config))
 
