@@ -58,7 +58,7 @@ def main() -> None:
 
 def _cells(data: DataConfig, arguments: argparse.Namespace) -> list[str]:
     corpus = load_corpus(data, 64, seed=0)
-    features_IF = _features(corpus, data, arguments.encoder)
+    features_IF = features(corpus, data, arguments.encoder)
     case = corpus.case(corpus.target, "test")
     baselines = standard_baselines(corpus, corpus.target, lambda: features_IF)
     found = [
@@ -67,20 +67,20 @@ def _cells(data: DataConfig, arguments: argparse.Namespace) -> list[str]:
     ]
     for regime in arguments.regimes:
         corpus = load_corpus(dataclasses.replace(data, **REGIMES[regime]), 64, seed=0, selection=LAST_STEP)
-        blend = make_answer(corpus, Domains(lambda _: features_IF, _no_model(corpus)), AnswerConfig()).blends["test"]
+        blend = make_answer(corpus, Domains(lambda _: features_IF, no_model(corpus)), AnswerConfig()).blends["test"]
         found.append(metrics(rank_blend(blend, case.histories, case.target_N)["answer"].rank_N))
     first = found[0]["ndcg@10"]
     return [f"{r['recall@10']:.4f}/{r['ndcg@10']:.4f} ({r['ndcg@10'] / first:.3f})" for r in found]
 
 
-def _features(corpus: Corpus, data: DataConfig, pretrained: str) -> np.ndarray:
+def features(corpus: Corpus, data: DataConfig, pretrained: str) -> np.ndarray:
     """The vectors that a run's text part compares; cached."""
     config = Config(data=data, encoder=EncoderConfig(pretrained=pretrained, mode="frozen"), model=ModelConfig())
     encoder, tokenizer = load_encoder(config, [])
     return text_vectors(config, encoder, tokenizer, corpus.domains[corpus.target].texts, 64, "mean")
 
 
-def _no_model(corpus: Corpus) -> Callable[[int], VectorPredictor]:
+def no_model(corpus: Corpus) -> Callable[[int], VectorPredictor]:
     """In place of a trained model: scores of 0."""
 
     def model(domain: int) -> VectorPredictor:
