@@ -89,33 +89,41 @@ def run(
     stages = config_lib.in_stages(config, workdir)
     for pretrained in sorted({stage.config.encoder.pretrained or "" for stage in stages} - {""}):
         ensure(pretrained)  # download or fail now, not after preparing the data
-    for folder, one in runs.items():
-        if seeds:
-            console.print(f"seed {one.seed}, in {folder}", markup=False, highlight=False)
-        _train(one, folder, interrupts, console)
+    _train(runs, interrupts, console)
     if seeds:
         from llmrec_jax.evaluate.comparison import compare
 
         print_comparison(compare(list(runs), ("answer", "model")), console)
 
 
-def _train(config: Config, workdir: Path, interrupts: Interrupts, console: Console) -> None:
+def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -> None:
+    """Run all, which differ in the seed and the folder only."""
     import jax
 
+    from llmrec_jax.train.loop import reading
     from llmrec_jax.train.stages import run_stages
 
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    data = None
     try:
-        run_stages(config, workdir, console, interrupts)
+        for workdir, config in runs.items():
+            last = config_lib.in_stages(config, workdir)[-1].config
+            is_encoder = last.train.objective == "language_model"
+            if len(runs) > 1:
+                say(f"seed {config.seed}, in {workdir}")
+                if data is None and last is config and not is_encoder:  # stages prepare data of their own
+                    data = reading(config, console)
+            run_stages(config, workdir, console, interrupts, data)
+            report = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
+            say(f"encoder {workdir / 'encoder'}" if is_encoder else report)
     except Saved:
         raise
     except KeyboardInterrupt:
         if jax.process_count() > 1:  # a normal exit could deadlock: processes may wait for each other
             leave()
         raise
-    written = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
-    if config_lib.in_stages(config, workdir)[-1].config.train.objective == "language_model":
-        written = f"encoder {workdir / 'encoder'}"
-    console.print(written, markup=False, highlight=False)
 
 
 def _fresh(workdir: Path) -> Path:

@@ -20,13 +20,27 @@ from llmrec_jax.train.export import save_bundle
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.language_model import train_language_model
 from llmrec_jax.train.loop import train_and_evaluate
+from llmrec_jax.train.prepared import Data
 from llmrec_jax.train.workdir import check
 
 FINISHED = "stage.json"  # in the folder of a finished stage
 
 
-def run_stages(config: Config, workdir: Path, console: Console, interrupts: Interrupts | None = None) -> None:
+def run_stages(
+    config: Config,
+    workdir: Path,
+    console: Console,
+    interrupts: Interrupts | None = None,
+    data: Data | None = None,
+) -> None:
     """Run or resume the stages of `config`; the last one's report and bundle are in `workdir`.
+
+    Args:
+      config: validated first.
+      workdir: the folder of the last stage; the others are in it.
+      console: prints the progress.
+      interrupts: see `train_and_evaluate`.
+      data: prepared data, for a configuration without stages; None: it is prepared here.
 
     Raises:
       ValueError: see `train_and_evaluate`; that of a later stage is raised before the first one starts, if it does not
@@ -49,14 +63,14 @@ def run_stages(config: Config, workdir: Path, console: Console, interrupts: Inte
             continue
         if config.stages:
             say(f"stage {stage.name}, {number} of {len(stages)}, in {stage.workdir}")
-        _run(stage, console, interrupts, reports=is_last)
+        _run(stage, console, interrupts, data, reports=is_last)
         if not is_last and jax.process_index() == 0:
             temporary = stage.workdir / f"{FINISHED}.tmp"
             temporary.write_text(json.dumps({"steps": stage.config.train.steps}) + "\n")
             os.replace(temporary, stage.workdir / FINISHED)
 
 
-def _run(stage: StageRun, console: Console, interrupts: Interrupts | None, *, reports: bool) -> None:
+def _run(stage: StageRun, console: Console, interrupts: Interrupts | None, data: Data | None, *, reports: bool) -> None:
     _, config, workdir = stage
     if config.train.objective == "language_model":
         train_language_model(config, workdir, console, interrupts)
@@ -67,6 +81,7 @@ def _run(stage: StageRun, console: Console, interrupts: Interrupts | None, *, re
             console,
             export=lambda trained: save_bundle(trained, workdir / bundle.NAME),
             interrupts=interrupts,
+            data=data,
             reports=reports,
         )
 

@@ -102,11 +102,14 @@ def test_the_command_prints_tables_or_json(run, capsys):
 
 
 def test_several_seeds_from_one_command(run, tmp_path, capsys, monkeypatch):
-    """One run per seed, each in its folder, then their mean; what a run does is tested elsewhere."""
+    """One run per seed, each in its folder, on data read once; then their mean. What a run does is tested elsewhere."""
+    read, used = [], []
 
-    def train_and_evaluate(config, workdir, console, **_):
+    def train_and_evaluate(config, workdir, console, *, data, **_):
+        used.append(data)
         run(workdir.relative_to(tmp_path), seed=config.seed, model=np.ones(USERS))
 
+    monkeypatch.setattr("llmrec_jax.train.loop.reading", lambda config, console: read.append(config) or read)
     monkeypatch.setattr("llmrec_jax.train.stages.train_and_evaluate", train_and_evaluate)
     (tmp_path / "runs").mkdir()
     command = ["quickstart", "--workdir", str(tmp_path / "runs"), "--seeds", "3"]
@@ -114,6 +117,8 @@ def test_several_seeds_from_one_command(run, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     seeds = [json.loads((tmp_path / f"runs/seed-{seed}/config.json").read_text())["seed"] for seed in (3, 4)]
     assert seeds == [3, 4]
+    assert len(read) == 1
+    assert all(data is read for data in used)
     (row,) = [line for line in said.splitlines() if line.startswith("│ answer") and "±" in line]
     assert row.split("│")[2].strip() == "2"
     assert "coverage@10" in said
