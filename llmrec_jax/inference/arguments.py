@@ -43,7 +43,7 @@ def as_times(times: Iterable[Any], size: int) -> np.ndarray:
     seconds: list[int] = []
     for position, time in enumerate(_listed(times, "times", "numbers")):
         is_number = isinstance(time, int | float | np.integer | np.floating) and not isinstance(time, bool)
-        if not is_number or not abs(time) < 2**62:
+        if not is_number or not abs(time) < 2**61:
             raise UserError(f"time {position}: {time!r} is not a time in seconds")
         seconds.append(int(time))
         if position and seconds[-1] < seconds[-2]:
