@@ -63,6 +63,8 @@ class Batch(NamedTuple):
     predictions: tuple[Predictions, ...]  # one per domain; empty arrays if a domain has no rows
     negatives: tuple[Negatives, ...] = ()  # one per domain, if the ranking loss samples negatives
     masked_RS: Array | None = None  # bool, BERT4Rec: steps whose item is masked; these are what is predicted
+    # int32, HSTU: seconds since the first event of the history; -1: unknown. None: no domain has times.
+    time_RS: Array | None = None
 
 
 class TextBatch(NamedTuple):

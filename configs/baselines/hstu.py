@@ -1,7 +1,8 @@
 """HSTU with sampled softmax, ids only.
 
-Pointwise attention with a gated output (Zhai et al., ICML 2024, arXiv:2402.17152), with a bias per relative position
-and without the bias for times. A step samples 512 negatives, with the logQ correction. Scores are cosines.
+Pointwise attention with a gated output (Zhai et al., ICML 2024, arXiv:2402.17152), with a bias per relative position.
+Where a domain has times, which this one has not, the time between two events has a bias too. A step samples 512
+negatives, with the logQ correction. Scores are cosines.
 
 Command:   python train.py configs/baselines/hstu.py --data.root DATA
 Data:      Amazon 2014 Beauty (5-core: 22,363 users, 12,101 items) as the domain folder `beauty` under DATA; ids only.

@@ -1,1 +1,1 @@
-"""Recommenders without training by gradient descent: text k-NN, popularity, item k-NN, EASE. NumPy and SciPy only."""
+"""Recommenders without training by gradient descent: text k-NN, popularity, item k-NN, EASE, L3AE; NumPy and SciPy."""

@@ -18,3 +18,10 @@ def decayed_weights(
     age = np.arange(ends_N[-1]) - np.repeat(ends_N[:-1], lengths_N)
     items = np.concatenate([np.zeros(0, np.int64), *recent])
     return scipy.sparse.csr_matrix((decay**age, items, ends_N), shape=(len(histories), num_all))
+
+
+def decayed_means(histories: Sequence[np.ndarray], num_all: int) -> scipy.sparse.csr_matrix:
+    """Users x items, float64: the weights of the last 5 items, each row normalized to sum to 1."""
+    weights_NI = decayed_weights(histories, num_all)
+    total_N = np.asarray(weights_NI.sum(axis=1)).ravel()
+    return (scipy.sparse.diags(1 / np.where(total_N, total_N, 1)) @ weights_NI).tocsr()

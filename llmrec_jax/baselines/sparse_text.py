@@ -58,6 +58,18 @@ def text_knn_decayed(vectors_IV: scipy.sparse.csr_matrix) -> ScorePredictor:
     return _scored("text_knn_decayed", *sides, num_last=DECAYED_ITEMS)
 
 
+def half_whitened_components(vectors_IV: scipy.sparse.csr_matrix) -> np.ndarray:
+    """The first principal components of each vector, scaled by s_i^-1/2, float64 [I, K].
+
+    Raises ValueError if all vectors are equal.
+    """
+    _check_distinct(vectors_IV)
+    vectors_IV = vectors_IV.astype(np.float64)
+    mean_V = np.asarray(vectors_IV.mean(axis=0)).ravel()
+    components_VK, sizes_K = _principal_components(vectors_IV, mean_V)
+    return (vectors_IV @ components_VK - mean_V @ components_VK) / np.sqrt(sizes_K)
+
+
 def _scored(name: str, as_history: SparsePlusDense, as_item: SparsePlusDense, num_last: int) -> ScorePredictor:
     """Users are sums of the vectors of their last items, weighted by age."""
     items_VI, items_KI = as_item.sparse_NV.T.tocsr(), as_item.dense_NK.T

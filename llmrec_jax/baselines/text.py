@@ -29,11 +29,21 @@ def text_knn_decayed(features_IF: Any) -> Predictor:
     """Cosine of an item and the mean of the last 5 items weighted by 0.65^age, on half-whitened vectors."""
     if scipy.sparse.issparse(features_IF):
         return sparse_text.text_knn_decayed(features_IF)
-    _check_distinct(features_IF)
-    vectors_IF = half_whitening(features_IF)(features_IF)
+    vectors_IF = half_whitened(features_IF)
     return VectorPredictor(
         "text_knn_decayed", vectors_IF, lambda histories: _decayed_mean(vectors_IF, histories, DECAYED_ITEMS)
     )
+
+
+def half_whitened(features_IF: Any) -> np.ndarray:
+    """Half-whitened unit vectors, float32 [I, F]; of sparse vectors their first principal components.
+
+    Raises ValueError if all vectors are equal.
+    """
+    if scipy.sparse.issparse(features_IF):
+        return l2_normalize(sparse_text.half_whitened_components(features_IF))
+    _check_distinct(features_IF)
+    return half_whitening(features_IF)(features_IF)
 
 
 def _check_distinct(features_IF: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import tyro
 def plot(
     workdirs: tyro.conf.Positional[tuple[Path, ...]],
     folder: Path = Path("plots"),
-    methods: tuple[str, ...] = ("text_knn_decayed", "item_knn", "ease", "model", "answer"),
+    methods: tuple[str, ...] = ("text_knn_decayed", "item_knn", "ease", "l3ae", "model", "answer"),
     format: Literal["png", "svg", "pdf"] = "png",
 ) -> int:
     """Draw finished runs: training curves, NDCG@10 by slice of users and against the share of target users.

@@ -32,7 +32,7 @@ class ModelConfig:
     user_tower: Literal["transformer", "ligr", "hstu", "bert4rec", "mean"] = "transformer"
     """transformer: pre-norm blocks with softmax attention and an MLP, as in GPT-2 and SASRec.
     ligr: the same with gated residual connections and SwiGLU, as in eSASRec.
-    hstu: pointwise SiLU attention with gated output and a bias per relative position; without times.
+    hstu: pointwise SiLU attention with gated output and biases for positions and, where there are any, times.
     bert4rec: bidirectional blocks that predict masked items of the history; needs recency_mean=false.
     mean: no blocks; the user vector is the recency-weighted mean."""
     mask_rate: float = 0.2

@@ -20,6 +20,7 @@ from llmrec_jax.data.domains.split import Split, leaks, split, temporal_cuts
 from llmrec_jax.data.protocol import LAST_STEP, Protocol, make_protocol
 from llmrec_jax.data.texts.catalog import JointCatalog
 from llmrec_jax.errors import UserError
+from llmrec_jax.predictor import Histories
 
 
 class Case(NamedTuple):
@@ -27,7 +28,7 @@ class Case(NamedTuple):
 
     domain: int
     split: str  # "valid" or "test"
-    histories: list[np.ndarray]  # int32, oldest first
+    histories: Sequence[np.ndarray]  # int32, oldest first; those of a corpus are `Histories`
     target_N: np.ndarray  # int32
     users_N: np.ndarray  # int64 user numbers of the domain
 
@@ -66,7 +67,9 @@ class Corpus:
         split = self.splits[domain]
         event_N = {"valid": split.valid, "test": split.test}[split_name]
         users_N = np.flatnonzero(event_N >= 0 if users is None else (event_N >= 0) & users)
-        histories = [split.items_E[split.offsets[user] : event_N[user]] for user in users_N]
+        before = [slice(split.offsets[user], event_N[user]) for user in users_N]
+        times = None if split.times_E is None else [split.times_E[events] for events in before]
+        histories = Histories([split.items_E[events] for events in before], times)
         return Case(domain, split_name, histories, split.items_E[event_N[users_N]], users_N)
 
     def report_cases(self) -> list[Case]:
@@ -133,6 +136,7 @@ def load_corpus(
     selection: str = LAST_STEP,
     num_negatives: int = 0,
     mask_rate: float = 0.0,
+    reads_times: bool = False,
     domains: Sequence[Domain] | None = None,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
@@ -144,7 +148,7 @@ def load_corpus(
       num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
-      mask_rate: see `plan_batches`.
+      mask_rate, reads_times: see `plan_batches`.
       domains: those of the configuration, if they are loaded already.
 
     Raises:
@@ -170,6 +174,7 @@ def load_corpus(
         left_out=left_out,
         num_negatives=num_negatives,
         mask_rate=mask_rate,
+        reads_times=reads_times,
     )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {

@@ -17,7 +17,7 @@ from llmrec_jax.data.corpus import Case
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.host_ranking import score_blocks
-from llmrec_jax.predictor import Predictor
+from llmrec_jax.predictor import Predictor, take
 
 LENGTH = 10  # K
 MOST_USERS = 2_000  # lists are made for a random sample of this size
@@ -34,7 +34,7 @@ class ListMeasures:
 
     def __init__(self, case: Case, counts_I: np.ndarray, texts: Sequence[str]):
         chosen_N = np.sort(np.random.default_rng(0).permutation(len(case.users_N))[:MOST_USERS])
-        self._histories = [case.histories[n] for n in chosen_N]
+        self._histories = take(case.histories, chosen_N)
         self._users_N = case.users_N[chosen_N]
         self._counts_I = counts_I
         try:

@@ -15,7 +15,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from llmrec_jax.evaluate.tiles import map_tiles
-from llmrec_jax.predictor import VectorPredictor
+from llmrec_jax.predictor import Histories, VectorPredictor, elapsed
 from llmrec_jax.types import Catalog
 
 
@@ -33,10 +33,13 @@ class _ItemVectors:
 class _UserVectors:
     graphdef: Any
 
-    def __call__(self, constants: tuple[Any, jax.Array], history_RS: jax.Array, mask_RS: jax.Array) -> jax.Array:
+    def __call__(
+        self, constants: tuple[Any, jax.Array], history_RS: jax.Array, mask_RS: jax.Array, time_RS: jax.Array
+    ) -> jax.Array:
         params, items_ID = constants
         with jax.default_matmul_precision("highest"):
-            users_RSD = nnx.merge(self.graphdef, params).encode_histories(items_ID[history_RS], mask_RS)
+            model = nnx.merge(self.graphdef, params)
+            users_RSD = model.encode_histories(items_ID[history_RS], mask_RS, time_RS=time_RS)
         return users_RSD[np.arange(len(mask_RS)), jax.numpy.maximum(mask_RS.sum(axis=1) - 1, 0)]
 
 
@@ -53,17 +56,24 @@ def model_predictor(
     items_ID = item_vectors(graphdef, params, catalog, items, mesh, batch_size)
 
     def users(histories: Sequence[np.ndarray]) -> np.ndarray:
-        history_NS, mask_NS = last_items(histories, max_history)
-        return map_tiles(_UserVectors(graphdef), mesh, (history_NS, mask_NS), (params, items_ID), batch_size)
+        arrays = last_events(histories, max_history)
+        return map_tiles(_UserVectors(graphdef), mesh, arrays, (params, items_ID), batch_size)
 
     return VectorPredictor("model", items_ID, users)
 
 
-def last_items(histories: Sequence[np.ndarray], max_history: int) -> tuple[np.ndarray, np.ndarray]:
-    """The last `max_history` items of each history, padded on the right: int32 [N, S] and bool [N, S]."""
+def last_events(histories: Sequence[np.ndarray], max_history: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The last `max_history` items of each history, padded on the right, the mask, and the times as in a batch.
+
+    int32, bool and int32 [N, S].
+    """
+    times = histories.times if isinstance(histories, Histories) else None
     history_NS = np.zeros((len(histories), max_history), np.int32)
     mask_NS = np.zeros((len(histories), max_history), bool)
+    time_NS = np.full((len(histories), max_history), -1, np.int32)
     for row, history in enumerate(histories):
         recent = history[-max_history:]
         history_NS[row, : len(recent)], mask_NS[row, : len(recent)] = recent, True
-    return history_NS, mask_NS
+        if times is not None:
+            time_NS[row, : len(recent)] = elapsed(times[row][-max_history:])
+    return history_NS, mask_NS, time_NS

@@ -34,6 +34,25 @@ def as_count(k: Any) -> int:
     return count
 
 
+def as_times(times: Iterable[Any], size: int) -> np.ndarray:
+    """The times of the events of a history as whole seconds, int64 [size].
+
+    Raises:
+      ValueError: they are not `size` finite numbers in ascending order.
+    """
+    seconds: list[int] = []
+    for position, time in enumerate(_listed(times, "times", "numbers")):
+        is_number = isinstance(time, int | float | np.integer | np.floating) and not isinstance(time, bool)
+        if not is_number or not abs(time) < 2**61:
+            raise UserError(f"time {position}: {time!r} is not a time in seconds")
+        seconds.append(int(time))
+        if position and seconds[-1] < seconds[-2]:
+            raise UserError(f"time {position} is before time {position - 1}: a history is given oldest first")
+    if len(seconds) != size:
+        raise UserError(f"{len(seconds)} times for a history of {size} items")
+    return np.array(seconds, np.int64)
+
+
 def as_texts(texts: Iterable[Any]) -> list[str]:
     """Texts to encode. Raises ValueError if one is not a string or not valid Unicode."""
     listed = _listed(texts, "texts", "texts")

@@ -26,6 +26,7 @@ from llmrec_jax.models import Bert, Gpt2, from_pretrained
 from llmrec_jax.models.encode import encode_texts
 from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.rec_model import Dimensions, RecModel
+from llmrec_jax.predictor import elapsed
 
 TEXT_PART_TOKENS = 64  # tokens per text of the answer's text part, independent of data.max_tokens
 
@@ -42,13 +43,19 @@ class Network:
         self._text_parts: dict[str, tuple[Bert | Gpt2, Tokenizer]] = {}
         self._lock = threading.Lock()
 
-    def user_vector(self, items_SD: np.ndarray) -> np.ndarray:
-        """The user vector [D] after a history of item vectors, oldest first; only the last `max_history` are used."""
+    def user_vector(self, items_SD: np.ndarray, times_S: np.ndarray | None = None) -> np.ndarray:
+        """The user vector [D] after a history of item vectors, oldest first; only the last `max_history` are used.
+
+        `times_S` are the times of the events in seconds, for a model that reads them; None: unknown.
+        """
         recent_SD = items_SD[-self._dims.max_history :]
         items_1SD = np.zeros((1, self._dims.max_history, items_SD.shape[1]), np.float32)
         items_1SD[0, : len(recent_SD)] = recent_SD
         mask_1S = np.arange(self._dims.max_history)[None] < len(recent_SD)
-        return np.asarray(_user_vectors(self._params, items_1SD, mask_1S, graphdef=self._graphdef))[0]
+        time_1S = np.full(mask_1S.shape, -1, np.int32)
+        if times_S is not None:
+            time_1S[0, : len(recent_SD)] = elapsed(times_S[-self._dims.max_history :])
+        return np.asarray(_user_vectors(self._params, items_1SD, mask_1S, time_1S, graphdef=self._graphdef))[0]
 
     def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Item vectors from texts, as they are scored, float32 [Q, D].
@@ -127,8 +134,10 @@ def _item_vectors(params: Any, features_QF: jax.Array, *, graphdef: Any) -> jax.
 
 
 @partial(jax.jit, static_argnames="graphdef")
-def _user_vectors(params: Any, items_BSD: jax.Array, mask_BS: jax.Array, *, graphdef: Any) -> jax.Array:
+def _user_vectors(
+    params: Any, items_BSD: jax.Array, mask_BS: jax.Array, time_BS: jax.Array, *, graphdef: Any
+) -> jax.Array:
     """The user vector after the last item of each history [B, D]."""
-    users_BSD = nnx.merge(graphdef, params).encode_histories(items_BSD, mask_BS)
+    users_BSD = nnx.merge(graphdef, params).encode_histories(items_BSD, mask_BS, time_RS=time_BS)
     last_B = jnp.maximum(mask_BS.sum(axis=1) - 1, 0)
     return jnp.take_along_axis(users_BSD, last_B[:, None, None], axis=1)[:, 0]

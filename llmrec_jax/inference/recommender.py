@@ -15,7 +15,7 @@ import numpy as np
 from llmrec_jax.blend.answer import MODEL, channel_part, model_part
 from llmrec_jax.data.domains.records import item_text
 from llmrec_jax.errors import UserError
-from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_texts
+from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_texts, as_times
 from llmrec_jax.inference.bundle import Bundle, BundleItem, load
 from llmrec_jax.inference.catalog import Catalog
 from llmrec_jax.predictor import VectorPredictor
@@ -73,28 +73,35 @@ class Recommender:
         number = self._catalog.number
         return [item_id for item_id in as_ids(history, number) if item_id not in number]
 
-    def recommend(self, history: Sequence[str], k: int = 10, *, explain: bool = False) -> Recommendations:
+    def recommend(
+        self, history: Sequence[str], k: int = 10, *, times: Sequence[float] | None = None, explain: bool = False
+    ) -> Recommendations:
         """The `k` best items for a history (oldest first), excluding those in it: `[(item_id, score, title), ...]`.
 
         A score is the sum of the answer's parts. With `explain`, the result's `parts` hold what each part adds. To a
         history without items of the target, only the trained model applies.
 
+        `times` are those of the history's events, in seconds since any moment. Only a model that was trained with times
+        (HSTU) reads them; without them, it scores as if it had none.
+
         Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left (or the
         history is empty), the result is the most popular items, with `fallback` set to True.
 
         Raises:
-          ValueError: the history is not a list of ids, `k` is not a whole number above 0, or a score is not finite.
+          ValueError: the history is not a list of ids, `times` are not one number per id in ascending order, `k` is not
+            a whole number above 0, or a score is not finite.
         """
         catalog, k = self._catalog, as_count(k)
         ids = as_ids(history, catalog.number)
-        numbers = np.array([catalog.number[item_id] for item_id in ids if item_id in catalog.number], np.int64)
-        unknown = [item_id for item_id in ids if item_id not in catalog.number]
+        number_S = np.array([catalog.number.get(item_id, -1) for item_id in ids], np.int64)
+        numbers, unknown = number_S[number_S >= 0], [ids[n] for n in np.flatnonzero(number_S < 0)]
+        times_S = None if times is None else as_times(times, len(ids))[number_S >= 0]
         if unknown:
             some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in unknown[:5])
             answer = "" if len(numbers) else "; returning the most popular items"
             warnings.warn(f"{len(unknown)} of {len(ids)} items are unknown: {some}{answer}", stacklevel=2)
         if len(numbers):
-            parts = self._parts(catalog, numbers)
+            parts = self._parts(catalog, numbers, times_S)
         else:
             parts = {"popularity": catalog.popularity_I[catalog.target_J] / (catalog.popularity_I.sum() or 1)}
         scores_J = np.sum(list(parts.values()), axis=0)
@@ -112,7 +119,7 @@ class Recommender:
         shares = [{name: float(part_J[j]) for name, part_J in parts.items()} for j in best] if explain else None
         return Recommendations(found, unknown=unknown, fallback=not len(numbers), parts=shares)
 
-    def _parts(self, catalog: Catalog, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    def _parts(self, catalog: Catalog, numbers: np.ndarray, times_S: np.ndarray | None) -> dict[str, np.ndarray]:
         """What each part adds to the scores of the target's items."""
         own, weights = catalog.position_I[numbers], self._weights
         own = own[own >= 0]
@@ -121,7 +128,7 @@ class Recommender:
             parts = [channel_part(name, [f.channel for f in fitted]) for name, fitted in catalog.channels.items()]
             found = {part.name: weights[part.name] * part.scores([own])[0] for part in parts if weights[part.name]}
         if weights[MODEL] or not len(own):
-            users_1D = self._network.user_vector(catalog.vectors_ID[numbers])[None]
+            users_1D = self._network.user_vector(catalog.vectors_ID[numbers], times_S)[None]
             model = model_part(VectorPredictor(MODEL, catalog.vectors_ID[catalog.target_J], lambda _: users_1D))
             found[MODEL] = (weights[MODEL] or 1.0) * model.scores([own])[0]
         return found

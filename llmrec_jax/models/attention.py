@@ -47,14 +47,15 @@ def attention(
 
 
 def pointwise_attention(
-    query_BLHW: jax.Array, key_BMHW: jax.Array, value_BMHW: jax.Array, mask_BM: jax.Array, bias_LM: jax.Array
+    query_BLHW: jax.Array, key_BMHW: jax.Array, value_BMHW: jax.Array, mask_BM: jax.Array, bias_BLM: jax.Array
 ) -> jax.Array:
     """Causal attention of HSTU: `silu(q k + bias) v`, summed over the tokens that `attention` would attend to.
 
+    The bias may have a leading dim of 1.
     Returns [B, L, H, W] in the dtype of the query.
     """
     logits_BHLM = jnp.einsum("BLHW,BMHW->BHLM", query_BLHW, key_BMHW, preferred_element_type=jnp.float32)
-    weights_BHLM = jax.nn.silu(logits_BHLM + bias_LM[None, None])
+    weights_BHLM = jax.nn.silu(logits_BHLM + bias_BLM[:, None])
     weights_BHLM = jnp.where(_seen(mask_BM, causal=True), weights_BHLM, 0).astype(query_BLHW.dtype)
     mixed_BLHW = jnp.einsum("BHLM,BMHW->BLHW", weights_BHLM, value_BMHW, preferred_element_type=jnp.float32)
     return mixed_BLHW.astype(query_BLHW.dtype)

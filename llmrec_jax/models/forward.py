@@ -76,7 +76,9 @@ def forward(
         ]
         items_UD = _end_to_end(vectors, collectives)
 
-    user_RSD = model.encode_histories(items_UD[batch.history_RS], batch.segment_RS, user_key, batch.masked_RS)
+    user_RSD = model.encode_histories(
+        items_UD[batch.history_RS], batch.segment_RS, user_key, batch.masked_RS, batch.time_RS
+    )
     user_ND = collectives.all_gather(user_RSD).reshape(-1, user_RSD.shape[-1])
     return Outputs(
         predictions=predictions,

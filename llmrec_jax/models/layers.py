@@ -179,7 +179,7 @@ class Stack(nnx.Module):
     """`num_layers` blocks in one `jax.lax.scan`, so that compile time does not grow with depth.
 
     `layers` is one block whose arrays have a leading layer axis. Blocks are created by `block(config, rngs=rngs)` and
-    called as `block(x_BLD, mask_BL, key) -> x_BLD`; they keep the dtype of `x_BLD`.
+    called as `block(x_BLD, mask_BL, key, *more) -> x_BLD`; they keep the dtype of `x_BLD`.
     """
 
     def __init__(self, block: Callable[..., nnx.Module], config: StackConfig, *, rngs: nnx.Rngs):
@@ -187,21 +187,29 @@ class Stack(nnx.Module):
         graphdefs, params = zip(*(nnx.split(block(config, rngs=rngs)) for _ in range(config.num_layers)), strict=True)
         self.layers = nnx.merge(graphdefs[0], jax.tree.map(lambda *leaves: jnp.stack(leaves), *params))
 
-    def __call__(self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Run the blocks in order, with dropout if `key` is given."""
+    def __call__(
+        self, x_BLD: jax.Array, mask_BL: jax.Array, key: jax.Array | None = None, *more: jax.Array
+    ) -> jax.Array:
+        """Run the blocks in order, with dropout if `key` is given; each gets all of `more`."""
         graphdef, params = nnx.split(self.layers)
         keys = None if key is None else jax.random.split(key, self.num_layers)
-        return _scan(graphdef, self.remat, x_BLD, mask_BL, params, keys)
+        return _scan(graphdef, self.remat, x_BLD, mask_BL, params, keys, more)
 
 
 # Jitted and cached by the graph definition: outside of jit, a scan over a new closure is compiled at every call.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _scan(
-    graphdef: Any, remat: Remat, x_BLD: jax.Array, mask_BL: jax.Array, params: Any, keys: jax.Array | None
+    graphdef: Any,
+    remat: Remat,
+    x_BLD: jax.Array,
+    mask_BL: jax.Array,
+    params: Any,
+    keys: jax.Array | None,
+    more: tuple[jax.Array, ...],
 ) -> jax.Array:
     def layer(x_BLD: jax.Array, params_and_key: Any) -> tuple[jax.Array, None]:
         params, key = params_and_key
-        return nnx.merge(graphdef, params)(x_BLD, mask_BL, key), None
+        return nnx.merge(graphdef, params)(x_BLD, mask_BL, key, *more), None
 
     if remat != "none":
         # CSE cannot merge operations across the iterations of a scan, so the barriers that prevent it are not needed.

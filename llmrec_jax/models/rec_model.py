@@ -27,6 +27,7 @@ class Dimensions:
     feature_width: int  # of the encoder's vectors
     max_history: int
     pooling: Literal["mean", "cls", "last"] = "mean"
+    has_times: bool = False  # the batches have times, so that HSTU learns a bias for them
 
 
 class RecModel(nnx.Module):
@@ -53,7 +54,7 @@ class RecModel(nnx.Module):
         self.pooling = dims.pooling
         self.encoder = encoder
         self.item_tower = ItemTower(config, num_items=dims.num_items, feature_width=dims.feature_width, rngs=rngs)
-        self.user_tower = UserTower(config, max_history=dims.max_history, rngs=rngs)
+        self.user_tower = UserTower(config, max_history=dims.max_history, has_times=dims.has_times, rngs=rngs)
         self.scoring = Scoring(config, num_items=dims.num_items)
         modules = {level: Discriminator(config.width, rngs=rngs) for level in discriminators}
         self.discriminators = nnx.Dict(modules) if modules else None
@@ -120,9 +121,10 @@ class RecModel(nnx.Module):
         segment_RS: jax.Array,
         key: jax.Array | None = None,
         masked_RS: jax.Array | None = None,
+        time_RS: jax.Array | None = None,
     ) -> jax.Array:
         """User vectors as they are scored, from item vectors as they are scored; zero on padding. See `UserTower`."""
-        users_RSD = self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key, masked_RS)
+        users_RSD = self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key, masked_RS, time_RS)
         users_RSD = self.scoring.users(users_RSD)
         return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
 

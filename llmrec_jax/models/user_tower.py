@@ -26,21 +26,22 @@ from llmrec_jax.models.ligr import LigrBlock
 from llmrec_jax.models.scoring import l2_normalize
 
 
-def blocks(max_history: int) -> dict[str, Callable[..., nnx.Module]]:
+def blocks(max_history: int, has_times: bool) -> dict[str, Callable[..., nnx.Module]]:
     """The block of each `model.user_tower`; "mean" has none."""
     return {
         "transformer": Gpt2Block,
         "ligr": LigrBlock,
         "bert4rec": BertBlock,
-        "hstu": functools.partial(HstuBlock, max_history=max_history),
+        "hstu": functools.partial(HstuBlock, max_history=max_history, has_times=has_times),
     }
 
 
 class UserTower(nnx.Module):
     """Histories of item vectors in rows [R, S, D] -> user vectors [R, S, D]; see the file's head."""
 
-    def __init__(self, config: ModelConfig, *, max_history: int, rngs: nnx.Rngs):
-        """`max_history`: the longest S."""
+    def __init__(self, config: ModelConfig, *, max_history: int, has_times: bool = False, rngs: nnx.Rngs):
+        """`max_history`: the longest S. `has_times`: HSTU reads the times of events."""
+        self.reads_times = has_times and config.user_tower == "hstu"
         self.dropout, self.dtype = config.dropout, jnp.dtype(config.compute_dtype)
         self.is_cosine = config.score == "cosine"
         self.mask = nnx.Param(jnp.zeros(config.width)) if config.user_tower == "bert4rec" else None
@@ -58,7 +59,7 @@ class UserTower(nnx.Module):
             )
             steps = max_history if self.mask is None else max_history + 1
             self.positions = embedding(steps, config.width, rngs)
-            self.stack = Stack(blocks(max_history)[config.user_tower], sizes, rngs=rngs)
+            self.stack = Stack(blocks(max_history, has_times)[config.user_tower], sizes, rngs=rngs)
             self.norm = layer_norm(sizes)
             if config.recency_mean:
                 self.out = nnx.Linear(config.width, config.width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
@@ -69,6 +70,7 @@ class UserTower(nnx.Module):
         segment_RS: jax.Array,
         key: jax.Array | None = None,
         masked_RS: jax.Array | None = None,
+        time_RS: jax.Array | None = None,
     ) -> jax.Array:
         """User vectors, float32.
 
@@ -79,6 +81,7 @@ class UserTower(nnx.Module):
           key: for dropout; None is deterministic.
           masked_RS: BERT4Rec only: the steps to predict. None: the output at the last step of the only history of a
             row is the user vector after it, as in the other towers, and the other outputs are meaningless.
+          time_RS: int32 seconds since the first event of the history, -1 if unknown; only read with `has_times`.
         """
         if self.mask is not None:
             if masked_RS is None:
@@ -88,15 +91,20 @@ class UserTower(nnx.Module):
         begins_RS = jnp.diff(segment_RS, axis=1, prepend=-1) != 0
         first_RS = jax.lax.cummax(jnp.where(begins_RS, step_S[None], 0), axis=1)
         if self.decay is None:
-            return self._transform(items_RSD, segment_RS, step_S[None] - first_RS, key)
+            return self._transform(items_RSD, segment_RS, step_S[None] - first_RS, time_RS, key)
         mean_RSD = recency_mean(items_RSD, first_RS, self.decay[...])
         if self.stack is None:
             return mean_RSD
         mean_RSD = l2_normalize(mean_RSD) if self.is_cosine else mean_RSD
-        return mean_RSD + self.out(self._transform(items_RSD, segment_RS, step_S[None] - first_RS, key))
+        return mean_RSD + self.out(self._transform(items_RSD, segment_RS, step_S[None] - first_RS, time_RS, key))
 
     def _transform(
-        self, items_RSD: jax.Array, segment_RS: jax.Array, position_RS: jax.Array, key: jax.Array | None
+        self,
+        items_RSD: jax.Array,
+        segment_RS: jax.Array,
+        position_RS: jax.Array,
+        time_RS: jax.Array | None,
+        key: jax.Array | None,
     ) -> jax.Array:
         """The output of the stack after its last layer norm, float32."""
         assert self.stack is not None
@@ -104,7 +112,8 @@ class UserTower(nnx.Module):
         scale = items_RSD.shape[-1] ** 0.5 if self.is_cosine else 1.0  # unit vectors -> entries of size one
         x_RSD = scale * items_RSD + self.positions(position_RS)
         x_RSD = dropout(x_RSD, self.dropout, embed_key).astype(self.dtype)
-        return self.norm(self.stack(x_RSD, segment_RS, stack_key))
+        more = (time_RS,) if self.reads_times and time_RS is not None else ()
+        return self.norm(self.stack(x_RSD, segment_RS, stack_key, *more))
 
 
 def recency_mean(items_RSD: jax.Array, first_RS: jax.Array, decay: jax.Array) -> jax.Array:

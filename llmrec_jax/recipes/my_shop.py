@@ -4,9 +4,9 @@ Command:   llmrec train my_shop --data.target FOLDER
 Data:      a domain folder with items.jsonl and interactions.csv; see "Your own data" in the README.
 Hardware:  2 CPU cores.
 Time:      minutes for a few thousand users and items; every item's text is encoded once and cached.
-Result:    test NDCG@10 / Recall@10 of the answer, one seed; in parentheses ease, the best baseline:
-           gift cards, 458 users, 148 items: .2259 / .4083 (.2193 / .3974)
-           scientific supplies, 8,440 users, 4,361 items, eval_every=100: .1079 / .1546 (.0899 / .1261)
+Result:    test NDCG@10 / Recall@10 of the answer, one seed; in parentheses l3ae, the best baseline:
+           gift cards, 458 users, 148 items: .2259 / .4083 (.2236 / .4127)
+           scientific supplies, 8,440 users, 4,361 items, eval_every=100: .1079 / .1546 (.1070 / .1532)
            The model alone: .2077 / .3777, .0875 / .1308; beauty, 22,363 users, 12,101 items, eval_every=250 and no
            field_dropout: .0458 / .0841.
 

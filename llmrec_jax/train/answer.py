@@ -10,7 +10,7 @@ regimes those of the target, in the first two those of a source that was left ou
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +25,11 @@ from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.data.domains.domain import stored_items
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import read_report
-from llmrec_jax.predictor import VectorPredictor
+from llmrec_jax.predictor import VectorPredictor, take
 
 FOLDS = 5  # of the validation users
 
-Fold = tuple[Blend, list[np.ndarray], np.ndarray]
+Fold = tuple[Blend, Sequence[np.ndarray], np.ndarray]
 
 
 class Answer(NamedTuple):
@@ -131,5 +131,5 @@ def _fit(corpus: Corpus, domains: Domains, target: _Parts, blend: Blend) -> Fit:
     return fit._replace(weights=dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts})
 
 
-def _rows(case: Case, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    return [case.histories[row] for row in rows], case.target_N[rows]
+def _rows(case: Case, rows: np.ndarray) -> tuple[Sequence[np.ndarray], np.ndarray]:
+    return take(case.histories, rows), case.target_N[rows]

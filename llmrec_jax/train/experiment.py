@@ -137,6 +137,7 @@ def assemble(data: Data, config: Config) -> Experiment:
         feature_width=items.shape[1] if isinstance(items, np.ndarray) else encoder_config.width,
         max_history=config.data.max_history,
         pooling=config.encoder.pooling,
+        has_times=corpus.plan.has_times,
     )
     graphdef = _graphdef(config, dims, encoder_config)
     task = ForwardSpec(

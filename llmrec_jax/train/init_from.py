@@ -22,6 +22,7 @@ from llmrec_jax.train.state import TrainState
 PERPLEXITY = "perplexity.json"  # of a run with train.objective=language_model, which has no towers
 OWN = ("encoder", "discriminators")  # parameters that a bundle holds elsewhere or not at all
 SPLIT = ("split", "split_seed", "min_rating")  # fields of the data that decide which events are held out
+OPTIONAL = ("user_tower.stack.layers.time_bias",)  # starts at 0 where the other run had no times
 OF_ITEMS = ("item_tower.ids.embedding", "scoring.bias")  # one row per item
 
 
@@ -93,6 +94,8 @@ def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
         loaded: Any = bundle.arrays.get(name)
         if name in OF_ITEMS and loaded is not None and loaded.shape[1:] == array.shape[1:]:
             loaded = _rows_of_items(np.array(array), loaded, bundle, corpus)
+        if loaded is None and name in OPTIONAL:
+            continue
         if loaded is None or loaded.shape != array.shape:
             there = "nothing" if loaded is None else loaded.shape
             problems.append(f"{name}: {array.shape} here, {there} there")

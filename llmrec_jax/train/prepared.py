@@ -144,5 +144,6 @@ def _corpus(config: Config, domains: Sequence[Domain] | None = None) -> Corpus:
         selection=config.train.selection if config.train.eval_every else LAST_STEP,
         num_negatives=config.loss.negatives if config.loss.ranking in objective.SAMPLED else 0,
         mask_rate=config.model.mask_rate if config.model.user_tower == "bert4rec" else 0.0,
+        reads_times=config.model.user_tower == "hstu",
         domains=domains,
     )

@@ -20,6 +20,8 @@ def data_summary(corpus: Corpus) -> str:
     selection = corpus.protocol.selection
     whose = f" ({corpus.domains[selection.domain].name})" if selection.domain is not None else ""
     refit = "; validation events are trained on" if corpus.facts["trained_on"] == "train+valid" else ""
+    if plan.reads_times and not plan.has_times:
+        lines.append("no domain has times, so hstu has no bias for them")
     return "\n".join([*lines, f"{corpus.protocol.regime}{refit}; selection by {selection.validator}{whose}"])
 
 

@@ -1,4 +1,4 @@
-"""The hashes of a corpus change with everything that affects the results of a run, and with nothing else."""
+"""The corpus: its hashes change with everything that affects the results of a run, and with nothing else; its cases."""
 
 import dataclasses
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data import corpus
+from llmrec_jax.predictor import take
 
 
 def test_the_hashes_tell_content_split_and_settings_apart(tmp_path):
@@ -63,3 +64,20 @@ def test_temporal_trains_on_nothing_from_after_the_targets_cut(tmp_path):
     facts = loaded.facts["domains"]["books"]
     assert facts["order"] == "timestamp"
     assert facts["trained_users"] == len(loaded.plan.users[1])
+
+
+def test_the_histories_of_a_case_have_the_times_of_their_events():
+    """Slices and selections keep them; shuffled events have none."""
+    data = DataConfig(sources=(), target="demo:books")
+    books = corpus.load_corpus(data, 16, seed=0)
+    case, domain = books.case(0, "test"), books.domains[0]
+    for histories, users in ((case.histories[3:5], [3, 4]), (take(case.histories, np.array([7, 2])), [7, 2])):
+        assert len(histories) == len(histories.times) == 2
+        for history, times, user in zip(histories, histories.times, case.users_N[users], strict=True):
+            events = slice(domain.offsets[user], domain.offsets[user] + len(history))
+            np.testing.assert_array_equal(history, domain.items_E[events])
+            np.testing.assert_array_equal(times, domain.timestamps_E[events])
+            assert len(history) == domain.offsets[user + 1] - domain.offsets[user] - 1
+    shuffled = corpus.load_corpus(dataclasses.replace(data, split="random"), 16, seed=0).case(0, "test").histories
+    assert shuffled.times is None
+    assert shuffled[:2].times is take(shuffled, np.arange(2)).times is None

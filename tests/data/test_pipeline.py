@@ -231,6 +231,22 @@ def test_no_backend_is_initialised_by_the_pipeline(plan):
     assert set(jax._src.xla_bridge._backends) == before
 
 
+def test_a_batch_has_the_seconds_since_the_first_event_of_each_history():
+    """-1 where the domain has no times. Events are numbered, so their items show which they are."""
+    times_E = 1_600_000_000 + np.cumsum(np.random.default_rng(7).integers(0, 90_000, len(SPLITS[1].items_E)))
+    splits = (SPLITS[0], SPLITS[1]._replace(times_E=times_E), SPLITS[2])
+    plan = plan_batches(splits, STARTS, DataConfig(max_history=HISTORY), 24, 3, reads_times=True)
+    for step in range(5):
+        batch = make_batch(plan, step)
+        assert (batch.time_RS[batch.segment_RS == 0] == -1).all()
+        for domain, places in zip(batch.domain_B, histories_of(batch), strict=True):
+            events = ids_of(batch)[batch.history_RS.reshape(-1)[places]] - STARTS[domain]
+            expected = times_E[events] - times_E[events[0]] if domain == 1 else np.full(len(events), -1)
+            np.testing.assert_array_equal(batch.time_RS.reshape(-1)[places], expected)
+        assert_same(batch._replace(time_RS=None), make_batch(plan_of(), step))
+    assert plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY), 24, 3, reads_times=True).has_times is False
+
+
 def test_masked_histories_hold_the_same_windows_and_predict_what_they_hide():
     next_item, masked = (
         plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY), 24, 3, mask_rate=rate) for rate in (0.0, 0.3)

@@ -14,7 +14,7 @@ def test_a_function_that_scores_by_popularity_gets_the_ranks_of_popularity():
     counts_I = load_corpus(DataConfig(sources=(), target="demo:books"), 1, seed=0).train_counts(0)
     found = evaluate(lambda histories: np.tile(counts_I, (len(histories), 1)), "demo:books")
     np.testing.assert_array_equal(found.ranks["own"], found.ranks["popularity"])
-    assert list(found.ranks) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease", "own"]
+    assert list(found.ranks) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease", "l3ae", "own"]
     assert found.verdict.numbers["decision"] == "below"
     assert len(found.users["user_ids"]) == 1200
     assert not found.left_out

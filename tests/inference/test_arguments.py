@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_texts
+from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_texts, as_times
 
 KNOWN = {"a", "7", "8"}
 
@@ -46,6 +46,29 @@ def test_histories_that_are_understood(history, ids):
 def test_histories_that_are_refused(history, message):
     with pytest.raises(ValueError, match=message):
         as_ids(history, KNOWN)
+
+
+def test_times():
+    found = as_times([5, 5.9, np.float32(7), np.int64(2**40)], 4)
+    assert (found.tolist(), found.dtype) == ([5, 5, 7, 2**40], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([1, 2], "^2 times for a history of 3 items$"),
+        ([1, 3, 2], "time 2 is before time 1: a history is given oldest first"),
+        ([1, None, 2], "time 1: None is not a time in seconds"),
+        ([1, True, 2], "time 1: True is not a time"),
+        ([1, float("nan"), 2], "time 1: nan is not a time"),
+        ([1, 2, float("inf")], "time 2: inf is not a time"),
+        (["2020-01-31", 2, 3], "time 0: '2020-01-31' is not a time in seconds"),
+        (7, "times is 7; pass a list of numbers"),
+    ],
+)
+def test_times_that_are_refused(times, message):
+    with pytest.raises(ValueError, match=message):
+        as_times(times, 3)
 
 
 def test_counts():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from llmrec_jax.models.hstu import HstuBlock
+from llmrec_jax.models.hstu import TIME_BUCKETS, HstuBlock
 from llmrec_jax.models.layers import StackConfig
 from llmrec_jax.models.ligr import LigrBlock
 
@@ -65,16 +65,26 @@ def test_ligr_block_is_the_reference(x_LD):
     np.testing.assert_allclose(block(x_LD[None], SEGMENT_L[None])[0], expected_LD, rtol=1e-4, atol=1e-5)
 
 
-def test_hstu_block_is_the_reference(x_LD):
-    block, params = shaken(HstuBlock(CONFIG, max_history=LENGTH, rngs=nnx.Rngs(0)))
+@pytest.mark.parametrize("time_L", [None, np.array([0, 5, 5, 0, -1, 86_400, 2**31 - 1], np.int32)])
+def test_hstu_block_is_the_reference(x_LD, time_L):
+    """The bias of two times is that of the bucket of the log of their distance; there is none for the unknown one."""
+    block, params = shaken(HstuBlock(CONFIG, max_history=LENGTH, has_times=time_L is not None, rngs=nnx.Rngs(0)))
+    more = () if time_L is None else (None, time_L[None])
     inputs_LD = norm(params["norm"], x_LD.astype(np.float64))
     query, key, value = (heads(silu(linear(params[name], inputs_LD))) for name in ("query", "key", "value"))
     bias_LL = params["age_bias"][np.maximum(np.subtract.outer(np.arange(LENGTH), np.arange(LENGTH)), 0)]
+    if time_L is not None:
+        assert params["time_bias"].shape == (TIME_BUCKETS,) == (72,)
+        apart_LL = np.abs(np.subtract.outer(time_L.astype(np.int64), time_L))
+        of_times_LL = params["time_bias"][(np.log(np.maximum(apart_LL, 1)) / 0.301).astype(int)]
+        bias_LL = bias_LL + np.where((time_L[:, None] >= 0) & (time_L >= 0), of_times_LL, 0)
     weights = np.where(SEEN_LL, silu(query @ key.swapaxes(1, 2) + bias_LL), 0) / LENGTH
     mixed_LD = (weights @ value).swapaxes(0, 1).reshape(LENGTH, WIDTH)
     gated_LD = norm(params["attention_norm"], mixed_LD, eps=1e-6) * silu(linear(params["up"], inputs_LD))
     expected_LD = x_LD + linear(params["out"], gated_LD)
-    np.testing.assert_allclose(block(x_LD[None], SEGMENT_L[None])[0], expected_LD, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(block(x_LD[None], SEGMENT_L[None], *more)[0], expected_LD, rtol=1e-4, atol=1e-5)
+    if time_L is not None:
+        return
     shorter_LD = block(x_LD[None, :5], SEGMENT_L[None, :5])[0]
     np.testing.assert_allclose(shorter_LD, expected_LD[:5], rtol=1e-4, atol=1e-5)
 

@@ -22,9 +22,10 @@ def tower(request):
     return tower_of(**TOWERS[request.param])
 
 
-def tower_of(**fields):
+def tower_of(*, has_times=False, **fields):
     config = ModelConfig(item_features="id", width=16, num_layers=2, num_heads=2, **fields)
-    model = RecModel(config, Dimensions(num_items=1, feature_width=1, max_history=SIZE), None, rngs=nnx.Rngs(0))
+    dims = Dimensions(num_items=1, feature_width=1, max_history=SIZE, has_times=has_times)
+    model = RecModel(config, dims, None, rngs=nnx.Rngs(0))
     # Some weights are zero or small at the start, so that nothing of the blocks would be seen.
     params = jax.tree.map(
         lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), nnx.state(model.user_tower)
@@ -66,6 +67,27 @@ def test_a_step_sees_its_own_past_alone(tower, histories):
     gradient_SD = jax.grad(lambda items: tower(items, segment_RS)[0, step].sum())(items_RSD)[0]
     seen_S = np.abs(gradient_SD).max(axis=1) > 0
     assert np.flatnonzero(seen_S).tolist() == list(range(sum(LENGTHS[:2]), step + 1))
+
+
+def test_packed_histories_keep_their_times(histories):
+    """Any moment may be second 0, without times there is no bias, and distances matter."""
+    tower = tower_of(has_times=True, user_tower="hstu")
+    times = [np.arange(length, dtype=np.int32) * 1000 for length in LENGTHS]
+    items_RSD, segment_RS = row_of(histories)
+
+    def scored(*times):
+        padded_RS = np.full((1, SIZE), -1, np.int32)
+        padded_RS[0, : sum(LENGTHS)] = np.concatenate(times)
+        return np.asarray(tower(items_RSD, segment_RS, time_RS=padded_RS)[0])
+
+    together_SD, last = scored(*times), slice(sum(LENGTHS[:2]), sum(LENGTHS))
+    alone_items_RSD, alone_segment_RS = row_of(histories[2:])
+    alone_SD = tower(alone_items_RSD, alone_segment_RS, time_RS=np.pad(times[2], (0, SIZE - LENGTHS[2]))[None])[0]
+    np.testing.assert_allclose(together_SD[last], alone_SD[: LENGTHS[2]], atol=2e-6)
+    np.testing.assert_array_equal(scored(times[0] + 77, times[1], times[2] + 12_345), together_SD)
+    unknown = [np.full(length, -1, np.int32) for length in LENGTHS]
+    np.testing.assert_array_equal(scored(*unknown), tower(items_RSD, segment_RS)[0])
+    assert np.abs(scored(*times[:2], times[2] * 50) - together_SD)[last].max() > 1e-3
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from flax import traverse_util
 from llmrec_jax.config import validate
 from llmrec_jax.errors import UserError
 from llmrec_jax.models import from_pretrained
+from llmrec_jax.models.hstu import TIME_BUCKETS
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.init_from import trained_on, with_bundle
 from llmrec_jax.train.prepared import prepare
@@ -59,6 +61,23 @@ def test_towers_of_another_size_are_refused(trained):
         UserError, match=r"do not fit this configuration\n  .*item_tower.*: \(.*8.*\) here, \(.*16.*\) there"
     ):
         with_bundle(state, Path(config.train.init_from), experiment.corpus)
+
+
+def test_the_bias_for_times_starts_at_zero_if_the_other_run_had_no_times(trained, monkeypatch):
+    _, config = trained
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, user_tower="hstu"))
+    experiment = experiment_lib.build(config)
+    state = jax.jit(experiment.init_state)()
+    arrays = {name: x + 1 for name, x in traverse_util.flatten_dict(jax.device_get(state.params), sep=".").items()}
+    name = "user_tower.stack.layers.time_bias"
+    assert not (arrays.pop(name) - 1).any()
+    other = SimpleNamespace(arrays=arrays, items=[])
+    monkeypatch.setattr("llmrec_jax.train.init_from.bundle_lib.load", lambda _: other)
+    found = with_bundle(state, Path(config.train.init_from), experiment.corpus)
+    after = traverse_util.flatten_dict(found.params, sep=".")
+    assert after[name].shape == (config.model.num_layers, TIME_BUCKETS)
+    assert not np.any(after[name])
+    np.testing.assert_array_equal(after["user_tower.decay"], arrays["user_tower.decay"])
 
 
 def test_a_folder_without_a_bundle_is_refused(trained, tmp_path):

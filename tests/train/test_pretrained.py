@@ -54,7 +54,7 @@ def test_training_starts_there_and_leaves_it_alone(config, mesh):
     _, metrics = step(state, batch, layout.put_whole(experiment.catalog))
     assert np.isfinite(layout.metrics(metrics)["loss"])
     jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(nnx.state(experiment.data.pretrained)), pretrained)
-    assert list(experiment.data.baselines) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease"]
+    assert list(experiment.data.baselines) == ["popularity", "text_knn", "text_knn_decayed", "item_knn", "ease", "l3ae"]
 
 
 def test_more_tokens_than_positions_are_refused(config):

@@ -1,6 +1,9 @@
 """The first lines that a run prints: how its domains were read."""
 
+import dataclasses
+
 from llmrec_jax.config import DataConfig
+from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.data.corpus import load_corpus
 from llmrec_jax.train.summary import data_summary
 
@@ -12,3 +15,12 @@ def test_the_order_its_reason_and_the_notes_on_a_domain(tmp_path):
         "books: 1,200 of 1,200 users trained on, 450 items, order timestamp (every row has a time)"
     )
     assert lines[1].startswith("  ratings are not used: 276 of 12,139 are 2 or less of 5")
+
+
+def test_a_model_that_could_read_times_says_where_there_are_none(tmp_path):
+    data = DataConfig(sources=(), target="demo:books", cache_dir=str(tmp_path))
+    line = "no domain has times, so hstu has no bias for them"
+    assert line not in data_summary(load_corpus(data, 16, 0, reads_times=True)).splitlines()
+    corpus = load_corpus(dataclasses.replace(data, split="random"), 16, 0, reads_times=True)  # shuffles the events
+    assert line in data_summary(corpus).splitlines()
+    assert make_batch(corpus.plan, 0).time_RS is None

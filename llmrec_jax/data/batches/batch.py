@@ -21,6 +21,7 @@ from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
 from llmrec_jax.data.batches.packing import pack
 from llmrec_jax.data.domains.split import Split
+from llmrec_jax.predictor import elapsed
 from llmrec_jax.types import Batch, Items, Predictions
 
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
@@ -41,6 +42,7 @@ class BatchPlan:
     unlabelled_items: int
     num_negatives: int  # sampled per domain
     mask_rate: float  # probability of masking an event of a history; 0: predict the next items
+    reads_times: bool  # the model reads the times of events
     seed: int
     lengths: tuple[int, ...]  # padded text length of each bucket; (0,) if the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
@@ -62,6 +64,11 @@ class BatchPlan:
         """int32: the domain of each user, the same in every batch."""
         return interleave(self.rows)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether a batch has times: the model reads them and at least one domain has them."""
+        return self.reads_times and any(split.times_E is not None for split in self.splits)
+
     @functools.cached_property
     def has_weights(self) -> bool:
         """Whether the events of a domain in the batches have weights."""
@@ -71,7 +78,7 @@ class BatchPlan:
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step. The items of a bucket are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
-    items_BW, event_mask_BW, weight_BW = _rows(plan, step, rng)
+    items_BW, event_mask_BW, weight_BW, time_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
@@ -103,6 +110,10 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     shown_BW = in_history_BW & ~masked_BW
     history_RS.reshape(-1)[place_BW[shown_BW]] = events_BW[shown_BW]
     segment_RS.reshape(-1)[place_BW[in_history_BW]] = 1 + np.repeat(np.arange(plan.batch_size), lengths_B)
+    time_RS = None
+    if plan.has_times:
+        time_RS = np.full(history_RS.shape, -1, np.int32)
+        time_RS.reshape(-1)[place_BW[in_history_BW]] = time_BW[in_history_BW]
     masked_RS = None
     if plan.mask_rate:
         masked_RS = np.zeros(history_RS.shape, bool)
@@ -123,6 +134,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         ),
         negatives=negatives.padded_to(plan.multiple, [place_I[items] for items in sampled], np.diff(plan.starts)),
         masked_RS=masked_RS,
+        time_RS=time_RS,
     )
 
 
@@ -138,12 +150,18 @@ def _roles(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple[np.nd
     return event_mask_BW, masked_BW, masked_BW
 
 
-def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joint-catalogue items of each row of the global batch, right-padded; the mask (False on padding); the weights."""
+def _rows(
+    plan: BatchPlan, step: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Each row of the global batch, right-padded: joint-catalogue items; mask (False on padding); weights; times.
+
+    Times are `elapsed` seconds, -1 if the domain has none.
+    """
     length = plan.max_history + 1
     items_BW = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
     weight_BW = np.ones((plan.batch_size, length), np.float32)
+    time_BW = np.full((plan.batch_size, length), -1, np.int32)
     for domain, split in enumerate(plan.splits):
         users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
         if not users_M.size:
@@ -159,4 +177,6 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         event_mask_BW[mine_B] = np.arange(length) < (end_M - begin_M)[:, None]
         if split.weights_E is not None:
             weight_BW[mine_B] = split.weights_E.take(event_MW, mode="clip")
-    return items_BW, event_mask_BW, weight_BW
+        if plan.has_times and split.times_E is not None:
+            time_BW[mine_B] = elapsed(split.times_E.take(event_MW, mode="clip"))
+    return items_BW, event_mask_BW, weight_BW, time_BW

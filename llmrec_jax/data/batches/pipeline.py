@@ -43,6 +43,7 @@ def plan_batches(
     left_out: int | None = None,
     num_negatives: int = 0,
     mask_rate: float = 0.0,
+    reads_times: bool = False,
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
@@ -63,6 +64,7 @@ def plan_batches(
       left_out: index of a source that is not trained on, see `Protocol`.
       num_negatives: negatives sampled per domain and step; 0 if the loss samples none.
       mask_rate: probability of masking an event of a history, for BERT4Rec; 0: the next items are predicted.
+      reads_times: whether the model reads the times of events, which are in the batch if a domain has them.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
@@ -84,6 +86,7 @@ def plan_batches(
         unlabelled_items=data.unlabelled_items,
         num_negatives=num_negatives,
         mask_rate=mask_rate,
+        reads_times=reads_times,
         seed=seed,
         lengths=(0,),
         bucket_I=np.zeros(num_items, np.int64),
