@@ -193,6 +193,7 @@ def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path
     workdir = shutil.copytree(straight, tmp_path / "run")
     before = (workdir / "metrics.jsonl").read_text()
     monkeypatch.setattr("llmrec_jax.train.loop.write_report", fail)
+    monkeypatch.setattr("llmrec_jax.parallel.Jit.init", None)  # what is restored is not made at random first
     said, exported = Console(file=io.StringIO(), width=1000), []
     with pytest.raises(ValueError, match="no report"):
         train_and_evaluate(resume_config(root), workdir, said, export=exported.append)
