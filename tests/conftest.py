@@ -29,6 +29,8 @@ ELSEWHERE = {
     "JAX_PLATFORMS": f"{PLATFORM},cpu",
     "JAX_DEFAULT_MATMUL_PRECISION": "highest",  # the tests compare with float32 on a CPU
 }
+# The threads of NumPy's BLAS wait in a loop for one another, while other test processes need the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.update(ON_CPU if PLATFORM == "cpu" else ELSEWHERE)
 
 import jax  # noqa: E402

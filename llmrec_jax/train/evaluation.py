@@ -17,14 +17,14 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.model_predictor import item_vectors, model_predictor
 from llmrec_jax.evaluate.ranking import metrics
 from llmrec_jax.evaluate.report import Evaluation, evaluate_target, rank_case
-from llmrec_jax.parallel import make_mesh, state_shardings
+from llmrec_jax.parallel import make_mesh
 from llmrec_jax.predictor import VectorPredictor
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
-from llmrec_jax.train.state import Params
+from llmrec_jax.train.state import Params, shapes
 from llmrec_jax.train.workdir import as_json, read_config
 
 # Prefixes of the fields left out of the hash of a run: those that do not change its results, and the locations of data
@@ -148,16 +148,11 @@ def evaluate_run(
 
 
 def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:
-    abstract = jax.eval_shape(experiment.init_state)
-    like = jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        abstract,
-        state_shardings(abstract, mesh),
-    )
     step, info = _selected(workdir)  # again: the run may have deleted the old checkpoint during the build
     encoder_identity.check_same(workdir, experiment.config, info.encoder, experiment.encoder_identity)
     info.check_data(workdir, experiment.corpus.hash)
-    return Checkpoints(workdir / "checkpoints", read_only=True).restore(step, like).params
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    return checkpoints.restore(step, shapes(experiment.init_state, mesh)).params
 
 
 def _selected(workdir: Path) -> tuple[int, RunInfo]:

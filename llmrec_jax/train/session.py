@@ -26,7 +26,7 @@ from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.resume import advice, newest_checkpoint
 from llmrec_jax.train.run import Run, Validator
-from llmrec_jax.train.state import TrainState
+from llmrec_jax.train.state import TrainState, shapes
 from llmrec_jax.train.steps import timed, train_steps
 from llmrec_jax.train.summary import model_summary
 from llmrec_jax.train.workdir import check, claim
@@ -85,14 +85,15 @@ def fit(
             if is_first:
                 claim(workdir, config)
             catalog = layout.put_whole(run.catalog)
-            state = layout.init(run.init_state)
             if latest is None:
-                state = layout.from_global(run.start(layout.to_global(state)))
+                state = run.start(layout.to_global(layout.init(run.init_state)))
+            else:
+                state = checkpoints.restore(latest, shapes(run.init_state, layout.mesh))
             evaluator = make_evaluator(run, layout.mesh)
-        console.print(model_summary(config, layout, state), markup=False, highlight=False)
+        console.print(model_summary(config, layout.mesh, state), markup=False, highlight=False)
         state, best = train_steps(
-            run, evaluator, layout, state, catalog, checkpoints, latest, workdir, seconds, interrupts,
-            quiet=not is_first,
+            run, evaluator, layout, layout.from_global(state), catalog, checkpoints, latest, workdir, seconds,
+            interrupts, quiet=not is_first,
         )  # fmt: skip
     return Fitted(run, evaluator, state, best, seconds)
 

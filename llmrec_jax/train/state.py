@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import traverse_util
+from jax.sharding import Mesh
+
+from llmrec_jax.parallel import state_shardings
 
 Params = dict[str, Any]
 Trains = Callable[[tuple[str, ...]], bool]  # path of a parameter -> whether it is trainable
@@ -34,6 +37,14 @@ def new_state(
     params = init_params(init_key)
     trainable, _ = partition(params, trains)
     return TrainState(jnp.int32(0), params, tx.init(trainable), jax.random.key_data(train_key))
+
+
+def shapes(init_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:
+    """Shapes, types and shardings of the global state, to restore a checkpoint: a random state would be compiled for
+    nothing.
+    """
+    state = jax.eval_shape(init_state)
+    return jax.tree.map(lambda x, sharding: x.update(sharding=sharding), state, state_shardings(state, mesh))
 
 
 def partition(params: Params, trains: Trains) -> tuple[Params, Params]:

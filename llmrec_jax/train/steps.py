@@ -57,7 +57,6 @@ def train_steps(
 
     if latest is not None:
         info = checkpoints.info(latest)
-        state = layout.from_global(checkpoints.restore(latest, layout.to_global(state)))
         iterator.set_state(info.pipeline)
         best, first = info.best, latest
     checkpoints.drop_after(first)

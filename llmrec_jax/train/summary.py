@@ -1,10 +1,10 @@
 """The first lines that a run prints: domains, split, regime and selection; model size and mesh."""
 
 import jax
+from jax.sharding import Mesh
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.corpus import Corpus
-from llmrec_jax.parallel import Layout
 from llmrec_jax.train.state import TrainState
 
 
@@ -25,8 +25,8 @@ def data_summary(corpus: Corpus) -> str:
     return "\n".join([*lines, f"{corpus.protocol.regime}{refit}; selection by {selection.validator}{whose}"])
 
 
-def model_summary(config: Config, layout: Layout, state: TrainState) -> str:
-    """Parameters, mode and mesh."""
-    num_params = sum(x.size for x in jax.tree.leaves(layout.to_global(state).params))
-    mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.shape.items())
-    return f"{num_params:,} parameters; {config.mesh.mode} on {mesh}"
+def model_summary(config: Config, mesh: Mesh, state: TrainState) -> str:
+    """Parameters of the global state, mode and mesh."""
+    num_params = sum(x.size for x in jax.tree.leaves(state.params))
+    sizes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    return f"{num_params:,} parameters; {config.mesh.mode} on {sizes}"

@@ -10,7 +10,7 @@ from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
 from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
-from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, initial_state, tiny_config
 
 LAYOUTS = {
     "jit, data 8": MeshConfig(data=8),
@@ -59,6 +59,18 @@ def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device
     experiment, expected, layouts = on_one_device
     for layout in layouts:
         assert_same_step(gradients_and_metrics(experiment, LAYOUTS[layout]), expected)
+
+
+@pytest.mark.slow
+def test_every_layout_starts_from_the_same_state(tmp_path):
+    config = tiny_config(tmp_path)
+    model = dataclasses.replace(config.model, user_tower="mean")
+    experiment = experiment_lib.build(dataclasses.replace(config, model=model, adapt=AdaptConfig()))
+    expected = initial_state(experiment)
+    for mesh in LAYOUTS.values():
+        layout = make_layout(mesh)
+        found = jax.device_get(layout.to_global(layout.init(experiment.init_state)))
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_items_that_no_training_event_names_get_no_id_vector(on_one_device):

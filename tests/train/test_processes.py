@@ -13,8 +13,8 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ from llmrec_jax.config import MeshConfig
 from llmrec_jax.train import compile_cache
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.checkpoint import Checkpoints
-from tests.conftest import REPO
+from tests.train import jobs
 from tests.train.tiny import metrics_of, tiny_config
 
 pytestmark = pytest.mark.slow
@@ -78,40 +78,29 @@ def started(root, mode, num_processes, workdir, **environment):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(REPO)} | environment
-    flags = environment["XLA_FLAGS"].replace("device_count=8", f"device_count={DEVICES // num_processes}")
-    environment |= {
-        "XLA_FLAGS": flags,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    environment = environment | {
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={DEVICES // num_processes}"),
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": str(num_processes),
     }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "train.py", str(root / f"{mode}.py"), "--workdir", str(workdir)],
-            cwd=REPO,
-            env=environment | {"JAX_PROCESS_ID": str(number)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number in range(num_processes)
-    ]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    arguments = [str(root / f"{mode}.py"), "--workdir", str(workdir)]
+    options = {"jax_persistent_cache_min_compile_time_secs": 0}
+    folder = Path(tempfile.mkdtemp(dir=root))
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                jobs.started(folder / str(number), arguments, environment | {"JAX_PROCESS_ID": str(number)}, options)
+            )
+            for number in range(num_processes)
+        ]
 
 
 def run(root, mode, num_processes, workdir, **environment):
     """A job from its start, or from where `workdir` has it, to its end."""
     with started(root, mode, num_processes, workdir, **environment) as processes:
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
-    assert all("report" not in output for output in outputs[1:])  # one process speaks for all
+        finished = [process.finish(timeout=240) for process in processes]
+    assert all(code == 0 for code, _, _ in finished), finished
+    assert all("report" not in out + err for _, out, err in finished[1:])  # one process speaks for all
     return workdir
 
 
@@ -143,14 +132,14 @@ def killed(root, straight):
     workdir = root / "killed"
     shutil.copytree(straight("jit", 2) / compile_cache.FOLDER, workdir / compile_cache.FOLDER)
     with started(root, "jit", 2, workdir, STOP_AT="1") as processes:
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 75, output
-        assert f"stopped: step 2 of {STEPS} is saved" in output
+        finished = [process.finish(timeout=240) for process in processes]
+    for code, out, err in finished:
+        assert code == 75, out + err
+        assert f"stopped: step 2 of {STEPS} is saved" in err
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == 2
     with started(root, "jit", 2, workdir, KILL_AT=str(KILLED_AT)) as processes:
-        output = processes[0].communicate(timeout=240)[0]
-    assert processes[0].returncode == -signal.SIGKILL, output
+        code, out, err = processes[0].finish(timeout=240)
+    assert code == -signal.SIGKILL, out + err
     assert [line["step"] for line in metrics_of(workdir)] == list(range(1, KILLED_AT + 1))
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() in (2, 4)
     assert not (workdir / "report.json").exists()

@@ -7,11 +7,10 @@ themselves with SIGKILL, in the middle of a line of metrics.
 import dataclasses
 import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,7 @@ from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.metrics import MetricsFile
 from llmrec_jax.train.state import TrainState
-from tests.conftest import REPO
+from tests.train import jobs
 from tests.train.tiny import metrics_of, tiny_config
 
 STEPS, CHECKPOINT_EVERY, KILLED_AT = 28, 6, 13  # 13: while the checkpoint of step 12 is being written
@@ -73,15 +72,15 @@ def resume_config(root):
 
 
 def run(root, workdir, kill_at=0, stop_at=0):
-    command = [sys.executable, "train.py", str(root / "config.py"), "--workdir", str(workdir)]
-    environment = os.environ | {
-        "KILL_AT": str(kill_at),
-        "STOP_AT": str(stop_at),
-        "PYTHONPATH": str(REPO),
-        "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),  # the runs after the first need not compile again
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    """The exit code, the standard output and the errors of a run."""
+    arguments = [str(root / "config.py"), "--workdir", str(workdir)]
+    options = {
+        "jax_compilation_cache_dir": str(root / "compiled"),  # the runs after the first need not compile again
+        "jax_persistent_cache_min_compile_time_secs": 0,
     }
-    return subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=300)
+    environment = {"KILL_AT": str(kill_at), "STOP_AT": str(stop_at)}
+    with jobs.started(Path(tempfile.mkdtemp(dir=root)) / "output", arguments, environment, options) as process:
+        return process.finish(timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +95,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(root):
-    result = run(root, root / "straight")
-    assert result.returncode == 0, result.stderr
+    code, _, err = run(root, root / "straight")
+    assert code == 0, err
     return root / "straight"
 
 
@@ -105,24 +104,24 @@ def straight(root):
 def resumed(root):
     """Killed, resumed and stopped by a signal, resumed again. (`test_processes` kills a run that was resumed.)"""
     workdir = root / "resumed"
-    result = run(root, workdir, kill_at=KILLED_AT)
-    assert result.returncode == -signal.SIGKILL, result.stderr
+    code, _, err = run(root, workdir, kill_at=KILLED_AT)
+    assert code == -signal.SIGKILL, err
     lines = (workdir / "metrics.jsonl").read_text().split("\n")
     assert json.loads(lines[-2])["step"] == KILLED_AT
     assert lines[-1].startswith('{"step": 14')
     latest = Checkpoints(workdir / "checkpoints", read_only=True).latest_step()
     assert latest is not None
     assert latest < KILLED_AT  # something is lost, something is kept
-    result = run(root, workdir, stop_at=STOPPED_AT)
-    assert result.returncode == 75, result.stderr
-    assert result.stdout.startswith(f"resuming at step {latest} of {STEPS}\n")
+    code, out, err = run(root, workdir, stop_at=STOPPED_AT)
+    assert code == 75, err
+    assert out.startswith(f"resuming at step {latest} of {STEPS}\n")
     saved = STOPPED_AT + 1  # the step in flight
-    assert result.stderr == f"stopped: step {saved} of {STEPS} is saved; run the same command again to resume\n"
+    assert err == f"stopped: step {saved} of {STEPS} is saved; run the same command again to resume\n"
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == saved
     assert not (workdir / "lock.json").exists()
-    result = run(root, workdir)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"resuming at step {saved} of {STEPS}\n")
+    code, out, err = run(root, workdir)
+    assert code == 0, err
+    assert out.startswith(f"resuming at step {saved} of {STEPS}\n")
     return workdir
 
 
@@ -194,6 +193,7 @@ def test_a_report_that_fails_loses_nothing(root, straight, monkeypatch, tmp_path
     workdir = shutil.copytree(straight, tmp_path / "run")
     before = (workdir / "metrics.jsonl").read_text()
     monkeypatch.setattr("llmrec_jax.train.loop.write_report", fail)
+    monkeypatch.setattr("llmrec_jax.parallel.Jit.init", None)  # what is restored is not made at random first
     said, exported = Console(file=io.StringIO(), width=1000), []
     with pytest.raises(ValueError, match="no report"):
         train_and_evaluate(resume_config(root), workdir, said, export=exported.append)

@@ -30,6 +30,7 @@ from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.language_model import LanguageModelRun
 from llmrec_jax.train.metrics import TIMING
+from llmrec_jax.train.state import TrainState
 from llmrec_jax.train.step import train_step
 
 # Some texts of the shops are cut, some shorter.
@@ -82,6 +83,19 @@ def shaken(tree: Any, size: float) -> Any:
     return jax.tree.map(lambda x: x + size * rng.standard_normal(x.shape, np.float32), tree)
 
 
+@functools.lru_cache(maxsize=2)
+def initial_state(experiment: Experiment | LanguageModelRun) -> TrainState:
+    """The initial state as host arrays, made once: compiling it for every mesh takes as long as compiling the step.
+    `test_parallel` compares what each mesh makes."""
+    return jax.device_get(jax.jit(experiment.init_state)())
+
+
+def with_params(experiment: Experiment | LanguageModelRun, params: Any) -> TrainState:
+    """The initial state with other parameters, so that none are made at random."""
+    state = jax.jit(lambda: experiment.init_state()._replace(params=(), opt_state=()))()
+    return jax.device_get(state)._replace(params=params)
+
+
 def gradients_and_metrics(
     experiment: Experiment | LanguageModelRun, mesh: MeshConfig, params: Any = None
 ) -> tuple[Any, dict[str, float]]:
@@ -89,12 +103,11 @@ def gradients_and_metrics(
     unless some are given."""
     rate = 2.0**10  # the difference of parameters near one says little of gradients that are small beside them
     spec = experiment.spec._replace(tx=optax.sgd(rate))
-    experiment = dataclasses.replace(experiment, spec=spec)
+    state = initial_state(experiment) if params is None else with_params(experiment, params)
+    before = state.params
+    state = state._replace(opt_state=spec.tx.init(before))
     layout = make_layout(mesh)
-    state = layout.init(experiment.init_state)
-    if params is not None:
-        state = layout.from_global(layout.to_global(state)._replace(params=params))
-    before = jax.device_get(layout.to_global(state).params)
+    state = layout.from_global(state)
     step = layout.compile(functools.partial(train_step, spec=spec), state)
     batch = layout.put_batch(next(experiment.batches()))
     after, metrics = step(state, batch, layout.put_whole(experiment.catalog))
