@@ -21,6 +21,9 @@ from llmrec_jax.train.state import TrainState
 KEPT = 2  # newest checkpoints kept, in addition to the best steps that they name
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a folder that Orbax is writing or that is being deleted
 ORBAX_FILE = "_CHECKPOINT_METADATA"
+# By default each device that has a copy of an array writes a slice of it, for which a program is compiled per shape:
+# seconds for a small model. Only slices of this many bytes pay.
+MIN_SLICE = 1 << 20
 
 
 class RunInfo(NamedTuple):
@@ -106,7 +109,10 @@ class Checkpoints:
         self.wait()
         if self._manages:
             self._folder.mkdir(parents=True, exist_ok=True)
-        response = ocp.save_checkpointables_async(self._folder / str(step), {"state": state})
+        context = ocp.Context()
+        context.array.saving.min_slice_bytes_for_replica_parallel = MIN_SLICE
+        with context:
+            response = ocp.save_checkpointables_async(self._folder / str(step), {"state": state})
         self._saving = self._thread.submit(self._finish, response, step, info)
 
     def info(self, step: int) -> RunInfo:

@@ -40,9 +40,7 @@ def new_state(
 
 
 def shapes(init_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-    """Shapes, types and shardings of the global state, to restore a checkpoint: a random state would be compiled for
-    nothing.
-    """
+    """Shapes, types and shardings of the global state, to restore a checkpoint without initializing a state."""
     state = jax.eval_shape(init_state)
     return jax.tree.map(lambda x, sharding: x.update(sharding=sharding), state, state_shardings(state, mesh))
 
