@@ -116,7 +116,7 @@ class Outputs(NamedTuple):
     candidates: tuple[Candidates, ...] | None  # one per domain, if the ranking loss needs the whole catalogue
     users_ND: Array  # one per user of the global batch: the user vector after the last event, without the bias's 1
     user_domain_N: Array  # int32
-    discriminate: Mapping[str, Callable[[jax.Array], jax.Array]]  # by level: features [N, D] -> domain logits [N]
+    heads: Mapping[str, Callable[[Any], jax.Array]]  # by level: features [N, D] -> [N], for the adaptation
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
     # One per domain, with candidates: the item numbers of each prediction's history [P, S]; -1 on padding.

@@ -121,8 +121,9 @@ class EncoderConfig:
 class AdaptConfig:
     """The domain-adaptation loss between the sources and the target."""
 
-    method: Literal["none", "dann", "coral", "mmd"] = "none"
-    """none: no adaptation loss.
+    method: str = "none"
+    """A name in llmrec_jax.losses.methods.
+    none: no adaptation loss.
     coral: match the covariances of source and target vectors (Deep CORAL); cheap, no parameters.
     mmd: match their distributions under Gaussian kernels (DAN); compares more than covariances.
     dann: train a domain classifier and reverse its gradient; adversarial, so it can be unstable."""

@@ -108,7 +108,7 @@ def _dims(bundle: Bundle) -> Dimensions:
 
 
 def _graphdef(bundle: Bundle, dims: Dimensions) -> Any:
-    """The structure of the model without encoder and discriminators; checks that the parameters fit it."""
+    """The structure of the model without encoder and heads; checks that the parameters fit it."""
     config = dataclasses.replace(bundle.model, compute_dtype="float32")
     expected = nnx.eval_shape(lambda: RecModel(config, dims, None, rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(expected)

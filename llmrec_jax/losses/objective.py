@@ -7,7 +7,8 @@ means over the devices, divides, and takes the weighted sum:
     values = finish(means summed over the devices)
     loss = total(terms, values, progress)
 
-All losses are listed in the two dict literals below. Shape letters: those of `types`.
+The ranking losses are listed in the dict literal below, the adaptation methods in `methods`. Shape letters: those of
+`types`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,8 @@ import jax.numpy as jnp
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
-from llmrec_jax.losses import adaptation, ranking, sampled
+from llmrec_jax.losses import ranking, sampled
+from llmrec_jax.losses.methods import METHODS, Adaptation, Method, Sides
 from llmrec_jax.types import Array, Mean, Outputs
 
 Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
@@ -29,15 +31,6 @@ class Term(NamedTuple):
 
     fn: Callable[[Any, jax.Array], dict[str, Mean]]  # (outputs, progress) -> unweighted parts
     weight: float | Schedule  # of each part
-
-
-class Sides(NamedTuple):
-    """Features of all domains in one array, with masks of the source rows and the target rows."""
-
-    features_ND: Array
-    is_source_N: Array
-    is_target_N: Array
-    level: str  # "item" or "user"
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
@@ -74,25 +67,6 @@ def _in_batch(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
     )
 
 
-def _coral(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    return adaptation.coral(sides.features_ND, sides.features_ND, sides.is_source_N, sides.is_target_N)
-
-
-def _mmd(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    return adaptation.mk_mmd_within(sides.features_ND, sides.is_source_N, sides.is_target_N)
-
-
-def _dann(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    features_ND = adaptation.gradient_reversal(sides.features_ND, adaptation.dann_schedule(progress))
-    logits_N = _discriminate(outputs, sides.level, features_ND)
-    return adaptation.dann(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
-
-
-def _domain_accuracy(sides: Sides, outputs: Outputs, progress: jax.Array) -> jax.Array:
-    logits_N = _discriminate(outputs, sides.level, sides.features_ND)
-    return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
-
-
 def _sampled_softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
     return sampled.sampled_softmax(
         outputs.user_PD[domain],
@@ -121,7 +95,6 @@ def _negatives(outputs: Outputs, domain: int) -> dict[str, Array]:
 
 
 Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # (outputs, domain, config) -> loss of each prediction [P]
-Adaptation = Callable[[Sides, Outputs, jax.Array], jax.Array]  # scalar
 
 RANKING: dict[str, Ranking] = {
     "in_batch": _in_batch,
@@ -130,15 +103,8 @@ RANKING: dict[str, Ranking] = {
     "gbce": _gbce,
 }
 SAMPLED = ("sampled_softmax", "gbce")  # those that need `Batch.negatives`
-# The vectors that each `adapt.level` aligns. Each has its own discriminator.
+# The vectors that each `adapt.level` aligns. Each has a head of its own.
 LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
-# The terms of each method, with weights relative to `adapt.weight`.
-ADAPTATION: dict[str, dict[str, tuple[Adaptation, float]]] = {
-    "none": {},
-    "coral": {"adapt": (_coral, 1.0)},
-    "mmd": {"adapt": (_mmd, 1.0)},
-    "dann": {"adapt": (_dann, 1.0), "domain_accuracy": (_domain_accuracy, 0.0)},
-}
 
 
 def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
@@ -152,22 +118,29 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
     """
     if loss.ranking not in RANKING:
         raise UserError(f"loss.ranking must be one of {', '.join(RANKING)}; got {loss.ranking!r}")
-    if adapt.method not in ADAPTATION:
-        raise UserError(f"adapt.method must be one of {', '.join(ADAPTATION)}; got {adapt.method!r}")
+    method = method_of(adapt)
     if not loss.temperature > 0:
         raise UserError(f"loss.temperature must be above 0, got {loss.temperature}")
     if adapt.method != "none" and num_domains < 2:
         raise UserError(f"adapt.method {adapt.method!r} needs a source and a target, got {num_domains} domain")
     target = num_domains - 1
     terms = {"ranking": Term(_ranking_term(RANKING[loss.ranking], loss, target), 1.0)}
-    for name, (fn, scale) in ADAPTATION[adapt.method].items():
+    for name, (fn, scale) in method.terms.items():
         terms[name] = Term(_adaptation_term(fn, adapt.level, target), scale * adapt.weight)
     return terms
 
 
-def discriminators(adapt: AdaptConfig) -> tuple[str, ...]:
-    """The levels that need a discriminator."""
-    return LEVELS[adapt.level] if adapt.method == "dann" else ()
+def method_of(adapt: AdaptConfig) -> Method:
+    """The adaptation method of a run. Raises ValueError if there is none of this name."""
+    if adapt.method not in METHODS:
+        raise UserError(f"adapt.method must be one of {', '.join(METHODS)}; got {adapt.method!r}")
+    return METHODS[adapt.method]
+
+
+def heads(adapt: AdaptConfig) -> dict[str, str]:
+    """The kind of the module that the adaptation trains, for each level that has one; see `models.heads`."""
+    kind = method_of(adapt).head
+    return dict.fromkeys(LEVELS[adapt.level], kind) if kind else {}
 
 
 def evaluate(terms: Mapping[str, Term], outputs: Any, progress: Array | float) -> dict[str, Mean]:
@@ -228,8 +201,3 @@ def _sides(outputs: Outputs, level: str, target: int) -> Sides:
         mask_N = jnp.ones(len(features_ND), bool)
     # Unit vectors have entries of size D^-1/2; the losses expect entries of size one.
     return Sides(features_ND * features_ND.shape[1] ** 0.5, mask_N & ~is_target_N, mask_N & is_target_N, level)
-
-
-def _discriminate(outputs: Outputs, level: str, features_ND: Array) -> jax.Array:
-    assert level in outputs.discriminate, f"the model has no discriminator of {level} vectors"
-    return outputs.discriminate[level](features_ND)

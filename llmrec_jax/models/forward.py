@@ -91,7 +91,7 @@ def forward(
         candidates=candidates,
         users_ND=model.scoring.without_bias(user_ND)[collectives.all_gather(batch.last_B)],
         user_domain_N=collectives.all_gather(batch.domain_B),
-        discriminate=dict(model.discriminators or {}),
+        heads=dict(model.heads or {}),
         collectives=collectives,
         negatives=collectives.all_gather(batch.negatives),
         seen_PS=seen_PS,

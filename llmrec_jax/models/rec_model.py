@@ -1,8 +1,8 @@
-"""The whole model: text encoder, item tower, user tower, domain discriminators. See `forward` for a batch."""
+"""The whole model: text encoder, item tower, user tower, heads of the adaptation. See `forward` for a batch."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import jax
@@ -12,6 +12,7 @@ from flax import nnx
 from llmrec_jax.config import ModelConfig
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.heads import HEADS
 from llmrec_jax.models.item_tower import ItemTower
 from llmrec_jax.models.layers import pool
 from llmrec_jax.models.scoring import Scoring
@@ -39,7 +40,7 @@ class RecModel(nnx.Module):
         dims: Dimensions,
         encoder: Bert | Gpt2 | None,
         *,
-        discriminators: Sequence[str] = (),
+        heads: Mapping[str, str] | None = None,
         rngs: nnx.Rngs,
     ):
         """Initialize the parameters randomly.
@@ -48,7 +49,7 @@ class RecModel(nnx.Module):
           config: of the towers.
           dims: see `Dimensions`.
           encoder: None if the catalogue holds vectors of a frozen encoder, or the items have no text.
-          discriminators: the levels ("item", "user") that get a domain discriminator; for training only.
+          heads: the kind of the head (see `heads`) of each level ("item", "user") that has one; for training only.
           rngs: stream "params".
         """
         self.pooling = dims.pooling
@@ -56,8 +57,8 @@ class RecModel(nnx.Module):
         self.item_tower = ItemTower(config, num_items=dims.num_items, feature_width=dims.feature_width, rngs=rngs)
         self.user_tower = UserTower(config, max_history=dims.max_history, has_times=dims.has_times, rngs=rngs)
         self.scoring = Scoring(config, num_items=dims.num_items)
-        modules = {level: Discriminator(config.width, rngs=rngs) for level in discriminators}
-        self.discriminators = nnx.Dict(modules) if modules else None
+        modules = {level: HEADS[kind](config.width, rngs=rngs) for level, kind in (heads or {}).items()}
+        self.heads = nnx.Dict(modules) if modules else None
 
     def encode_texts(
         self, rows_U: jax.Array, catalog: Catalog, key: jax.Array | None = None, *, length: int | None = None
@@ -127,19 +128,6 @@ class RecModel(nnx.Module):
         users_RSD = self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key, masked_RS, time_RS)
         users_RSD = self.scoring.users(users_RSD)
         return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
-
-
-class Discriminator(nnx.Module):
-    """Vectors [N, D] -> logits [N] of being from the target domain."""
-
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        """Two layers, as in DANN (Ganin et al. 2016)."""
-        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
-        self.down = nnx.Linear(2 * width, 1, rngs=rngs)
-
-    def __call__(self, x_ND: jax.Array) -> jax.Array:
-        """Logits [N]."""
-        return self.down(jax.nn.relu(self.up(x_ND)))[:, 0]
 
 
 def _in_chunks(

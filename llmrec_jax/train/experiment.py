@@ -105,7 +105,7 @@ class Experiment:
 def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.Rngs) -> RecModel:
     """A recommender with random parameters."""
     encoder = None if encoder_config is None else new_trainable_encoder(config.encoder, encoder_config, rngs)
-    return RecModel(config.model, dims, encoder, discriminators=objective.discriminators(config.adapt), rngs=rngs)
+    return RecModel(config.model, dims, encoder, heads=objective.heads(config.adapt), rngs=rngs)
 
 
 def _graphdef(config: Config, dims: Dimensions, encoder_config: Any) -> Any:

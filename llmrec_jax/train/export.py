@@ -16,7 +16,7 @@ from llmrec_jax.train.loop import Trained
 def save_bundle(trained: Trained, folder: Path) -> None:
     """Write the bundle and replace the one that is there. Raises ValueError if something else is there."""
     experiment = trained.experiment
-    params = {name: value for name, value in trained.params.items() if name not in ("encoder", "discriminators")}
+    params = {name: value for name, value in trained.params.items() if name not in ("encoder", "heads")}
     arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(params, sep=".").items()}
     arrays |= {"item_vectors": trained.item_vectors_ID, "popularity": experiment.corpus.popularity()}
     if experiment.data.whitening is not None:

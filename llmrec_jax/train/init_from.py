@@ -20,7 +20,7 @@ from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.train.state import TrainState
 
 PERPLEXITY = "perplexity.json"  # of a run with train.objective=language_model, which has no towers
-OWN = ("encoder", "discriminators")  # parameters that a bundle holds elsewhere or not at all
+OWN = ("encoder", "heads")  # parameters that a bundle holds elsewhere or not at all
 SPLIT = ("split", "split_seed", "min_rating")  # fields of the data that decide which events are held out
 OPTIONAL = ("user_tower.stack.layers.time_bias",)  # starts at 0 where the other run had no times
 OF_ITEMS = ("item_tower.ids.embedding", "scoring.bias")  # one row per item

@@ -100,6 +100,7 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
       ValueError: the configuration or the data is invalid.
     """
     check_regime(config)
+    objective.method_of(config.adapt)  # refuses an unknown one before anything is read
     configured, config = config, encoder_of(config)
     corpus = _corpus(config)
     on_data(corpus)

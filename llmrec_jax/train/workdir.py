@@ -11,6 +11,7 @@ import msgspec
 from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
+from llmrec_jax.losses import objective
 
 WRITTEN = ("bundle", "checkpoints", "metrics.jsonl", "report.json")  # by a run, in addition to config.json
 
@@ -82,7 +83,7 @@ def as_json(config: Config) -> dict[str, Any]:
 def _may_differ(name: str, theirs: dict[str, Any], config: Config) -> bool:
     if name == "train.steps":
         # Only learning-rate decay and the DANN schedule make a step depend on train.steps.
-        is_constant = config.optim.schedule == "constant" and config.adapt.method != "dann"
+        is_constant = config.optim.schedule == "constant" and not objective.method_of(config.adapt).is_scheduled
         return is_constant and config.train.steps > theirs.get(name, config.train.steps)
     return name in MAY_DIFFER or (name in MAY_DIFFER_WITHOUT_DROPOUT and not _drops(config))
 

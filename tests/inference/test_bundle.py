@@ -49,11 +49,11 @@ def test_encoder_is_a_folder_of_its_own(text_run):
     assert hidden.shape == (1, 4, run.experiment.config.encoder.width)
 
 
-def test_a_bundle_has_no_discriminators(id_run):
+def test_a_bundle_has_no_heads(id_run):
     run, folder = id_run
-    kernels = [run.params["discriminators"][level]["up"]["kernel"] for level in ("item", "user")]
+    kernels = [run.params["heads"][level]["up"]["kernel"] for level in ("item", "user")]
     assert (kernels[0] != kernels[1]).any()
-    assert not [name for name in load_file(folder / "model.safetensors") if "discriminator" in name]
+    assert not [name for name in load_file(folder / "model.safetensors") if name.startswith("heads")]
 
 
 def damage(folder, name):

@@ -9,6 +9,7 @@ import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.losses import adaptation, objective, ranking, sampled
+from llmrec_jax.losses.methods import METHODS, Method
 from llmrec_jax.types import SINGLE_DEVICE, Candidates, Mean, Negatives, Outputs, Predictions
 
 U, D, NUM_DOMAINS = 9, 5, 3
@@ -46,7 +47,7 @@ def outputs():
         ),
         users_ND=normal(10, D),
         user_domain_N=np.array([0, 2, 1, 2, 0, 2, 2, 1, 0, 2], np.int32),
-        discriminate={
+        heads={
             "item": lambda features_ND: features_ND @ jnp.arange(-2.0, 3.0),
             "user": lambda features_ND: features_ND @ jnp.array([1.0, 3, 0, -2, 5]),
         },
@@ -113,7 +114,7 @@ def test_ranking_is_the_mean_over_the_predictions_of_each_role(outputs, name):
     terms = build(name)
     means = jax.jit(lambda progress: objective.evaluate(terms, outputs, progress))(0.0)
     assert set(means) == {"ranking/source", "ranking/target"}
-    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate={}, collectives=None))
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(heads={}, collectives=None))
     for role, domains in [("source", (0, 1)), ("target", (2,))]:
         assert means[f"ranking/{role}"].size == sum(REAL[domain] for domain in domains)
         expected = sum(loss_of(arrays, domain, p, name) for domain in domains for p in range(REAL[domain]))
@@ -134,7 +135,7 @@ def test_weights_give_a_weighted_mean_over_all_predictions_of_a_role(outputs, na
     terms = build(name)
     weights = [np.random.default_rng(domain).exponential(size=real) for domain, real in enumerate(REAL)]
     weights[0][2] = 0
-    arrays = jax.tree.map(jnp.asarray, outputs._replace(discriminate={}, collectives=None))
+    arrays = jax.tree.map(jnp.asarray, outputs._replace(heads={}, collectives=None))
     losses = [[loss_of(arrays, domain, p, name) for p in range(real)] for domain, real in enumerate(REAL)]
     source = np.average(np.concatenate(losses[:2]), weights=np.concatenate(weights[:2]))
     expected = {"ranking/source": source, "ranking/target": np.average(losses[2], weights=weights[2])}
@@ -243,7 +244,7 @@ def test_dann_turns_the_gradient_of_the_features_by_its_schedule(outputs):
         return values(terms, outputs._replace(items_UD=items_UD), progress)["adapt/item"]
 
     def plain_loss(items_UD):
-        logits_U = outputs.discriminate["item"](items_UD * D**0.5)
+        logits_U = outputs.heads["item"](items_UD * D**0.5)
         source_U, target_U = outputs.item_mask_U & ~is_target_U, outputs.item_mask_U & is_target_U
         return adaptation.dann(logits_U, logits_U, source_U, target_U)
 
@@ -259,13 +260,13 @@ def test_each_level_has_a_discriminator_of_its_own(outputs):
         ("item", outputs.items_UD[:8], is_target_U),
         ("user", outputs.users_ND, is_target_N),
     ):
-        logits = outputs.discriminate[level](features_ND * D**0.5)
+        logits = outputs.heads[level](features_ND * D**0.5)
         sides = (logits, logits, ~is_target, is_target)
         np.testing.assert_allclose(got[f"adapt/{level}"], adaptation.dann(*sides), 1e-5)
         np.testing.assert_allclose(got[f"domain_accuracy/{level}"], adaptation.domain_accuracy(*sides), 1e-6)
-    assert objective.discriminators(AdaptConfig(method="dann", level="both")) == ("item", "user")
-    assert objective.discriminators(AdaptConfig(method="dann", level="user")) == ("user",)
-    assert objective.discriminators(AdaptConfig(method="coral", level="both")) == ()
+    assert objective.heads(AdaptConfig(method="dann", level="both")) == dict.fromkeys(["item", "user"], "discriminator")
+    assert objective.heads(AdaptConfig(method="dann", level="user")) == {"user": "discriminator"}
+    assert objective.heads(AdaptConfig(method="coral", level="both")) == {}
 
 
 def test_total_is_the_weighted_sum(outputs):
@@ -312,5 +313,19 @@ def test_refusals(outputs):
         objective.evaluate(build("softmax"), outputs._replace(candidates=None), 0.0)
     with pytest.raises(AssertionError, match="no negatives"):
         objective.evaluate(build("gbce"), outputs._replace(negatives=()), 0.0)
-    with pytest.raises(AssertionError, match="no discriminator of item vectors"):
-        objective.evaluate(build(method="dann"), outputs._replace(discriminate={}), 0.0)
+    with pytest.raises(AssertionError, match="no head for item vectors"):
+        objective.evaluate(build(method="dann"), outputs._replace(heads={}), 0.0)
+
+
+def test_a_method_of_ones_own_is_an_entry_of_the_table(outputs, monkeypatch):
+    def gap(sides, outputs, progress):
+        is_source_N, is_target_N = sides.is_source_N, sides.is_target_N
+        means = (sides.features_ND[is_N].mean() for is_N in (is_source_N, is_target_N))
+        return jnp.abs(next(means) - next(means))
+
+    monkeypatch.setitem(METHODS, "gap", Method({"gap": (gap, 2.0)}))
+    terms = build(method="gap", weight=0.5)
+    assert terms["gap"].weight == 1.0
+    found = objective.finish(objective.evaluate(terms, outputs, 0.5))
+    assert found["gap/item"] > 0
+    assert objective.heads(AdaptConfig(method="gap")) == {}

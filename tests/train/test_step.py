@@ -39,9 +39,7 @@ def in_one_bucket(experiment):
 
 def item_vectors(experiment, step):
     """The vectors of the distinct items of a batch, in the order of their numbers."""
-    forward = jax.jit(
-        lambda *args: experiment.spec.forward(*args, SINGLE_DEVICE)._replace(discriminate={}, collectives=None)
-    )
+    forward = jax.jit(lambda *args: experiment.spec.forward(*args, SINGLE_DEVICE)._replace(heads={}, collectives=None))
     params, batch = experiment.init_state().params, make_batch(experiment.corpus.plan, step)
     outputs = jax.device_get(forward(params, batch, experiment.catalog, jax.random.key(0)))
     real = np.flatnonzero(outputs.item_mask_U)
