@@ -1,0 +1,23 @@
+"""Selection without labels of the target: validators, choice among candidates, guard against negative transfer."""
+
+from llmrec_jax.selection.evidence import Evidence, sample
+from llmrec_jax.selection.guard import Decision, decide
+from llmrec_jax.selection.portfolio import Candidate, Choice, choose, default_validator, judge, regret, spearman
+from llmrec_jax.selection.validators import VALIDATORS, Scores, scores
+
+__all__ = [
+    "VALIDATORS",
+    "Candidate",
+    "Choice",
+    "Decision",
+    "Evidence",
+    "Scores",
+    "choose",
+    "decide",
+    "default_validator",
+    "judge",
+    "regret",
+    "sample",
+    "scores",
+    "spearman",
+]
