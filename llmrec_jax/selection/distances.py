@@ -11,15 +11,15 @@ import scipy.spatial.distance
 
 from llmrec_jax.selection.domain_classifier import classify
 
-SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the bandwidth, as in the adaptation loss `mk_mmd`
+LARGEST_SCALE, NUM_KERNELS = 4.0, 5  # bandwidths of 4, 2, 1, 1/2 and 1/4 medians, as in the adaptation loss `mk_mmd`
 
 
 def negative_mmd(source_ND: np.ndarray, target_MD: np.ndarray) -> float:
     """Minus the squared maximum mean discrepancy with several Gaussian kernels (arXiv:1502.02791), unbiased.
 
     `2 mean_{i, j} k(s_i, t_j) - mean_{i != j} k(s_i, s_j) - mean_{i != j} k(t_i, t_j)`, above -2 and at most slightly
-    above 0; its expectation is 0 for equal distributions. `k(x, y)` is the mean over `SCALES` of
-    `exp(-|x - y|^2 / (scale * m))`, where `m` is the lower median of `|x - y|^2` over all pairs of rows of both sides,
+    above 0; its expectation is 0 for equal distributions. `k(x, y)` is the mean of `exp(-|x - y|^2 / (scale * m))` over
+    the scales 1/4, 1/2, 1, 2 and 4, where `m` is the lower median of `|x - y|^2` over all pairs of rows of both sides,
     so that the scale of the vectors does not matter.
 
     >>> rng = np.random.default_rng(0)
@@ -35,12 +35,16 @@ def negative_mmd(source_ND: np.ndarray, target_MD: np.ndarray) -> float:
     median = np.partition(squared, middle)[middle]
     if not median > 1e-12 * np.sum(rows_AD**2) / len(rows_AD):
         return 0.0  # most rows are equal
-    squared_AA = scipy.spatial.distance.squareform(squared)
-    kernel_AA = np.mean([np.exp(-squared_AA / (scale * median)) for scale in SCALES], axis=0)
+    kernel = np.exp(-squared / (LARGEST_SCALE * median))
+    total = kernel.copy()
+    for _ in range(NUM_KERNELS - 1):
+        kernel *= kernel  # half the bandwidth
+        total += kernel
+    kernel_AA = scipy.spatial.distance.squareform(total / NUM_KERNELS)  # with zeros on the diagonal
     source, target = slice(0, num_source), slice(num_source, None)
 
     def within(side: slice, size: int) -> float:
-        return float((kernel_AA[side, side].sum() - size) / (size * (size - 1)))  # the diagonal is 1
+        return float(kernel_AA[side, side].sum() / (size * (size - 1)))
 
     between = float(kernel_AA[source, target].mean())
     return 2 * between - within(source, num_source) - within(target, num_target)

@@ -16,17 +16,20 @@ import numpy as np
 from llmrec_jax.errors import UserError
 
 PROBE_ITEMS = 1000
-ROWS = 2000  # users or items of a side; some validators take time and memory quadratic in them
+ROWS = 2000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Evidence:
     """Arrays of one checkpoint. What a regime does not have is None; `scores` then leaves out what needs it.
 
-    All checkpoints that are compared must be shown the same users, items and probe. In zero-shot selection the target
-    has no users; histories of one catalogue item each may take their place in `probe_scores_MK` and
-    `text_scores_MK`. They may stand in `target_users_MD` only if the histories of the source users have one item, too:
-    otherwise the two sides differ in the length of the history.
+    All checkpoints that are compared must be shown the same users, items and probe (see `sample`). About `ROWS` users
+    or items a side are enough: the time and memory of SND and MMD are quadratic in them.
+
+    In zero-shot selection the target has no users. Histories of one catalogue item each may take their place in
+    `probe_scores_MK` and `text_scores_MK`, of items outside the probe: an item's best match is the item itself. They
+    may stand in `target_users_MD` only if the histories of the source users have one item, too: otherwise the two
+    sides differ in the length of the history.
     """
 
     source_users_ND: np.ndarray | None = None
@@ -52,10 +55,9 @@ class Evidence:
         """Raises ValueError if a shape does not agree with another one, or a value is out of its range."""
         sizes: dict[str, tuple[str, int]] = {}
         for field in dataclasses.fields(self):
-            array = getattr(self, field.name)
-            if not isinstance(array, np.ndarray):
+            array, letters = getattr(self, field.name), field.name.rpartition("_")[2]
+            if array is None or not letters.isupper():
                 continue
-            letters = field.name.rpartition("_")[2]
             if array.ndim != len(letters) or not array.size:
                 raise UserError(f"{field.name} has the shape {array.shape}; expected [{', '.join(letters)}], not empty")
             for letter, size in zip(letters, array.shape, strict=True):

@@ -47,7 +47,8 @@ def importance_weighted(source_ND: np.ndarray, losses_N: np.ndarray, target_MD: 
 
 def dev(source_ND: np.ndarray, losses_N: np.ndarray, target_MD: np.ndarray, seed: int = 0) -> float:
     """Deep embedded validation: minus `dev_risk` of the density ratios (You et al., ICML 2019,
-    https://proceedings.mlr.press/v97/you19a.html). Finite, but not bounded by the losses.
+    https://proceedings.mlr.press/v97/you19a.html). Finite, but not bounded by the losses. High for features that
+    separate the domains: their ratios are near 0, or so uneven that the control variate is meaningless.
 
     >>> rng = np.random.default_rng(0)
     >>> users_ND = rng.standard_normal((400, 1))
@@ -62,7 +63,7 @@ def devn(source_ND: np.ndarray, losses_N: np.ndarray, target_MD: np.ndarray, see
     """DEV with normalized weights (arXiv:2208.07360): minus `dev_risk` of the ratios divided by their maximum.
 
     Of the two normalizations in the authors' code ("max" and "standardize") this is the first. Not bounded by the
-    losses either.
+    losses either, but equal to the source risk if all ratios are equally small.
 
     >>> rng = np.random.default_rng(0)
     >>> users_ND = rng.standard_normal((400, 1))

@@ -1,7 +1,8 @@
-"""The guard against negative transfer: which arm answers, decided by paired bootstrap on evidence without test events.
+"""The guard against negative transfer: the choice of an arm by paired bootstrap, on evidence without test events.
 
-The default arm comes first: the one that needs no training, or what a shop has today. Another arm replaces it only if
-it is significantly better, on every set of evidence. Chance alone replaces the default in at most 2.5 % of the cases,
+An arm is a way to recommend: text k-NN with structure, the source model, the adapted model, a model trained on the
+target alone. The first is the default: one that needs no training, or what a shop has today. Another replaces it only
+if it is significantly better, on every set of evidence. Chance alone replaces the default in about 2.5 % of the cases,
 however many arms there are.
 
 It does not say that the chosen arm is the best: `shortfall` bounds how much better another one may be.
@@ -15,7 +16,7 @@ import numpy as np
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.verdict import CUTOFF, FEWEST_USERS, paired_bootstrap
 
-ERROR = 0.05  # two-sided, divided by the number of arms compared with the default (Bonferroni)
+ERROR = 0.05  # two-sided, divided by the number of comparisons (Bonferroni)
 
 Sets = Mapping[str, Mapping[str, np.ndarray]]  # set of users -> arm -> NDCG@10 of each user
 
@@ -46,33 +47,35 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """The arm that answers, and why."""
+    """The chosen arm, and why. `dataclasses.asdict` gives the numbers for a report."""
 
     arm: str
     default: str
     confidence: float  # of the intervals
     comparisons: tuple[Comparison, ...]  # of every other arm with the default, in the order given
-    unguarded: str  # the arm that would answer without the guard
-    without_guard: Comparison | None  # of that arm with the one that answers; None if they are the same
-    shortfall: float  # upper bound of what another arm would gain over the one that answers, on any set; at least 0
+    unguarded: str  # the arm that would be chosen without the guard
+    without_guard: Comparison | None  # of that arm with the chosen one; None if they are the same
+    shortfall: float  # upper bound of what another arm gains over the chosen one on any set; at least 0
     text: str  # for the report
 
 
-def decide(evidence: Sets, *, unguarded: str | None = None) -> Decision:
-    """Choose the arm that answers.
+def decide(evidence: Sets, *, unguarded: str | None = None, tried: int = 0) -> Decision:
+    """Choose an arm.
 
     Args:
       evidence: for each set of users (a left-out source, or the kept users of the target), for each arm the NDCG@10 of
         each user on the validation event, float [N], in the same order of users. The first arm of the first set is
         the default. All sets have the same arms.
-      unguarded: the arm that would answer without a guard; None: the one with the highest mean over the sets.
+      unguarded: the arm that would be chosen without a guard; None: the one with the highest mean over the sets.
+      tried: how many candidates the arms were chosen from by their NDCG@10 on these users. The best of many looks
+        better than it is, so that the intervals become wider.
 
     Raises:
       ValueError: no set, sets with different arms, users that differ between arms, or NaN.
     """
     arms = _arms(evidence)
     default, others = arms[0], arms[1:]
-    confidence = 1 - ERROR / max(1, len(others))
+    confidence = 1 - ERROR / max(1, len(others), tried)
     mean = {arm: float(np.mean([ndcg[arm].mean() for ndcg in evidence.values()])) for arm in arms}
     comparisons = tuple(_compare(evidence, arm, default, confidence) for arm in others)
     better = [comparison.arm for comparison in comparisons if comparison.is_better]
@@ -81,7 +84,7 @@ def decide(evidence: Sets, *, unguarded: str | None = None) -> Decision:
     if unguarded not in arms:
         raise UserError(f"unguarded={unguarded!r} is none of the arms {', '.join(arms)}")
     lost = None if unguarded == chosen else _compare(evidence, unguarded, chosen, confidence)
-    gains = [
+    gains = [  # upper bounds
         paired_bootstrap(ndcg[arm] - ndcg[chosen], confidence=confidence)[1]
         for ndcg in evidence.values()
         for arm in arms
@@ -123,18 +126,18 @@ def _text(
     chosen: str, comparisons: Sequence[Comparison], unguarded: str, lost: Comparison | None, confidence: float,
     num_sets: int,
 ) -> str:  # fmt: skip
-    """One to three sentences: the arm that answers, the evidence, and what the guard changed."""
-    if not comparisons:
-        return f"{chosen} answers: there is no other arm"
-    if shown := [comparison for comparison in comparisons if comparison.arm == chosen]:
-        text = f"{chosen} answers: {_figures(shown[0], confidence, num_sets)}"
-    else:
-        best = max(comparisons, key=lambda comparison: comparison.interval[0])
-        text = (f"{chosen} answers: no other arm is significantly better; "
-                f"the nearest: {_figures(best, confidence, num_sets)}")  # fmt: skip
+    """The chosen arm, the evidence, and what the guard changed."""
+    by_arm = {comparison.arm: comparison for comparison in comparisons}
+    if not by_arm:
+        return f"{chosen} is kept: there is no other arm"
+    is_kept = chosen not in by_arm
+    nearest = max(comparisons, key=lambda comparison: comparison.interval[0])
+    shown = by_arm.get(unguarded, nearest) if is_kept else by_arm[chosen]
+    why = "is kept: no other arm is significantly better" if is_kept else "is chosen"
+    text = f"{chosen} {why}: {_figures(shown, confidence, num_sets)}. Without the guard, {unguarded} would be chosen"
     if lost is None:
-        return f"{text}. Without the guard, {unguarded} would answer, too"
-    return f"{text}. Without the guard, {unguarded} would answer: {_figures(lost, confidence, num_sets)}"
+        return f"{text}, too"
+    return text if is_kept else f"{text}: {_figures(lost, confidence, num_sets)}"
 
 
 def _figures(comparison: Comparison, confidence: float, num_sets: int) -> str:

@@ -26,6 +26,19 @@ def test_noise_replaces_the_default_in_less_than_5_percent(monkeypatch, num_user
     assert replaced / trials < 0.05
 
 
+def test_the_best_of_many_tried_candidates_is_held_to_more(monkeypatch):
+    """Ten candidates that only differ by chance; the arm is the best of them on the same users."""
+    monkeypatch.setattr("llmrec_jax.evaluate.verdict.RESAMPLES", 1000)
+    replaced, trials = {0: 0, 10: 0}, 60
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        best = max((arm(rng, 0.1, 300) for _ in range(10)), key=np.mean)
+        default = arm(rng, 0.1, 300)
+        for tried in replaced:
+            replaced[tried] += decide({"valid": {DEFAULT: default, "adapted": best}}, tried=tried).arm != DEFAULT
+    assert replaced[10] / trials < 0.05 < replaced[0] / trials
+
+
 def test_a_clear_gain_replaces_the_default():
     rng = np.random.default_rng(0)
     arms = {DEFAULT: arm(rng, 0.1, 1000), "worse": arm(rng, 0.05, 1000), "better": arm(rng, 0.3, 1000)}
@@ -38,9 +51,9 @@ def test_a_clear_gain_replaces_the_default():
     assert (worse.arm, worse.is_better, better.is_better) == ("worse", False, True)
     assert better.difference == pytest.approx(arms["better"].mean() - arms[DEFAULT].mean())
     assert better.interval[0] < better.difference < better.interval[1]
-    assert "better answers: NDCG@10 better 0." in decision.text
+    assert "better is chosen: NDCG@10 better 0." in decision.text
     assert "on beauty, left out: difference +0.1" in decision.text
-    assert "Without the guard, better would answer, too" in decision.text
+    assert "Without the guard, better would be chosen, too" in decision.text
 
 
 def test_of_several_better_arms_the_best_is_taken():
@@ -48,6 +61,16 @@ def test_of_several_better_arms_the_best_is_taken():
     rates = {DEFAULT: 0.1, "good": 0.3, "best": 0.5}
     arms = {name: arm(rng, rate, 1000) for name, rate in rates.items()}
     assert decide({"valid": arms}).arm == "best"
+
+
+def test_the_loss_that_the_guard_prevents_is_given():
+    """One arm is better everywhere; another has the highest mean but is worse on one source."""
+    rng = np.random.default_rng(0)
+    safe = {name: {DEFAULT: arm(rng, 0.1, 1000), "safe": arm(rng, 0.2, 1000)} for name in ("beauty", "books")}
+    safe["beauty"]["bold"], safe["books"]["bold"] = arm(rng, 0.7, 1000), arm(rng, 0.05, 1000)
+    decision = decide(safe)
+    assert (decision.arm, decision.unguarded, decision.without_guard.evidence) == ("safe", "bold", "books")
+    assert "Without the guard, bold would be chosen: NDCG@10 bold 0.0" in decision.text
 
 
 def test_an_arm_that_hurts_one_source_is_not_taken():
@@ -63,9 +86,9 @@ def test_an_arm_that_hurts_one_source_is_not_taken():
     assert (loss.arm, loss.against, loss.evidence) == ("adapted", DEFAULT, "books")
     assert loss.interval[1] < 0
     assert decision.shortfall > 0.2  # it would have gained this much on beauty
-    assert "no other arm is significantly better" in decision.text
-    assert "Without the guard, adapted would answer: NDCG@10 adapted 0." in decision.text
+    assert "text_knn is kept: no other arm is significantly better: NDCG@10 adapted 0." in decision.text
     assert "on books, the worst of 2 sets: difference -0." in decision.text
+    assert decision.text.endswith("Without the guard, adapted would be chosen")
 
 
 def test_a_few_users_decide_nothing():
@@ -89,10 +112,10 @@ def test_the_arm_without_a_guard_can_be_named():
         decide({"valid": arms}, unguarded="dann")
 
 
-def test_one_arm_answers_alone():
+def test_one_arm_is_kept():
     decision = decide({"valid": {DEFAULT: np.ones(5)}})
     assert (decision.arm, decision.comparisons, decision.shortfall) == (DEFAULT, (), 0)
-    assert decision.text == "text_knn answers: there is no other arm"
+    assert decision.text == "text_knn is kept: there is no other arm"
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,15 @@ def test_equal_weights_give_the_source_risk():
         assert validator(same, losses, same) == pytest.approx(from_sources.source_risk(losses)), validator
 
 
+def test_separable_domains_say_nothing_about_the_target():
+    """All ratios are clipped to 1 / 20; DEV takes that for a small loss."""
+    losses, users = RNG.uniform(size=200), RNG.standard_normal((200, 3))
+    risk = from_sources.source_risk(losses)
+    assert from_sources.importance_weighted(users, losses, users + 50) == pytest.approx(risk)
+    assert from_sources.devn(users, losses, users + 50) == pytest.approx(risk)
+    assert from_sources.dev(users, losses, users + 50) == pytest.approx(risk / 20)
+
+
 UNIFORM, CONFIDENT, ONE_ITEM = np.zeros((8, 8)), 99 * np.eye(8), np.tile(99 * np.eye(8)[0], (8, 1))
 
 
