@@ -1,13 +1,12 @@
 """k-means and adjusted mutual information, for ClassAMI.
 
-Shape letters: those of `evidence`, and R, C the groups of two clusterings.
+Shape letters: those of `evidence`; R, C groups of two clusterings, P pairs of groups that share rows.
 """
 
 import warnings
 
 import numpy as np
 import scipy.cluster.vq
-import scipy.sparse
 import scipy.special
 
 ITERATIONS = 20

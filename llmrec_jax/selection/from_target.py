@@ -53,7 +53,7 @@ def information_maximization(scores_MK: np.ndarray, temperature: float = 1.0) ->
 
 
 def nuclear_norm(scores_MK: np.ndarray, temperature: float = 1.0) -> float:
-    """`|P|_* / sqrt(M min(M, K))`, in (0, 1] (BNM, arXiv:2208.07360; as an accuracy score arXiv:2510.02956).
+    """`|P|_* / sqrt(M min(M, K))`, in (0, 1] (BNM, arXiv:2003.12237; as a validator arXiv:2208.07360, 2510.02956).
 
     The sum of the singular values of the prediction matrix: confident and diverse predictions have a large one; the
     divisor is the largest possible. High for confident random predictions.

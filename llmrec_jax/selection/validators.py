@@ -76,7 +76,7 @@ def scores(evidence: Evidence) -> Scores:
         fields = {field: getattr(evidence, field) for field in validator.needs}
         absent = [field for field, value in fields.items() if value is None]
         damaged = [field for field, value in fields.items() if value is not None and not np.isfinite(value).all()]
-        short = [field for field, value in fields.items() if isinstance(value, np.ndarray) and len(value) < 2]
+        short = [field for field, value in fields.items() if np.ndim(value) and len(value) < 2]
         if absent:
             left_out[name] = f"there is no {', '.join(absent)}"
         elif damaged:

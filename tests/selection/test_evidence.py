@@ -37,9 +37,9 @@ def test_none_can_be_added_to_an_instance():
     with pytest.raises(AttributeError):
         object.__setattr__(evidence, "target_labels", np.zeros(3))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        evidence.left_out_ndcg = 0.2  # type: ignore[misc]
+        evidence.left_out_ndcg = 0.2
     with pytest.raises(TypeError):
-        Evidence(target_labels=np.zeros(3))  # type: ignore[call-arg]
+        Evidence(target_labels=np.zeros(3))
 
 
 def test_the_package_cannot_reach_the_data():

@@ -209,3 +209,20 @@ def test_scores_says_why_a_validator_has_none():
     assert found.values.keys() | found.left_out.keys() == VALIDATORS.keys()
     alone = scores(Evidence(probe_scores_MK=np.ones((1, 3))))
     assert alone.left_out["snd"] == "a single row in probe_scores_MK"
+
+
+def test_zero_shot_selection_leaves_out_what_needs_target_users():
+    vectors = RNG.standard_normal((20, 3))
+    found = scores(
+        Evidence(
+            source_users_ND=vectors,
+            source_losses_N=RNG.uniform(size=20),
+            source_items_JD=vectors,
+            target_items_ID=vectors + 1,
+            left_out_ndcg=0.1,
+        )
+    )
+    assert set(found.values) == {"left_out_source", "source_risk", "mmd_items", "a_distance_items"}
+    assert {found.left_out[name] for name in ("iwv", "dev", "devn", "mmd", "a_distance")} == {
+        "there is no target_users_MD"
+    }
