@@ -9,7 +9,7 @@ import pytest
 
 from llmrec_jax.selection import Candidate, Evidence, choose, judge, sample, scores
 
-USERS, ITEMS, TASTES = 150, 300, 8
+USERS, ITEMS, TASTES = 120, 200, 8
 NAMES = ("unadapted", "adapted", "collapsed")
 
 
@@ -29,8 +29,8 @@ def simulate(seed):
     mixing = np.linalg.qr(rng.standard_normal((TASTES, TASTES)))[0]
     cue_source, cue_target = taste_source @ mixing, rng.standard_normal((USERS, TASTES)) + 1
     map_source = np.linalg.lstsq(cue_source, taste_source, rcond=None)[0]
-    probe = sample(ITEMS, 60)
-    text = taste_target @ target_items[probe].T + rng.standard_normal((USERS, 60))
+    probe = sample(ITEMS, 40)
+    text = taste_target @ target_items[probe].T + rng.standard_normal((USERS, 40))
 
     def model(source, target, items):
         """Vectors of source users, target users and of the items of both domains."""
