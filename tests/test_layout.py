@@ -17,7 +17,7 @@ MAX_LINES = 250
 
 FOUNDATION = {"types", "config", "errors", "predictor"}
 BELOW_TRAINING = FOUNDATION | {"models", "losses", "data", "parallel"}
-TOP = BELOW_TRAINING | {"baselines", "blend", "evaluate", "train", "inference"}
+TOP = BELOW_TRAINING | {"baselines", "blend", "evaluate", "selection", "train", "inference"}
 MAY_IMPORT = {
     "types": set(),
     "config": {"errors"},
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "baselines": {"data", "errors", "predictor"},
     "blend": {"baselines", "errors", "predictor"},
     "evaluate": BELOW_TRAINING | {"baselines", "blend"},
+    "selection": {"types", "config", "errors", "baselines", "blend", "evaluate"},
     "inference": FOUNDATION | {"models", "data", "baselines", "blend", "version"},
     "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "inference", "cluster"},
     "cli": TOP | {"cluster", "errors", "recipes", "version"},
@@ -47,8 +48,8 @@ ONLY_IN = {
     "transformers": {"data", "models"},
     "tyro": {"cli"},
 }
-# JAX, where it must not be: the batches are made, and the baselines run, on the host.
-WITHOUT_JAX = {"data", "baselines", "blend", "predictor", "config", "errors"}
+# JAX, where it must not be: the batches are made, and the baselines and validators run, on the host.
+WITHOUT_JAX = {"data", "baselines", "blend", "selection", "predictor", "config", "errors"}
 NOWHERE = {"torch", "tensorflow", "pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml"}
 TAKES_AXES = {"P", "PartitionSpec", "Mesh", "make_mesh", "shard_map", "pmap", "vmap"} | {
     "psum", "pmean", "pmax", "pmin", "all_gather", "all_to_all", "psum_scatter", "ppermute", "axis_index", "axis_size"

@@ -80,8 +80,8 @@ def ndcg(rank_N: np.ndarray) -> np.ndarray:
     return np.where(rank_N <= CUTOFF, 1.0 / np.log2(1.0 + rank_N), 0.0)
 
 
-def paired_bootstrap(difference_N: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap percentile interval of the mean, resampling users.
+def paired_bootstrap(difference_N: np.ndarray, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
+    """Bootstrap percentile interval of the mean, resampling users.
 
     The differences have few distinct values. Their counts in a resample are multinomially distributed, so drawing the
     counts is equivalent to drawing users, but much cheaper.
@@ -89,5 +89,6 @@ def paired_bootstrap(difference_N: np.ndarray, seed: int = 0) -> tuple[float, fl
     values, counts = np.unique(difference_N, return_counts=True)
     size = len(difference_N)
     drawn = np.random.default_rng(seed).multinomial(size, counts / size, RESAMPLES)
-    low, high = np.quantile(drawn @ values / size, [0.025, 0.975])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn @ values / size, [tail, 1 - tail])
     return float(low), float(high)
