@@ -20,7 +20,16 @@ of predictions, one for a classifier), the loss and its gradient are 0.
   reweighting    density_ratio                                               a discriminator's logits
   transforms     domain_normalization, domain_whitening                      features; parameters per domain
 
-Features are expected with entries of about size one, as the objective passes them.
+Features are expected with entries of about size one, as the objective passes them. The values are those of the papers
+and differ in size. With 128 rows a side, width 64, the source standard normal, and the target
+
+                        like the source     shifted by 0.5      scaled by 2
+  coral                 0.004               0.004               0.064
+  mk_mmd                0.001               0.055               0.11
+  sinkhorn              3.4                 19                  18
+  sliced_wasserstein    0.05                0.32                1.0
+
+For 128 users and 100 items whose logits are standard normal: information_maximization -0.48, mcc 0.99, bnm -0.11.
 
 Shape letters: those of `types`, I being the items of the probe; B rows of a side (the two may differ), N rows of all
 sides, D width of the features, G domains.

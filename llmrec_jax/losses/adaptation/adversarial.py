@@ -3,8 +3,8 @@
 The discriminator is a module of the model: the caller reverses the gradient of the features, computes the logits and
 passes them on. Source is class 0 and target class 1; a logit is that of the target.
 
-    features_ND = gradient_reversal(features_ND, dann_schedule(progress))
-    loss = dann(*(discriminator(features_ND),) * 2, is_source_N, is_target_N)
+    logits_N = discriminator(gradient_reversal(features_ND, dann_schedule(progress)))
+    loss = dann(logits_N, logits_N, is_source_N, is_target_N)
 
 Losses are in nats: log 2 = 0.69 for a discriminator that cannot tell the sides apart (logits of 0), near 0 for one
 that can.

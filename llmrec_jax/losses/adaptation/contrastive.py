@@ -1,7 +1,8 @@
 """Contrastive losses over several domains: UniSRec's sequence-item contrast, and LLM-RecG's alignment of items.
 
-Both take rows of any number of domains. They compare directions only: rows are L2-normalized here, so their length
-does not matter and gets no gradient.
+Both take rows of any number of domains and compare them by their cosines.
+
+Shape letters besides those of the package: J candidates of a softmax.
 """
 
 import jax
@@ -61,7 +62,7 @@ def llm_recg(
 
     `intra` is the mean over the domains of the mean over their items of `H(softmax_j(sharpness cos(x_i, x_j)))`, `j`
     over the items of the same domain, itself included. `inter` is the mean over all items of `H(softmax_g(sharpness
-    cos(x_i, c_g)))`, `g` over the centers (means) of the *other* domains. So does the authors' program train.
+    cos(x_i, c_g)))`, `g` over the centers (means) of the *other* domains. This is what the authors' program minimizes.
 
     Three facts about it: with two domains there is one other center, so `inter` is 0 and so is its gradient; `intra`
     is at most `log n` of the domain's n items, which equal items reach too; at a sharpness of 1 it is always near that,
@@ -97,8 +98,8 @@ def llm_recg(
     return jnp.where((size_G > 0).sum() >= 2, weight * rows.mean(inter_N, is_used_N) - intra, 0.0)
 
 
-def _entropy(score_NK: jax.Array, is_candidate_NK: jax.Array) -> jax.Array:
+def _entropy(score_NJ: jax.Array, is_candidate_NJ: jax.Array) -> jax.Array:
     """Entropy of the softmax of each row's candidates; 0 for a row without any."""
-    score_NK = jnp.where(is_candidate_NK, score_NK, -1e9)
-    log_p_NK = jnp.where(is_candidate_NK, jax.nn.log_softmax(score_NK, axis=1), 0.0)
-    return -jnp.sum(jnp.where(is_candidate_NK, jnp.exp(log_p_NK), 0.0) * log_p_NK, axis=1)
+    score_NJ = jnp.where(is_candidate_NJ, score_NJ, -1e9)
+    log_p_NJ = jnp.where(is_candidate_NJ, jax.nn.log_softmax(score_NJ, axis=1), 0.0)
+    return -jnp.sum(jnp.where(is_candidate_NJ, jnp.exp(log_p_NJ), 0.0) * log_p_NJ, axis=1)

@@ -43,7 +43,7 @@ def afn(rows_ND: Array, is_source_N: Array, is_target_N: Array, *, step: float =
       rows_ND: features, not L2-normalized.
       is_source_N: the source rows; 0 is returned without any.
       is_target_N: the target rows, likewise.
-      step: in units of the features; 1 in most of the paper's runs.
+      step: in units of the features.
     """
     mask_N = is_source_N | is_target_N
     rows_ND, _ = rows.masked(rows_ND, mask_N)

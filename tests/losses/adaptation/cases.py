@@ -163,7 +163,7 @@ def _wdgrl(rows, is_source, is_target):
 CASES = {
     "joint_mmd": Case(lambda rows, *sides: adaptation.joint_mmd((rows[:, :2], rows[:, 2:]), *sides), joint_mmd),
     "afn": Case(lambda rows, *sides: adaptation.afn(rows, *sides, step=0.5), afn, enough=1),
-    "sinkhorn": Case(adaptation.sinkhorn, sinkhorn),
+    "sinkhorn": Case(lambda *x: adaptation.sinkhorn(*x, epsilon=0.1, num_iterations=50), sinkhorn),
     "sliced_wasserstein": Case(lambda *x: adaptation.sliced_wasserstein(*x, DIRECTIONS_QD), sliced_wasserstein),
     "cdan": Case(lambda rows, *sides: adaptation.cdan(rows[:, 0] - 5, *sides), cdan, enough=1),
     "cdan_e": Case(_cdan_e, cdan_e, enough=1),

@@ -33,7 +33,7 @@ LOSSES = {name: case.loss for name, case in CASES.items()} | {
     "coral": lambda rows, *sides: adaptation.coral(rows, rows, *sides),
     "mk_mmd_within": adaptation.mk_mmd_within,
     "dann": lambda rows, *sides: adaptation.dann(rows[:, 0], rows[:, 0], *sides),
-    "density_ratio": lambda rows, *sides: WEIGHT_ND[:, 0] @ adaptation.density_ratio(rows[:, 0] - 5, *sides),
+    "density_ratio": lambda rows, *sides: jnp.sum(WEIGHT_ND[:, 0] * adaptation.density_ratio(rows[:, 0] - 5, *sides)),
     "normalization": _normalization,
     "whitening": _whitening,
 }
@@ -86,3 +86,11 @@ def test_the_mean_over_devices_of_a_mean_of_as_many_rows_is_right(on_one_device)
     """A classifier's loss is a mean over rows: the counterexample that shows that the test above can fail."""
     own = jax.vmap(LOSSES["dann"])(*(x.reshape(NUM_DEVICES, -1, *x.shape[1:]) for x in batch()))
     np.testing.assert_allclose(own.mean(), on_one_device["dann"][0], rtol=1e-5)
+
+
+def test_every_product_is_full_float32_on_a_tpu():
+    """By default, TPUs round the operands to bfloat16."""
+    text = values_and_gradients.trace(*batch()).lower(lowering_platforms=("tpu",)).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) >= 20
+    assert all("[HIGHEST, HIGHEST]" in line for line in products)
