@@ -23,6 +23,7 @@ class StepSpec(NamedTuple):
     tx: optax.GradientTransformation
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
+    balance: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
 
 
 def train_step(
@@ -42,16 +43,35 @@ def train_step(
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     params, fixed = partition(state.params, spec.trains)
 
-    def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def values_fn(params: Params) -> dict[str, jax.Array]:
         gathered = collectives.gather_params(join(params, fixed))
         outputs = spec.forward(gathered, batch, catalog, key, collectives)
         means = objective.evaluate(spec.terms, outputs, progress)
         counts = collectives.psum({name: mean.size for name, mean in means.items()})
-        values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
-        return objective.total(spec.terms, values, progress), values
+        return objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
 
-    (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-    loss, values, grads = collectives.psum((loss, values, grads))
+    def total(values: dict[str, jax.Array]) -> jax.Array:
+        return objective.total(spec.terms, values, progress)
+
+    def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
+        values = values_fn(params)
+        return total(values), values
+
+    def losses_fn(params: Params) -> tuple[tuple[jax.Array, jax.Array], dict[str, jax.Array]]:
+        values = values_fn(params)
+        ranking = {name: value for name, value in values.items() if name.startswith("ranking/")}
+        others = {name: value for name, value in values.items() if name not in ranking}
+        return (total(ranking), total(others)), values
+
+    if spec.balance is None:
+        (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        loss, values, grads = collectives.psum((loss, values, grads))
+    else:
+        losses, pull_back, values = jax.vjp(losses_fn, params, has_aux=True)
+        one, zero = jnp.ones(()), jnp.zeros(())
+        (ranking,), (others,) = pull_back((one, zero)), pull_back((zero, one))
+        losses, values, ranking, others = collectives.psum((losses, values, ranking, others))
+        loss, grads = sum(losses), _balanced(ranking, others, spec.balance(progress))
     updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
@@ -60,3 +80,15 @@ def train_step(
         "items": collectives.psum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
     return TrainState(state.step + 1, params, opt_state, state.rng), metrics
+
+
+def _balanced(ranking: Params, adaptation: Params, share: jax.Array) -> Params:
+    """Sum of two gradients; that of the adaptation scaled so that its norm is `share` times that of the ranking loss.
+
+    Heads have a gradient from the adaptation only; they are neither scaled nor part of the norms.
+    """
+    norms = [optax.tree.norm({name: part for name, part in grads.items() if name != "heads"})
+             for grads in (ranking, adaptation)]  # fmt: skip
+    scale = jnp.where(norms[1] > 0, share * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 0.0)
+    scaled = {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}
+    return optax.tree.add(ranking, scaled)
