@@ -1,0 +1,135 @@
+"""One candidate of the portfolio: its changes of the configuration, its run, and what it shows to the selection.
+
+`selection.npz` in its folder holds what it shows, without pickle. It is written last and marks the candidate as
+finished.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from llmrec_jax import config as config_lib
+from llmrec_jax.cluster import from_first
+from llmrec_jax.config import Config
+from llmrec_jax.data.protocol import LAST_STEP
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference import bundle
+from llmrec_jax.losses.methods import METHODS
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.selection import Evidence
+from llmrec_jax.train.evaluation import hashes, selected_params
+from llmrec_jax.train.evidence import Shown, show
+from llmrec_jax.train.experiment import assemble
+from llmrec_jax.train.export import save_bundle
+from llmrec_jax.train.interrupts import Interrupts
+from llmrec_jax.train.loop import train_and_evaluate
+from llmrec_jax.train.prepared import Data
+from llmrec_jax.train.workdir import check
+
+FILE = "selection.npz"
+NONE = "none"  # the candidate without adaptation
+WEIGHT = re.compile(r"[0-9]*\.?[0-9]+")
+
+
+def candidates(config: Config, specs: Sequence[str]) -> dict[str, Config]:
+    """The configurations of the candidates, by name (`coral-1`). The first is `none`, so that it wins ties.
+
+    Args:
+      config: what they have in common.
+      specs: METHOD:WEIGHT of each; `none` need not be among them.
+
+    Raises:
+      ValueError: an unknown method, no weight, the same candidate twice, or an invalid configuration.
+    """
+    found = {NONE: config_lib.changed(config, {"adapt.method": NONE})}
+    config_lib.validate(found[NONE])
+    for spec in specs:
+        if spec == NONE:
+            continue
+        method, _, weight = spec.partition(":")
+        if method not in METHODS or method == NONE or not WEIGHT.fullmatch(weight):
+            known = ", ".join(name for name in METHODS if name != NONE)
+            raise UserError(f"candidate {spec!r}: name a method and its weight, such as coral:1; methods: {known}")
+        if (name := f"{method}-{weight}") in found:
+            raise UserError(f"candidate {spec!r} is there twice")
+        found[name] = config_lib.changed(config, {"adapt.method": method, "adapt.weight": float(weight)})
+        try:
+            config_lib.validate(found[name])
+        except UserError as error:
+            raise UserError(f"candidate {spec!r}: {error}") from error
+    return found
+
+
+def target_alone(config: Config) -> Config | None:
+    """The run without sources, an arm of the guard; None if it is not another run, or has nobody to train on."""
+    if not (config.data.sources and config.data.target_fraction):
+        return None
+    selection = config.train.selection
+    changes = {"data.sources": (), "adapt.method": NONE,
+               "train.selection": selection if selection == LAST_STEP else "auto"}  # fmt: skip
+    return config_lib.changed(config, changes)
+
+
+def run_candidate(config: Config, workdir: Path, data: Data, console: Console, interrupts: Interrupts) -> Shown:
+    """Train a candidate in `workdir`, or resume it there, and export its bundle; nothing is trained if it is finished.
+
+    Raises:
+      ValueError: see `train_and_evaluate`.
+    """
+    experiment = assemble(data, config)
+    run = hashes(experiment)["run"]
+    from_first(functools.partial(check, workdir, config))
+    if from_first(functools.partial(_is_finished, workdir, run)):
+        console.print(f"finished in {workdir}", markup=False, highlight=False)
+        return _load(workdir / FILE)
+    trained = train_and_evaluate(
+        config,
+        workdir,
+        console,
+        export=lambda trained: save_bundle(trained, workdir / bundle.NAME),
+        interrupts=interrupts,
+        data=data,
+        reports=False,
+    )
+    mesh = make_layout(config.mesh).mesh
+    shown = show(trained.experiment, trained.answer, selected_params(workdir, experiment, mesh), mesh)
+    if jax.process_index() == 0:
+        _save(workdir / FILE, shown, run)
+    return shown
+
+
+def _is_finished(workdir: Path, run: str) -> bool:
+    """Whether this run, with the same data and steps, is finished in `workdir`."""
+    path = workdir / FILE
+    if not path.exists():
+        return False
+    with np.load(path) as arrays:
+        return str(arrays["run"]) == run
+
+
+def _save(path: Path, shown: Shown, run: str) -> None:
+    evidence = {field.name: getattr(shown.evidence, field.name) for field in dataclasses.fields(Evidence)}
+    arrays: dict[str, Any] = {f"evidence.{name}": value for name, value in evidence.items() if value is not None}
+    arrays |= {f"arm.{name}": ndcg_N for name, ndcg_N in shown.arms.items()}
+    temporary = path.with_name(f"{path.stem}.tmp.npz")
+    np.savez_compressed(temporary, judged_on=shown.judged_on, run=run, **arrays)
+    os.replace(temporary, path)
+
+
+def _load(path: Path) -> Shown:
+    with np.load(path) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+
+    def of(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
+
+    evidence: dict[str, Any] = {name: array if array.ndim else float(array) for name, array in of("evidence.").items()}
+    return Shown(Evidence(**evidence), of("arm."), str(found["judged_on"]))
