@@ -29,6 +29,7 @@ class Arguments(NamedTuple):
     config: Config
     workdir: Path
     candidates: tuple[str, ...]
+    left_out: tuple[str, ...]
     validator: str | None
     reveal: bool
     json: bool
@@ -57,6 +58,7 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
         experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|CONFIG.py")],
         workdir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs") / f"{name}-adapt",
         candidates: tuple[str, ...] = DEFAULTS,
+        left_out: tuple[str, ...] = (),
         validator: str | None = None,
         reveal: Annotated[bool, Flag] = False,
         json: Annotated[bool, Flag] = False,
@@ -71,12 +73,15 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
           experiment: A recipe or a configuration file, *.py; its adapt.method and adapt.weight are not used.
           workdir: Folder for candidates/, choice.json and bundle/.
           candidates: METHOD:WEIGHT of each candidate beside the one without adaptation.
+          left_out: Sources to leave out in turn, by a run of every candidate for each; their mean scores the candidate,
+            and the worst one decides the guard. The run that leaves out the first one is exported. By default one
+            source is left out, see train.selection.
           validator: Chooses among the candidates; by default left_out_source, or bnm if no source is left out.
           reveal: After the choice, rank the test events of all candidates and print how good the choice was.
           json: Print one JSON object; the progress goes to standard error.
           config: The fields of the configuration.
         """
-        return Arguments(config, workdir, candidates, validator, reveal, json)
+        return Arguments(config, workdir, candidates, left_out, validator, reveal, json)
 
     return parse
 
@@ -87,14 +92,16 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
     from llmrec_jax.train import candidate
 
     config, workdir = given.config, given.workdir
-    configs = candidate.candidates(config, given.candidates)  # before waiting for other hosts or creating a folder
+    # All checks before waiting for other hosts or creating a folder.
+    left_out = candidate.leaving_out(config, given.left_out)
+    configs = candidate.candidates(next(iter(left_out.values()), config), given.candidates)
     _check(given)
     cluster.join()
     import jax
 
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
-    from llmrec_jax.train import portfolio
+    from llmrec_jax.train import portfolio, reveal
     from llmrec_jax.train.loop import reading
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
@@ -103,12 +110,15 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
         ensure(config.encoder.pretrained)
     with stops_at_once():
         data = reading(configs[candidate.NONE], console)
-        runs = {name: portfolio.Run(found, data) for name, found in configs.items()}
+        runs = {
+            name: portfolio.Run(found, data, candidate.leaving_out(found, given.left_out[1:]))
+            for name, found in configs.items()
+        }
         if (alone := candidate.target_alone(config)) is not None:
             runs[portfolio.TARGET] = portfolio.Run(alone, reading(alone, console))
         outcome = portfolio.adapt(runs, workdir, console, interrupts, given.validator)
-        revealed = portfolio.reveal(runs, workdir, console) if given.reveal else None
-    facts = portfolio.judged(outcome, revealed)
+        revealed = reveal.reveal(runs, workdir, console) if given.reveal else None
+    facts = reveal.judged(outcome, revealed)
     if given.json:
         return facts if jax.process_index() == 0 else None
     _print(facts, workdir, console)

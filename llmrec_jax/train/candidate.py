@@ -18,7 +18,7 @@ from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.cluster import from_first
-from llmrec_jax.config import Config
+from llmrec_jax.config import Config, domain_name
 from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
@@ -78,6 +78,24 @@ def target_alone(config: Config) -> Config | None:
     return config_lib.changed(config, changes)
 
 
+def leaving_out(config: Config, sources: Sequence[str]) -> dict[str, Config]:
+    """The runs of one candidate that leave out each of `sources`, by name of the source.
+
+    Raises:
+      ValueError: one of them is no source or is there twice, or the run trains on the target, which then is what to
+        judge on.
+    """
+    known = {domain_name(source): source for source in config.data.sources}
+    names = [name if name in known else domain_name(name) for name in sources]
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"--left-out {unknown[0]}: must be a source ({', '.join(known) or 'there is none'})")
+    if len(set(names)) < len(names):
+        raise UserError(f"--left-out {' '.join(sources)}: a source is there twice")
+    if sources and config.data.target_fraction:
+        raise UserError("--left-out is for runs without users of the target, data.target_fraction=0")
+    return {name: config_lib.changed(config, {"train.selection": name}) for name in names}
+
+
 def run_candidate(config: Config, workdir: Path, data: Data, console: Console, interrupts: Interrupts) -> Shown:
     """Train a candidate in `workdir`, or resume it there, and export its bundle; nothing is trained if it is finished.
 
@@ -109,7 +127,7 @@ def run_candidate(config: Config, workdir: Path, data: Data, console: Console, i
 def _is_finished(workdir: Path, run: str) -> bool:
     """Whether this run, with the same data and steps, is finished in `workdir`."""
     path = workdir / FILE
-    if not path.exists():
+    if not (path.exists() and (workdir / bundle.NAME).is_dir()):
         return False
     with np.load(path) as arrays:
         return str(arrays["run"]) == run
@@ -118,9 +136,10 @@ def _is_finished(workdir: Path, run: str) -> bool:
 def _save(path: Path, shown: Shown, run: str) -> None:
     evidence = {field.name: getattr(shown.evidence, field.name) for field in dataclasses.fields(Evidence)}
     arrays: dict[str, Any] = {f"evidence.{name}": value for name, value in evidence.items() if value is not None}
-    arrays |= {f"arm.{name}": ndcg_N for name, ndcg_N in shown.arms.items()}
+    for domain, arms in shown.judged.items():
+        arrays |= {f"judged.{domain}/{arm}": ndcg_N for arm, ndcg_N in arms.items()}
     temporary = path.with_name(f"{path.stem}.tmp.npz")
-    np.savez_compressed(temporary, judged_on=shown.judged_on, run=run, **arrays)
+    np.savez_compressed(temporary, run=run, **arrays)
     os.replace(temporary, path)
 
 
@@ -132,4 +151,8 @@ def _load(path: Path) -> Shown:
         return {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
 
     evidence: dict[str, Any] = {name: array if array.ndim else float(array) for name, array in of("evidence.").items()}
-    return Shown(Evidence(**evidence), of("arm."), str(found["judged_on"]))
+    judged: dict[str, dict[str, np.ndarray]] = {}
+    for name, ndcg_N in of("judged.").items():
+        domain, _, arm = name.rpartition("/")
+        judged.setdefault(domain, {})[arm] = ndcg_N
+    return Shown(Evidence(**evidence), judged)

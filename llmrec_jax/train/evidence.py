@@ -36,15 +36,19 @@ class Shown(NamedTuple):
     """All that the selection knows of a candidate."""
 
     evidence: Evidence
-    arms: dict[str, np.ndarray]  # NDCG@10 [N] of `ANSWER` and `UNTRAINED`; {}: the regime allows no judgement
-    judged_on: str  # the domain of these users
+    # Domain -> NDCG@10 [N] of `ANSWER` and `UNTRAINED` for the users that the regime allows to judge on, if any.
+    judged: dict[str, dict[str, np.ndarray]]
 
 
 def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> Shown:
-    """What the selection may know of the parameters (global arrays) and the answer of a candidate."""
+    """What the selection may know of the parameters (global arrays) and the answer of a candidate.
+
+    The step was selected and the model's weight fitted on the users that the guard reads, too, so that the NDCG@10 of
+    an answer with a model is slightly too high.
+    """
     evidence, judge = gather(experiment, params, mesh), answer.judge
     if judge is None or not judge.num_users:
-        return Shown(evidence, {}, "")
+        return Shown(evidence, {})
     arms: dict[str, list[np.ndarray]] = {ANSWER: [], UNTRAINED: []}
     for blend, histories, target_N in judge.folds():
         # Another domain may have parts that the target lacks.
@@ -52,7 +56,17 @@ def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> 
         for arm, weights in ((ANSWER, fitted), (UNTRAINED, fitted | {MODEL: 0.0})):
             ranks = rank_answer(dataclasses.replace(blend, weights=weights), histories, target_N)
             arms[arm].append(ndcg(ranks.rank_N))
-    return Shown(evidence, {arm: np.concatenate(found) for arm, found in arms.items()}, judge.domain)
+    return Shown(evidence, {judge.domain: {arm: np.concatenate(found) for arm, found in arms.items()}})
+
+
+def merged(shown: Sequence[Shown]) -> Shown:
+    """Runs of one candidate that leave out different sources: the mean of their NDCG@10 there, and all users; otherwise
+    the first run.
+    """
+    evidence, ndcg = shown[0].evidence, [one.evidence.left_out_ndcg for one in shown]
+    if len(shown) > 1:
+        evidence = dataclasses.replace(evidence, left_out_ndcg=float(np.mean(np.array(ndcg))))
+    return Shown(evidence, {domain: arms for one in shown for domain, arms in one.judged.items()})
 
 
 def rank_answer(blend: Blend, histories: Sequence[np.ndarray], target_N: np.ndarray) -> Ranks:

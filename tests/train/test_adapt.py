@@ -21,9 +21,9 @@ from llmrec_jax.data.domains import demo
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
 from llmrec_jax.parallel import make_layout
-from llmrec_jax.train import candidate, portfolio
+from llmrec_jax.train import candidate, portfolio, reveal
 from llmrec_jax.train.evaluation import selected_params
-from llmrec_jax.train.evidence import UNTRAINED, Shown, gather, without_labels
+from llmrec_jax.train.evidence import UNTRAINED, Shown, _probe, gather, merged, without_labels
 from llmrec_jax.train.experiment import assemble
 from llmrec_jax.train.prepared import prepare
 
@@ -156,38 +156,57 @@ def test_what_the_selection_reads_has_the_training_events_of_the_kept_users_only
         np.testing.assert_array_equal(seen.items_E[seen.offsets[user] : seen.train_end[user]], expected)
     assert len(seen.items_E) == seen.offsets[-1]
     assert not len(without_labels(corpus).domains[-1].items_E)
+    histories, probe_K = _probe(without_labels(corpus))
+    lengths = split.train_end - split.offsets[:-1]
+    assert [len(history) for history in histories] == list(lengths[corpus.protocol.kept & (lengths > 0)])
+    assert len(probe_K) == 225
 
 
-def shown(ndcg_N, left_out=0.1, untrained_N=None):
-    evidence = selection.Evidence(left_out_ndcg=left_out)
-    arms = {} if ndcg_N is None else {ANSWER: ndcg_N, UNTRAINED: untrained_N}
-    return Shown(evidence, arms, "films")
+def test_zero_shot_the_probe_has_none_of_the_items_that_stand_for_histories(adapted):
+    histories, probe_K = _probe(without_labels(adapted.data.corpus))
+    assert sorted([*probe_K, *np.concatenate(list(histories))]) == list(range(450))
+
+
+def shown(left_out=0.1, **judged):
+    return Shown(selection.Evidence(left_out_ndcg=left_out), judged)
 
 
 def test_the_guard_replaces_the_text_by_what_is_significantly_better_only():
     rng = np.random.default_rng(0)
     text_N = rng.random(400) * 0.2
-    better_N, worse_N = text_N + 0.1 * rng.random(400), text_N - 0.1 * rng.random(400)
-    found = {"none": shown(text_N, 0.1, text_N), "coral-1": shown(better_N, 0.3, text_N)}
-    assert portfolio.choose(found).arm == "coral-1"
-    bad = {"none": shown(text_N, 0.1, text_N), "coral-1": shown(worse_N, 0.3, text_N)}
-    outcome = portfolio.choose(bad)
-    assert (outcome.chosen, outcome.arm, outcome.arms) == ("coral-1", "text", ("text", "none", "coral-1"))
-    assert "Without the guard, coral-1 would be chosen" in outcome.guard
-    alone = portfolio.choose(bad | {"target": shown(better_N, None, text_N)})
+    level, better, worse = ({UNTRAINED: text_N, ANSWER: text_N + gain * rng.random(400)} for gain in (0, 0.1, -0.1))
+    none = shown(films=level)
+    assert portfolio.choose({"none": none, "coral-1": shown(0.3, films=better)}).arm == "coral-1"
+    bad = portfolio.choose({"none": none, "coral-1": shown(0.3, films=worse)})
+    assert (bad.chosen, bad.arm, bad.arms) == ("coral-1", "text", ("text", "none", "coral-1"))
+    assert "Without the guard, coral-1 would be chosen" in bad.guard
+    alone = portfolio.choose({"none": none, "coral-1": shown(0.3, films=worse), "target": shown(films=better)})
     assert (alone.chosen, alone.arm) == ("coral-1", "target")
     assert "target" not in alone.scores
+    # Of several sources, the worst decides.
+    both = merged([shown(0.3, films=better), shown(0.1, music=worse)])
+    assert both.evidence.left_out_ndcg == 0.2
+    two = portfolio.choose({"none": merged([none, shown(music=level)]), "coral-1": both})
+    assert (two.chosen, two.arm) == ("coral-1", "text")
+    assert "on music, the worst of 2 sets" in two.guard
 
 
 def test_without_evidence_the_text_is_kept():
-    outcome = portfolio.choose({"none": shown(None), "coral-1": shown(None, 0.3)})
+    outcome = portfolio.choose({"none": shown(), "coral-1": shown(0.3)})
     assert (outcome.chosen, outcome.arm, outcome.decision) == ("coral-1", "text", None)
-    assert "name a second source" in outcome.guard
+    assert "zero-shot, this takes a second source" in outcome.guard
+
+
+def test_each_source_can_be_left_out(adapted):
+    runs = candidate.leaving_out(adapted.config, ["demo:films", "cinema"])
+    assert {name: run.train.selection for name, run in runs.items()} == {"films": "films", "cinema": "cinema"}
+    left_out = [adapted.data.corpus_of(run).protocol.left_out for run in runs.values()]
+    assert left_out == [0, 1]
 
 
 def test_test_events_are_ranked_after_the_choice_only(tmp_path):
     with pytest.raises(UserError, match=r"no choice\.json"):
-        portfolio.reveal({}, tmp_path, Console(quiet=True))
+        reveal.reveal({}, tmp_path, Console(quiet=True))
 
 
 def test_the_target_alone_is_an_arm_where_it_is_trained_on(adapted):
@@ -209,6 +228,9 @@ def test_what_cannot_be_adapted_is_refused_before_anything_is_read(adapted, caps
     for arguments, message in (
         ((file, "--validator", "bmn"), "--validator bmn: must be one of left_out_source, source_risk"),
         ((file, "--candidates", "coral:1", "coral:1"), "candidate 'coral:1' is there twice"),
+        ((file, "--left-out", "books"), "--left-out books: must be a source (films, cinema)"),
+        ((file, "--left-out", "films", "films"), "--left-out films films: a source is there twice"),
+        ((file, "--left-out", "films", "--data.target-fraction", "1"), "--left-out is for runs without users of the"),
         ((file, "--data.unlabelled-items", "0"), "candidate 'coral:1': data.target_fraction=0 puts no target item"),
         ((file, "--train.objective", "language_model"), "adapt trains recommenders in one stage"),
         ((file, "--workdir", str(adapted.workdir / "candidates" / "none")), "holds a run of llmrec train"),
