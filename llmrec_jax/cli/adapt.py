@@ -73,9 +73,9 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
           experiment: A recipe or a configuration file, *.py; its adapt.method and adapt.weight are not used.
           workdir: Folder for candidates/, choice.json and bundle/.
           candidates: METHOD:WEIGHT of each candidate beside the one without adaptation.
-          left_out: Sources to leave out in turn, by a run of every candidate for each; their mean scores the candidate,
-            and the worst one decides the guard. The run that leaves out the first one is exported. By default one
-            source is left out, see train.selection.
+          left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
+            over them, and the guard decides by the worst one. The run without the first one is exported. By default
+            one source is left out, see train.selection.
           validator: Chooses among the candidates; by default left_out_source, or bnm if no source is left out.
           reveal: After the choice, rank the test events of all candidates and print how good the choice was.
           json: Print one JSON object; the progress goes to standard error.
@@ -115,7 +115,7 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
             for name, found in configs.items()
         }
         if (alone := candidate.target_alone(config)) is not None:
-            runs[portfolio.TARGET] = portfolio.Run(alone, reading(alone, console))
+            runs[portfolio.TARGET] = portfolio.Run(alone, reading(alone, console), {})
         outcome = portfolio.adapt(runs, workdir, console, interrupts, given.validator)
         revealed = reveal.reveal(runs, workdir, console) if given.reveal else None
     facts = reveal.judged(outcome, revealed)

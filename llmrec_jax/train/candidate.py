@@ -69,7 +69,7 @@ def candidates(config: Config, specs: Sequence[str]) -> dict[str, Config]:
 
 
 def target_alone(config: Config) -> Config | None:
-    """The run without sources, an arm of the guard; None if it is not another run, or has nobody to train on."""
+    """The run without sources, an arm of the guard; None if there are no sources or no users to train on."""
     if not (config.data.sources and config.data.target_fraction):
         return None
     selection = config.train.selection
@@ -82,8 +82,7 @@ def leaving_out(config: Config, sources: Sequence[str]) -> dict[str, Config]:
     """The runs of one candidate that leave out each of `sources`, by name of the source.
 
     Raises:
-      ValueError: one of them is no source or is there twice, or the run trains on the target, which then is what to
-        judge on.
+      ValueError: one of them is no source or is there twice, or the run trains on the target, whose users then judge.
     """
     known = {domain_name(source): source for source in config.data.sources}
     names = [name if name in known else domain_name(name) for name in sources]

@@ -1,8 +1,7 @@
 """What a finished candidate shows to the selection: the evidence of the validators, and NDCG@10 per user for the guard.
 
 The evidence is read from a corpus without the labels of the target (`without_labels`). The guard reads the validation
-events on which the regime allows to judge the model (`answer.Judge`). Neither reads a test event. `candidate` stores
-both, so that a finished candidate is not computed again.
+events by which the regime allows the model to be judged (`answer.Judge`). Neither reads a test event.
 
 Shape letters besides those of `types`: those of `selection.evidence`; E events, users end to end.
 """
@@ -36,7 +35,7 @@ class Shown(NamedTuple):
     """All that the selection knows of a candidate."""
 
     evidence: Evidence
-    # Domain -> NDCG@10 [N] of `ANSWER` and `UNTRAINED` for the users that the regime allows to judge on, if any.
+    # Domain -> `ANSWER` and `UNTRAINED` -> NDCG@10 [N] on validation events that may judge the model, if there are any.
     judged: dict[str, dict[str, np.ndarray]]
 
 
@@ -60,8 +59,8 @@ def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> 
 
 
 def merged(shown: Sequence[Shown]) -> Shown:
-    """Runs of one candidate that leave out different sources: the mean of their NDCG@10 there, and all users; otherwise
-    the first run.
+    """Runs of one candidate that leave out different sources, as one: the mean of `left_out_ndcg`, the users of all of
+    these sources, and the rest of the first run.
     """
     evidence, ndcg = shown[0].evidence, [one.evidence.left_out_ndcg for one in shown]
     if len(shown) > 1:

@@ -1,7 +1,7 @@
 """Runs the candidates of an adaptation, chooses one without labels of the target, and applies the guard.
 
     DIR/candidates/NAME    a run for each candidate, and `target`: the target alone, if the regime trains on it
-    DIR/candidates/NAME/left_out/SOURCE    the same, leaving out another source; only its evidence is used
+    DIR/candidates/NAME/left_out/SOURCE    the same with another source left out; only its evidence is used
     DIR/choice.json        the choice and the guard's decision, written before any test event is ranked
     DIR/bundle             the bundle of the arm that the guard chose
 
@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -35,11 +34,11 @@ LEFT_OUT_SOURCE = "left_out_source"  # the validator that reads the users that t
 
 
 class Run(NamedTuple):
-    """A run and its data, which the candidates share."""
+    """A run, and its data, which several runs may share."""
 
     config: Config
     data: Data
-    also: Mapping[str, Config] = MappingProxyType({})  # leaving out other sources, by name of the source
+    also: Mapping[str, Config]  # the same run with another source left out, by name of that source
 
 
 class Outcome(NamedTuple):
@@ -51,7 +50,7 @@ class Outcome(NamedTuple):
     left_out: dict[str, dict[str, str]]  # candidate -> validator -> why it has no score
     arm: str  # of `arms`: what the guard chose
     guard: str  # its reasons, for the report
-    arms: tuple[str, ...]  # `TEXT`, `NONE`, the chosen candidate and `TARGET`; without repeats and what there is not
+    arms: tuple[str, ...]  # `TEXT`, `NONE`, the chosen candidate if it is another one, and `TARGET` if there is one
     decision: selection.Decision | None  # None: there is no evidence for the guard
 
     def as_json(self) -> dict[str, Any]:
@@ -111,7 +110,15 @@ def folder_of(workdir: Path, name: str) -> Path:
 
 
 def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
-    """Choose among candidates by what they show, and apply the guard. A pure function; see `adapt`."""
+    """Choose among candidates and apply the guard. A pure function.
+
+    Args:
+      shown: by name, `none` first; `TARGET` may be among them, as an arm of the guard only.
+      validator: see `adapt`.
+
+    Raises:
+      ValueError: the validator gives no candidate a score.
+    """
     found = {name: selection.scores(one.evidence) for name, one in shown.items() if name != TARGET}
     scores = {name: one.values for name, one in found.items()}
     left_out = {name: one.left_out for name, one in found.items()}
