@@ -144,7 +144,7 @@ def method_of(adapt: AdaptConfig) -> Method:
     return method
 
 
-def balance(adapt: AdaptConfig) -> Schedule | None:
+def gradient_share(adapt: AdaptConfig) -> Schedule | None:
     """The norm of the adaptation's gradient relative to that of the ranking loss; None: the losses are weighted."""
     if adapt.balance == "loss" or adapt.method == "none":
         return None

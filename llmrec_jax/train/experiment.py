@@ -182,7 +182,7 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
         trains=trainable_in(config),
-        balance=objective.balance(config.adapt),
+        gradient_share=objective.gradient_share(config.adapt),
     )
 
 

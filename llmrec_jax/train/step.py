@@ -23,7 +23,7 @@ class StepSpec(NamedTuple):
     tx: optax.GradientTransformation
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
-    balance: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
+    gradient_share: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
 
 
 def train_step(
@@ -63,7 +63,7 @@ def train_step(
         others = {name: value for name, value in values.items() if name not in ranking}
         return (total(ranking), total(others)), values
 
-    if spec.balance is None:
+    if spec.gradient_share is None:
         (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         loss, values, grads = collectives.psum((loss, values, grads))
     else:
@@ -71,7 +71,7 @@ def train_step(
         one, zero = jnp.ones(()), jnp.zeros(())
         (ranking,), (others,) = pull_back((one, zero)), pull_back((zero, one))
         losses, values, ranking, others = collectives.psum((losses, values, ranking, others))
-        loss, grads = sum(losses), _balanced(ranking, others, spec.balance(progress))
+        loss, grads = sum(losses), _balanced(ranking, others, spec.gradient_share(progress))
     updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}

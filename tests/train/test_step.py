@@ -80,7 +80,7 @@ def test_a_balanced_gradient_of_the_adaptation_has_its_share_on_any_mesh(experim
     # The adaptation's gradient is a difference here, so it has fewer exact digits.
     largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected))
     for mesh in (MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(mode="pmap")):
-        found, _ = gradients(mesh, balance=lambda progress: jnp.float32(share))
+        found, _ = gradients(mesh, gradient_share=lambda progress: jnp.float32(share))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * largest), found, expected)
 
 
