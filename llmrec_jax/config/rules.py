@@ -33,6 +33,7 @@ RANGES = {
     "data.split_seed": SEED,
     "data.target_fraction": SHARE,
     "data.target_share": SHARE,
+    "data.source_temperature": AT_LEAST_1,
     "data.description_chars": AT_LEAST_1,
     "data.field_dropout": DROPOUT,
     "data.max_history": AT_LEAST_1,
@@ -85,7 +86,8 @@ def validate(config: Config) -> None:
             except UserError as error:
                 raise UserError(f"stage {name}: {error}") from error
         return
-    problems = [*_range_problems(config), *_data_problems(config), *_encoder_problems(config)]
+    problems = [*_range_problems(config), *_data_problems(config), *_balance_problems(config)]
+    problems += _encoder_problems(config)
     # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
@@ -145,6 +147,15 @@ def _data_problems(config: Config) -> list[str]:
             problems.append(f"adapt.level={config.adapt.level} needs users of the target, but data.target_fraction=0")
         if config.data.unlabelled_items == 0:
             problems.append("data.target_fraction=0 puts no target item into a batch: set data.unlabelled_items")
+    return problems
+
+
+def _balance_problems(config: Config) -> list[str]:
+    """Sampling and weights against imbalance that have nothing to balance."""
+    problems, data = [], config.data
+    if data.source_temperature > 1 and len(data.sources) < 2:
+        problems.append(f"data.source_temperature={data.source_temperature} splits rows over the sources: it needs at "
+                        "least two data.sources")  # fmt: skip
     return problems
 
 

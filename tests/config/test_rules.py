@@ -46,6 +46,7 @@ def test_the_default_is_sound():
         ({"data__max_tokens": 0}, "data.max_tokens=0 must be at least 1"),
         ({"data__unlabelled_items": -1}, "data.unlabelled_items=-1 must be at least 0"),
         ({"data__target_share": 1.1}, "data.target_share=1.1 is not between 0 and 1"),
+        ({"data__source_temperature": 0.5}, "data.source_temperature=0.5 must be at least 1"),
         ({"model__width": 0}, "model.width=0 must be at least 1"),
         ({"model__dropout": 1.0}, "model.dropout=1.0 must be at least 0 and below 1"),
         ({"encoder__dropout": -0.1}, "encoder.dropout=-0.1 must be at least 0 and below 1"),
@@ -72,6 +73,10 @@ def test_a_value_out_of_range_is_named(values, problem):
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
+        (
+            {"data__source_temperature": 2.0},
+            "data.source_temperature=2.0 splits rows over the sources: it needs at least two data.sources",
+        ),
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (

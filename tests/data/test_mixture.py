@@ -105,6 +105,18 @@ def test_shares_are_exact():
         rows_per_domain(8, [5], 1.5, True)
 
 
+def test_a_temperature_gives_small_sources_more_rows():
+    users = [10, 90, 0, 8100]
+    for temperature in (1.0, 2.0, 5.0, 1e6):
+        rows = rows_per_domain(512, users, 0.0, False, temperature)
+        share = np.array(users, float) ** (1 / temperature) * (np.array(users) > 0)
+        assert np.abs(np.array(rows[:-1]) - 512 * share / share.sum()).max() < 1
+        assert sum(rows) == 512
+    assert sorted(rows[:-1]) == [0, 170, 171, 171]
+    assert rows_per_domain(64, [100, 300], 0.5, True, 1.0) == rows_per_domain(64, [100, 300], 0.5, True)
+    assert plan_of(source_temperature=1e6).rows == (6, 6, 12) != plan_of().rows
+
+
 def test_every_device_sees_the_mix():
     domain_B = interleave([20, 44])
     assert np.bincount(domain_B).tolist() == [20, 44]
