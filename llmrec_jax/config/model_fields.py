@@ -75,3 +75,7 @@ class LossConfig:
     Recommendations leave out the history, so a model need not learn to."""
     block_size: int = 2048
     """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
+    logit_adjustment: float = 0.0
+    """With a softmax loss: add this times log(share of the item in its domain's training events) to scores in training.
+    1: the loss accounts for popularity, and the model's own scores tell who prefers what, so rare items rank higher.
+    0: off. Expect more hits on rare items and fewer on popular ones."""

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
-from llmrec_jax.losses import ranking, sampled
+from llmrec_jax.losses import balance, ranking, sampled
 from llmrec_jax.losses.methods import METHODS, Adaptation, Method, Sides
 from llmrec_jax.types import Array, Mean, Outputs
 
@@ -177,6 +177,8 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
         return Mean(total, size)
 
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
+        if config.logit_adjustment:
+            outputs = balance.with_prior(outputs, config.logit_adjustment, config.temperature)
         return {"source": mean(outputs, range(target)), "target": mean(outputs, range(target, target + 1))}
 
     return term

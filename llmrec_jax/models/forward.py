@@ -95,6 +95,7 @@ def forward(
         collectives=collectives,
         negatives=collectives.all_gather(batch.negatives),
         seen_PS=seen_PS,
+        log_prior_I=catalog.log_prior_I,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.batch import make_batch
-from llmrec_jax.data.batches.log_q import log_q, trained_items
+from llmrec_jax.data.batches.log_q import log_prior, log_q, trained_items
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.pipeline import plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
@@ -151,6 +151,21 @@ def test_trained_items_are_those_that_batches_can_show_as_history_or_target():
             shown[STARTS[domain] + events] = True
     np.testing.assert_array_equal(trained_items(plan), shown)
     assert not trained_items(plan_of(target_fraction=0.0))[STARTS[-2] :].any()
+
+
+def test_the_prior_of_an_item_is_its_share_of_the_training_events_of_its_domain():
+    weights_E = np.random.default_rng(0).uniform(0.5, 2, 1000)
+    splits = [split_of(np.arange(size) ** 2 % 17, np.full(size // 10, 10)) for size in (300, 500)]
+    splits[1] = splits[1]._replace(weights_E=weights_E[:500].astype(np.float32))
+    for fraction in (0.5, 0.0):
+        plan = plan_batches(splits, np.array([0, 17, 34]), DataConfig(target_fraction=fraction), 16, 0)
+        for domain, users in enumerate(plan.users):
+            count_I = np.ones(17)
+            for user in users:
+                for event in range(10 * user, 10 * user + 8):  # the last two are not for training
+                    count_I[event**2 % 17] += weights_E[event] if domain else 1
+            found_I = np.exp(log_prior(plan)[17 * domain :][:17])
+            np.testing.assert_allclose(found_I, count_I / count_I.sum(), 1e-5)
 
 
 def test_log_q_weighs_an_event_by_the_windows_that_hold_it():

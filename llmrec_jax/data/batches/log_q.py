@@ -1,4 +1,4 @@
-"""Which items occur in training, and the log probability that a batch contains each: the logQ correction.
+"""What a loss may know of each item: whether and how often it occurs in training, and how often in batches (logQ).
 
 I items of the joint catalogue   E training events of a domain's users, end to end
 """
@@ -49,6 +49,21 @@ def trained_items(plan: BatchPlan) -> np.ndarray:
         if rows:
             trained_I[start + split.items_E[_train_events(split, users)]] = True
     return trained_I
+
+
+def log_prior(plan: BatchPlan) -> np.ndarray:
+    """Log share of an item in the training events of its domain, float32 [I]: `log((n_i + 1) / (N + items))`.
+
+    `n_i` are the item's training events of users in the plan, with weights their sum, and `N` those of all items of the
+    domain. The added ones keep the logarithm finite; in a domain without rows all items have the same share.
+    """
+    found = []
+    for split, users, rows, size in zip(plan.splits, plan.users, plan.rows, np.diff(plan.starts), strict=True):
+        events = _train_events(split, users if rows else users[:0])
+        weights = None if split.weights_E is None else split.weights_E[events]
+        count_I = np.bincount(split.items_E[events], weights, minlength=int(size)) + 1.0
+        found.append(np.log(count_I / count_I.sum()))
+    return np.concatenate(found).astype(np.float32)
 
 
 def _train_events(split: Split, users: np.ndarray) -> np.ndarray:

@@ -1,0 +1,173 @@
+"""What the ranking losses do against imbalance: each equals its formula in NumPy, and does what it is for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llmrec_jax.config import AdaptConfig, LossConfig
+from llmrec_jax.losses import objective
+from llmrec_jax.types import SINGLE_DEVICE, Candidates, Negatives, Outputs, Predictions
+
+D, TEMPERATURE = 4, 0.5
+STARTS = (0, 6, 11)  # two domains
+PADDED = (7, 5)  # predictions of each, the last of which is padding
+SOFTMAXES = ["in_batch", "softmax", "sampled_softmax"]
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """The batch holds every item, in another order than the catalogue, and two rows of padding."""
+    rng = np.random.default_rng(0)
+    items_ID, ids_U = rng.normal(size=(11, D)).astype(np.float32), np.append(rng.permutation(11), [0, 0])
+    place_I = np.argsort(ids_U[:11])
+    predictions, candidates, negatives = [], [], []
+    for start, end, size in zip(STARTS, STARTS[1:], PADDED, strict=False):
+        ids_N, is_real_P = np.arange(start, end + 2), np.arange(size) < size - 1
+        target_P = np.where(is_real_P, place_I[rng.integers(start, end, size)], 0)
+        weight_P = np.where(is_real_P, rng.uniform(0.5, 2, size), 0).astype(np.float32)
+        predictions.append(Predictions(np.zeros(size, np.int32), target_P, is_real_P, weight_P))
+        vectors_ND = np.concatenate([items_ID[start:end], np.ones((2, D), np.float32)])
+        candidates.append(Candidates(vectors_ND, ids_N < end, ids_N))
+        log_q_K = np.log(rng.uniform(0.2, 1, end - start)).astype(np.float32)
+        negatives.append(Negatives(place_I[start:end], np.ones(end - start, bool), log_q_K))
+    return Outputs(
+        predictions=tuple(predictions),
+        user_PD=tuple(rng.normal(size=(size, D)).astype(np.float32) for size in PADDED),
+        items_UD=items_ID[ids_U],
+        item_ids_U=ids_U,
+        item_mask_U=np.arange(13) < 11,
+        item_domain_U=(ids_U >= STARTS[1]).astype(np.int32),
+        log_q_U=np.log(rng.uniform(0.1, 1, 11)).astype(np.float32)[ids_U],
+        candidates=tuple(candidates),
+        users_ND=np.ones((3, D), np.float32),
+        user_domain_N=np.array([0, 1, 1]),
+        heads={},
+        collectives=SINGLE_DEVICE,
+        negatives=tuple(negatives),
+        log_prior_I=np.log(rng.dirichlet(np.ones(11))).astype(np.float32),
+    )
+
+
+def terms_of(name, **loss):
+    return objective.build(LossConfig(ranking=name, temperature=TEMPERATURE, block_size=4, **loss), AdaptConfig(), 2)
+
+
+def evaluated(outputs, name, **loss):
+    return jax.jit(lambda: objective.evaluate(terms_of(name, **loss), outputs, 0.0))()
+
+
+def losses_of(outputs, domain, name, adjustment=0.0):
+    """The loss of each real prediction of a domain, and its target's number, in float64."""
+    user_PD, predictions = np.float64(outputs.user_PD[domain]), outputs.predictions[domain]
+    place_I, items = np.argsort(outputs.item_ids_U[:11]), np.arange(STARTS[domain], STARTS[domain + 1])
+    target_P = outputs.item_ids_U[predictions.target_P]
+    score_PI = user_PD @ np.float64(outputs.items_UD[place_I]).T / TEMPERATURE
+    score_PI += adjustment * outputs.log_prior_I[None]
+    if name == "in_batch":
+        score_PI -= outputs.log_q_U[place_I][None]
+    found = []
+    for p in np.flatnonzero(predictions.mask_P):
+        odds = np.exp(score_PI[p, items] - score_PI[p, target_P[p]])
+        if name == "sampled_softmax":
+            odds /= np.where(items == target_P[p], 1, np.exp(outputs.negatives[domain].log_q_K))
+        found.append(np.log(odds.sum()))
+    return np.array(found), target_P[predictions.mask_P]
+
+
+def assert_means(found, expected):
+    """Totals and sizes of the parts, given as the losses and weights of each prediction."""
+    assert found.keys() == expected.keys()
+    for name, (loss_P, weight_P) in expected.items():
+        np.testing.assert_allclose(found[name].total, np.sum(loss_P * weight_P), 1e-5)
+        np.testing.assert_allclose(found[name].size, np.sum(weight_P), 1e-6)
+
+
+def weights_of(outputs, domain):
+    return np.float64(outputs.predictions[domain].weight_P[:-1])
+
+
+def assert_finite_gradients(outputs, name, **loss):
+    terms = terms_of(name, **loss)
+
+    def total(vectors):
+        user_PD, items_UD, candidates = vectors
+        changed = outputs._replace(user_PD=user_PD, items_UD=items_UD, candidates=candidates)
+        return objective.total(terms, objective.finish(objective.evaluate(terms, changed, 0.0)), 0.0)
+
+    vectors = (outputs.user_PD, outputs.items_UD, outputs.candidates)
+    gradients = jax.jit(jax.grad(total, allow_int=True))(jax.tree.map(jnp.asarray, vectors))
+    floats = [x for x in jax.tree.leaves(gradients) if x.dtype == jnp.float32]
+    assert all(np.isfinite(x).all() for x in floats)
+    assert all(np.abs(x).max() > 0 for x in gradients[0])
+
+
+ROLES = {"ranking/source": 0, "ranking/target": 1}
+
+
+@pytest.mark.parametrize("name", SOFTMAXES)
+def test_logit_adjustment_adds_the_log_prior_to_every_score(outputs, name):
+    found = evaluated(outputs, name, logit_adjustment=0.7)
+    expected = {
+        part: (losses_of(outputs, domain, name, 0.7)[0], weights_of(outputs, domain)) for part, domain in ROLES.items()
+    }
+    assert_means(found, expected)
+    assert_finite_gradients(outputs, name, logit_adjustment=0.7)
+
+
+PRIOR = 1.0 / np.arange(1, 21) ** 1.5  # of 20 items, of which the last 10 are 7 percent of the events
+PRIOR /= PRIOR.sum()
+
+
+def recall_after_training(**loss):
+    """Recall@1 on popular and on rare items of a softmax regression on skewed data, trained with `loss`.
+
+    A user's features are those of the item that he takes, with noise.
+    """
+    rng = np.random.default_rng(0)
+    centres_ID = rng.normal(size=(20, 8))
+
+    def draw(prior_I, size):
+        target_N = rng.choice(20, size, p=prior_I)
+        users_ND = centres_ID[target_N] + 1.5 * rng.normal(size=(size, 8))
+        return np.pad(users_ND, ((0, 0), (0, 1)), constant_values=1).astype(np.float32), target_N
+
+    (users_ND, target_N), (test_ND, wanted_N) = draw(PRIOR, 1000), draw(np.full(20, 0.05), 2000)
+    terms = objective.build(LossConfig(ranking="softmax", temperature=1.0, **loss), AdaptConfig(), 1)
+    nothing = np.zeros(0, np.float32)
+
+    def total(items_ID):
+        outputs = Outputs(
+            predictions=(Predictions(np.zeros(1000, np.int32), target_N, np.ones(1000, bool)),),
+            user_PD=(users_ND,),
+            items_UD=items_ID,
+            item_ids_U=np.arange(20),
+            item_mask_U=np.ones(20, bool),
+            item_domain_U=np.zeros(20, np.int32),
+            log_q_U=nothing,
+            candidates=(Candidates(items_ID, np.ones(20, bool), np.arange(20)),),
+            users_ND=nothing,
+            user_domain_N=nothing,
+            heads={},
+            collectives=SINGLE_DEVICE,
+            log_prior_I=np.log(PRIOR).astype(np.float32),
+        )
+        return objective.total(terms, objective.finish(objective.evaluate(terms, outputs, 0.0)), 0.0)
+
+    @jax.jit
+    def train(items_ID):
+        return jax.lax.fori_loop(0, 200, lambda _, x: x - 0.3 * jax.grad(total)(x), items_ID)
+
+    is_hit_N = (test_ND @ np.asarray(train(jnp.zeros((20, 9)))).T).argmax(axis=1) == wanted_N
+    return is_hit_N[wanted_N < 5].mean(), is_hit_N[wanted_N >= 10].mean()
+
+
+@pytest.fixture(scope="module")
+def plain_recall():
+    return recall_after_training()
+
+
+def test_logit_adjustment_finds_more_rare_items(plain_recall):
+    (plain_head, plain_tail), (head, tail) = plain_recall, recall_after_training(logit_adjustment=1.0)
+    assert tail > plain_tail + 0.15
+    assert plain_head > head > tail
