@@ -79,3 +79,6 @@ class LossConfig:
     """With a softmax loss: add this times log(share of the item in its domain's training events) to scores in training.
     1: the loss accounts for popularity, and the model's own scores tell who prefers what, so rare items rank higher.
     0: off. Expect more hits on rare items and fewer on popular ones."""
+    focal: float = 0.0
+    """With a softmax loss: the gamma of the focal loss, which multiplies each loss by (1 - p)^gamma.
+    p is the probability that the model gives the item, so predictions it is already sure of count less. 0: off."""

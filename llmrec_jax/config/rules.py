@@ -59,6 +59,7 @@ RANGES = {
     "loss.negatives": AT_LEAST_1,
     "loss.calibration": SHARE,
     "loss.logit_adjustment": AT_LEAST_0,
+    "loss.focal": AT_LEAST_0,
     "adapt.weight": AT_LEAST_0,
     "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,
@@ -157,8 +158,9 @@ def _balance_problems(config: Config) -> list[str]:
     if data.source_temperature > 1 and len(data.sources) < 2:
         problems.append(f"data.source_temperature={data.source_temperature} splits rows over the sources: it needs at "
                         "least two data.sources")  # fmt: skip
-    if config.loss.logit_adjustment and config.loss.ranking == "gbce":
-        problems.append(f"loss.logit_adjustment={config.loss.logit_adjustment} is for a softmax, not loss.ranking=gbce")
+    for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):
+        if value and config.loss.ranking == "gbce":
+            problems.append(f"loss.{field}={value} is for a softmax, not loss.ranking=gbce")
     return problems
 
 

@@ -42,3 +42,14 @@ def with_prior(outputs: Outputs, strength: float, temperature: float) -> Outputs
         items_UD=biased(outputs.items_UD, outputs.item_ids_U),
         candidates=candidates,
     )
+
+
+def focal(loss_P: jax.Array, gamma: float) -> jax.Array:
+    """Focal loss: `(1 - p)^gamma * -log p`, where `-log p` is the cross entropy `loss_P`.
+
+    Predictions that the model is already sure of count less. `gamma` 0 is the cross entropy itself.
+
+    Source: Lin et al., "Focal loss for dense object detection", arXiv:1708.02002.
+    """
+    wrong_P = jnp.maximum(-jnp.expm1(-loss_P), 1e-6)  # rounding may make it 0 or less, where a power has no gradient
+    return wrong_P**gamma * loss_P

@@ -173,7 +173,10 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
             predictions = outputs.predictions[domain]
             weight_P = predictions.mask_P.astype(jnp.float32) if predictions.weight_P is None else predictions.weight_P
             if len(weight_P):
-                total, size = total + jnp.sum(fn(outputs, domain, config) * weight_P), size + jnp.sum(weight_P)
+                loss_P = fn(outputs, domain, config)
+                if config.focal:
+                    loss_P = balance.focal(loss_P, config.focal)
+                total, size = total + jnp.sum(loss_P * weight_P), size + jnp.sum(weight_P)
         return Mean(total, size)
 
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:

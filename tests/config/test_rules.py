@@ -81,6 +81,7 @@ def test_a_value_out_of_range_is_named(values, problem):
             {"loss__ranking": "gbce", "loss__logit_adjustment": 1.0},
             "loss.logit_adjustment=1.0 is for a softmax, not loss.ranking=gbce",
         ),
+        ({"loss__ranking": "gbce", "loss__focal": 2.0}, "loss.focal=2.0 is for a softmax, not loss.ranking=gbce"),
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (

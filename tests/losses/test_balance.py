@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
-from llmrec_jax.losses import objective
+from llmrec_jax.losses import balance, objective
 from llmrec_jax.types import SINGLE_DEVICE, Candidates, Negatives, Outputs, Predictions
 
 D, TEMPERATURE = 4, 0.5
@@ -115,6 +115,26 @@ def test_logit_adjustment_adds_the_log_prior_to_every_score(outputs, name):
     assert_finite_gradients(outputs, name, logit_adjustment=0.7)
 
 
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+@pytest.mark.parametrize("name", SOFTMAXES)
+def test_focal_weighs_a_loss_by_what_is_missing_to_certainty(outputs, name, gamma):
+    expected = {}
+    for part, domain in ROLES.items():
+        loss_P, _ = losses_of(outputs, domain, name)
+        expected[part] = ((1 - np.exp(-loss_P)) ** gamma * loss_P, weights_of(outputs, domain))
+    assert_means(evaluated(outputs, name, focal=gamma), expected)
+    assert_finite_gradients(outputs, name, focal=gamma)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_is_finite_where_the_model_is_certain(gamma):
+    loss_P = jnp.array([0.0, -1e-7, 1e-7, 1e-30, 50.0, 1e4])
+    value_P, gradient_P = balance.focal(loss_P, gamma), jax.grad(lambda x: balance.focal(x, gamma).sum())(loss_P)
+    assert np.isfinite(value_P).all()
+    assert np.isfinite(gradient_P).all()
+    np.testing.assert_allclose(value_P[4:], loss_P[4:], 1e-6)
+
+
 PRIOR = 1.0 / np.arange(1, 21) ** 1.5  # of 20 items, of which the last 10 are 7 percent of the events
 PRIOR /= PRIOR.sum()
 
@@ -171,3 +191,10 @@ def test_logit_adjustment_finds_more_rare_items(plain_recall):
     (plain_head, plain_tail), (head, tail) = plain_recall, recall_after_training(logit_adjustment=1.0)
     assert tail > plain_tail + 0.15
     assert plain_head > head > tail
+
+
+def test_focal_finds_more_rare_items(plain_recall):
+    """They are the hard ones. It is a weaker remedy than the others."""
+    tails = [recall_after_training(focal=gamma)[1] for gamma in (2.0, 5.0)]
+    assert 1.5 * plain_recall[1] < tails[1]
+    assert plain_recall[1] < tails[0] < tails[1]
