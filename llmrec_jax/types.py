@@ -91,6 +91,7 @@ class Catalog(NamedTuple):
     hidden_start_I: Array | None = None  # int32: index of the first token of an item's text
     # float32: log share of the item in its domain's training events; set with `loss.logit_adjustment`.
     log_prior_I: Array | None = None
+    weight_I: Array | None = None  # float32: how much a prediction of the item counts; set with `loss.propensity`
 
 
 class Candidates(NamedTuple):
@@ -124,6 +125,7 @@ class Outputs(NamedTuple):
     # One per domain, with candidates: the item numbers of each prediction's history [P, S]; -1 on padding.
     seen_PS: tuple[Array, ...] = ()
     log_prior_I: Array | None = None  # of the catalogue
+    weight_I: Array | None = None  # of the catalogue
 
 
 class TokenOutputs(NamedTuple):

@@ -82,3 +82,7 @@ class LossConfig:
     focal: float = 0.0
     """With a softmax loss: the gamma of the focal loss, which multiplies each loss by (1 - p)^gamma.
     p is the probability that the model gives the item, so predictions it is already sure of count less. 0: off."""
+    propensity: float = 0.0
+    """The alpha of inverse-propensity weights: a prediction counts (share of its item in the training events)^-alpha.
+    Weights are clipped at 10 times their mean and have mean 1 within a domain. 0: off, all count the same.
+    1: all items count the same, as far as the clipping allows; values between are compromises."""

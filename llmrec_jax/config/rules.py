@@ -60,6 +60,7 @@ RANGES = {
     "loss.calibration": SHARE,
     "loss.logit_adjustment": AT_LEAST_0,
     "loss.focal": AT_LEAST_0,
+    "loss.propensity": SHARE,
     "adapt.weight": AT_LEAST_0,
     "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,

@@ -53,3 +53,13 @@ def focal(loss_P: jax.Array, gamma: float) -> jax.Array:
     """
     wrong_P = jnp.maximum(-jnp.expm1(-loss_P), 1e-6)  # rounding may make it 0 or less, where a power has no gradient
     return wrong_P**gamma * loss_P
+
+
+def weight_of_target(outputs: Outputs, domain: int) -> jax.Array:
+    """How much each prediction of a domain counts, float32 [P], by the item that it predicts; `outputs` has `weight_I`.
+
+    The loss is then a weighted mean, the self-normalized estimate of Swaminathan and Joachims, "The self-normalized
+    estimator for counterfactual learning", NeurIPS 2015.
+    """
+    assert outputs.weight_I is not None, "the catalogue holds no weights"
+    return jnp.asarray(outputs.weight_I)[outputs.item_ids_U[outputs.predictions[domain].target_P]]

@@ -172,6 +172,8 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
         for domain in domains:
             predictions = outputs.predictions[domain]
             weight_P = predictions.mask_P.astype(jnp.float32) if predictions.weight_P is None else predictions.weight_P
+            if config.propensity:
+                weight_P = weight_P * balance.weight_of_target(outputs, domain)
             if len(weight_P):
                 loss_P = fn(outputs, domain, config)
                 if config.focal:

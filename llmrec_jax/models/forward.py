@@ -96,6 +96,7 @@ def forward(
         negatives=collectives.all_gather(batch.negatives),
         seen_PS=seen_PS,
         log_prior_I=catalog.log_prior_I,
+        weight_I=catalog.weight_I,
     )
 
 

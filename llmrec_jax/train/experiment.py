@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.log_q import log_prior, log_q, trained_items
+from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
 from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
@@ -150,6 +150,9 @@ def assemble(data: Data, config: Config) -> Experiment:
     catalog = corpus.joint.to_catalog(items, log_q(corpus.plan), trained_items(corpus.plan))
     if config.loss.logit_adjustment:
         catalog = catalog._replace(log_prior_I=log_prior(corpus.plan))
+    if config.loss.propensity:
+        weight_I = inverse_propensity(log_prior(corpus.plan), corpus.joint.starts, config.loss.propensity)
+        catalog = catalog._replace(weight_I=weight_I)
     if data.hidden_TF is not None:
         assert isinstance(items, TokenTable)
         catalog = catalog._replace(

@@ -7,7 +7,7 @@ import pytest
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.batch import make_batch
-from llmrec_jax.data.batches.log_q import log_prior, log_q, trained_items
+from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.pipeline import plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
@@ -166,6 +166,17 @@ def test_the_prior_of_an_item_is_its_share_of_the_training_events_of_its_domain(
                     count_I[event**2 % 17] += weights_E[event] if domain else 1
             found_I = np.exp(log_prior(plan)[17 * domain :][:17])
             np.testing.assert_allclose(found_I, count_I / count_I.sum(), 1e-5)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_propensities_keep_the_weight_of_a_domain_and_are_clipped(power):
+    prior_I = np.concatenate([[0.5, 0.3, 0.2 - 1e-6, 1e-6], np.full(5, 0.2)])
+    weight_I = inverse_propensity(np.log(prior_I), np.array([0, 4, 9]), power)
+    np.testing.assert_allclose(np.add.reduceat(prior_I * weight_I, [0, 4]), 1, 1e-6)
+    np.testing.assert_allclose(weight_I[4:], 1, 1e-6)
+    expected = np.minimum(prior_I[:4] ** -power / np.sum(prior_I[:4] ** (1 - power)), 10)
+    np.testing.assert_allclose(weight_I[:4], expected / np.sum(prior_I[:4] * expected), 1e-6)
+    assert (weight_I[3] > 9) == (power > 0)
 
 
 def test_log_q_weighs_an_event_by_the_windows_that_hold_it():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import AdaptConfig, LossConfig
+from llmrec_jax.data.batches.log_q import inverse_propensity
 from llmrec_jax.losses import balance, objective
 from llmrec_jax.types import SINGLE_DEVICE, Candidates, Negatives, Outputs, Predictions
 
@@ -46,6 +47,7 @@ def outputs():
         collectives=SINGLE_DEVICE,
         negatives=tuple(negatives),
         log_prior_I=np.log(rng.dirichlet(np.ones(11))).astype(np.float32),
+        weight_I=rng.uniform(0.1, 3, 11).astype(np.float32),
     )
 
 
@@ -135,6 +137,23 @@ def test_focal_is_finite_where_the_model_is_certain(gamma):
     np.testing.assert_allclose(value_P[4:], loss_P[4:], 1e-6)
 
 
+@pytest.mark.parametrize("name", [*SOFTMAXES, "gbce"])
+def test_propensity_weighs_a_prediction_by_its_target(outputs, name):
+    unweighted = evaluated(
+        outputs._replace(predictions=tuple(part._replace(weight_P=None) for part in outputs.predictions)), name
+    )
+    found = evaluated(outputs, name, propensity=0.5)
+    for part, domain in ROLES.items():
+        target_P = outputs.item_ids_U[outputs.predictions[domain].target_P[:-1]]
+        weight_P = weights_of(outputs, domain) * outputs.weight_I[target_P]
+        np.testing.assert_allclose(found[part].size, weight_P.sum(), 1e-6)
+        if name != "gbce":
+            loss_P, _ = losses_of(outputs, domain, name)
+            np.testing.assert_allclose(found[part].total, np.sum(loss_P * weight_P), 1e-5)
+            np.testing.assert_allclose(unweighted[part].total, loss_P.sum(), 1e-5)
+    assert_finite_gradients(outputs, name, propensity=0.5)
+
+
 PRIOR = 1.0 / np.arange(1, 21) ** 1.5  # of 20 items, of which the last 10 are 7 percent of the events
 PRIOR /= PRIOR.sum()
 
@@ -171,6 +190,7 @@ def recall_after_training(**loss):
             heads={},
             collectives=SINGLE_DEVICE,
             log_prior_I=np.log(PRIOR).astype(np.float32),
+            weight_I=inverse_propensity(np.log(PRIOR), np.array([0, 20]), 1.0),
         )
         return objective.total(terms, objective.finish(objective.evaluate(terms, outputs, 0.0)), 0.0)
 
@@ -198,3 +218,9 @@ def test_focal_finds_more_rare_items(plain_recall):
     tails = [recall_after_training(focal=gamma)[1] for gamma in (2.0, 5.0)]
     assert 1.5 * plain_recall[1] < tails[1]
     assert plain_recall[1] < tails[0] < tails[1]
+
+
+def test_propensity_finds_more_rare_items(plain_recall):
+    (plain_head, plain_tail), (head, tail) = plain_recall, recall_after_training(propensity=1.0)
+    assert tail > plain_tail + 0.15
+    assert plain_head > head

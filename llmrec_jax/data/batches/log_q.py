@@ -9,6 +9,7 @@ from llmrec_jax.data.batches.batch import BatchPlan
 from llmrec_jax.data.domains.split import Split
 
 ALMOST_SURE = 1 - 1e-9  # log(1 - p) stays finite
+MAX_WEIGHT = 10.0
 
 
 def log_q(plan: BatchPlan) -> np.ndarray:
@@ -63,6 +64,29 @@ def log_prior(plan: BatchPlan) -> np.ndarray:
         weights = None if split.weights_E is None else split.weights_E[events]
         count_I = np.bincount(split.items_E[events], weights, minlength=int(size)) + 1.0
         found.append(np.log(count_I / count_I.sum()))
+    return np.concatenate(found).astype(np.float32)
+
+
+def inverse_propensity(log_prior_I: np.ndarray, starts: np.ndarray, power: float) -> np.ndarray:
+    """Weights of the predictions of each item, float32 [I]: `prior_i ** -power`, clipped, with mean 1 in a domain.
+
+    The mean is over events that follow the prior, so a domain counts as much as without weights. A weight above
+    `MAX_WEIGHT` times the mean is clipped to that, because a few rare items would give gradients a large variance.
+
+    Source: Schnabel et al., "Recommendations as treatments: debiasing learning and evaluation", arXiv:1602.05352, where
+    the power is 1; with its propensities estimated by how often an item occurs.
+
+    Args:
+      log_prior_I: `log_prior`.
+      starts: `BatchPlan.starts`.
+      power: alpha; 0 gives weights of 1.
+    """
+    found = []
+    for log_prior_d in np.split(log_prior_I.astype(np.float64), starts[1:-1]):
+        weight_d = np.exp(-power * (log_prior_d - log_prior_d.max()))
+        for limit in (MAX_WEIGHT, np.inf):
+            weight_d = np.minimum(weight_d / np.sum(np.exp(log_prior_d) * weight_d), limit)
+        found.append(weight_d)
     return np.concatenate(found).astype(np.float32)
 
 
