@@ -59,6 +59,13 @@ class DataConfig:
     field_dropout: float = 0.0
     """Probability that a training step reads only an item's title; evaluation and inference read the whole text.
     Brings items with little text nearer to where their full text would be; may cost accuracy on full texts."""
+    augment: Literal["none", "crop", "mask", "reorder"] = "none"
+    """How a training step changes each history, at random; for little data, where a model learns histories by heart.
+    crop: keep a contiguous part of it, leaving out the share data.augment_rate.
+    mask: leave out the share data.augment_rate of its events, wherever they are.
+    reorder: shuffle a contiguous part of it, the share data.augment_rate; so order matters less."""
+    augment_rate: float = 0.2
+    """How much data.augment changes, between 0 and 1."""
     vocab_size: int = 8192
     """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
     unlabelled_items: int = 0

@@ -24,6 +24,7 @@ AT_LEAST_0 = Range(lambda value: value >= 0, "must be at least 0")
 AT_LEAST_1 = Range(lambda value: value >= 1, "must be at least 1")
 ABOVE_0 = Range(lambda value: value > 0, "must be above 0")
 SHARE = Range(lambda value: 0 <= value <= 1, "is not between 0 and 1")
+INSIDE = Range(lambda value: 0 < value < 1, "must be above 0 and below 1")
 DROPOUT = Range(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 SEED = Range(lambda value: 0 <= value < 2**32, "must be at least 0 and below 2**32")
 DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 for all devices left")
@@ -36,6 +37,7 @@ RANGES = {
     "data.source_temperature": AT_LEAST_1,
     "data.description_chars": AT_LEAST_1,
     "data.field_dropout": DROPOUT,
+    "data.augment_rate": INSIDE,
     "data.max_history": AT_LEAST_1,
     "data.max_tokens": AT_LEAST_1,
     "data.vocab_size": AT_LEAST_1,
@@ -52,7 +54,7 @@ RANGES = {
     "model.num_layers": AT_LEAST_1,
     "model.num_heads": AT_LEAST_1,
     "model.dropout": DROPOUT,
-    "model.mask_rate": Range(lambda value: 0 < value < 1, "must be above 0 and below 1"),
+    "model.mask_rate": INSIDE,
     "model.max_id_norm": AT_LEAST_0,
     "loss.temperature": ABOVE_0,
     "loss.block_size": AT_LEAST_1,
@@ -159,6 +161,8 @@ def _balance_problems(config: Config) -> list[str]:
     if data.source_temperature > 1 and len(data.sources) < 2:
         problems.append(f"data.source_temperature={data.source_temperature} splits rows over the sources: it needs at "
                         "least two data.sources")  # fmt: skip
+    if data.augment == "mask" and config.model.user_tower == "bert4rec":
+        problems.append("data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate")
     for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):
         if value and config.loss.ranking == "gbce":
             problems.append(f"loss.{field}={value} is for a softmax, not loss.ranking=gbce")

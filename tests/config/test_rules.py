@@ -54,6 +54,7 @@ def test_the_default_is_sound():
         ({"loss__propensity": 2.0}, "loss.propensity=2.0 is not between 0 and 1"),
         ({"loss__logit_adjustment": -1.0}, "loss.logit_adjustment=-1.0 must be at least 0"),
         ({"loss__focal": -1.0}, "loss.focal=-1.0 must be at least 0"),
+        ({"data__augment_rate": 1.0}, "data.augment_rate=1.0 must be above 0 and below 1"),
         ({"mesh__fsdp": 0}, "mesh.fsdp=0 must be at least 1"),
         ({"mesh__data": 0}, "mesh.data=0 must be at least 1, or -1 for all devices left"),
         ({"optim__learning_rate": 0.0}, "optim.learning_rate=0.0 must be above 0"),
@@ -85,6 +86,10 @@ def test_a_value_out_of_range_is_named(values, problem):
             "loss.logit_adjustment=1.0 is for a softmax, not loss.ranking=gbce",
         ),
         ({"loss__ranking": "gbce", "loss__focal": 2.0}, "loss.focal=2.0 is for a softmax, not loss.ranking=gbce"),
+        (
+            {"data__augment": "mask", "model__user_tower": "bert4rec", "model__recency_mean": False},
+            "data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate",
+        ),
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (

@@ -5,6 +5,7 @@ I items of the joint catalogue   E training events of a domain's users, end to e
 
 import numpy as np
 
+from llmrec_jax.data.batches.augment import num_kept
 from llmrec_jax.data.batches.batch import BatchPlan
 from llmrec_jax.data.domains.split import Split
 
@@ -17,9 +18,10 @@ def log_q(plan: BatchPlan) -> np.ndarray:
 
     A step draws each user `rows / users` times on average, each time with a window of `max_history + 1` events. So an
     item is missing from a batch with probability `prod_e (1 - draws * p_e)` over the item's training events e, where
-    `p_e` is the probability that the user's window contains e. Events are assumed to be independent. All values are
-    finite: an item without training events gets the probability of an average event, and an item of a domain without
-    rows gets 1 / items. `unlabelled_items` are included: they are sampled uniformly from the target's items.
+    `p_e` is the probability that the user's window contains e, and that augmentation keeps it. Events are assumed to be
+    independent. All values are finite: an item without training events gets the probability of an average event, and an
+    item of a domain without rows gets 1 / items. `unlabelled_items` are included: they are sampled uniformly from the
+    target's items.
 
     Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
     """
@@ -32,7 +34,7 @@ def log_q(plan: BatchPlan) -> np.ndarray:
             continue
         whole, rest = divmod(rows / len(users), 1)  # each user is drawn `whole` or `whole + 1` times
         events = _train_events(split, users)
-        shown_E = np.minimum(_window_probability(split, users, plan.max_history + 1), ALMOST_SURE)
+        shown_E = np.minimum(_window_probability(plan, split, users), ALMOST_SURE)
         log_missing_E = whole * np.log1p(-shown_E) + np.log1p(-rest * shown_E)
         items_E = split.items_E[events]
         sums = np.bincount(items_E, weights=log_missing_E, minlength=end - start)
@@ -96,11 +98,15 @@ def _train_events(split: Split, users: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
 
 
-def _window_probability(split: Split, users: np.ndarray, window: int) -> np.ndarray:
-    """The probability [E] that a user's window, with uniformly sampled start, contains each training event."""
-    lengths = split.train_end[users] - split.offsets[users]
+def _window_probability(plan: BatchPlan, split: Split, users: np.ndarray) -> np.ndarray:
+    """The probability [E] that a user's window, with uniformly sampled start, contains each training event.
+
+    With augmentation, times the share of the window that it keeps.
+    """
+    window, lengths = plan.max_history + 1, split.train_end[users] - split.offsets[users]
     length_E = np.repeat(lengths, lengths)
     position_E = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     last_begin_E = np.maximum(length_E - window, 0)
     begins_E = np.minimum(position_E, last_begin_E) - np.maximum(position_E - window + 1, 0) + 1
-    return begins_E / (last_begin_E + 1)
+    size_E = np.minimum(length_E, window)
+    return begins_E / (last_begin_E + 1) * (num_kept(plan.augment, plan.augment_rate, size_E) / size_E)

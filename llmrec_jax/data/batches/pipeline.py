@@ -57,8 +57,8 @@ def plan_batches(
     Args:
       splits: one per domain, sources first, target last.
       starts: `JointCatalog.starts`.
-      data: uses `target_share`, `source_temperature`, `target_fraction`, `split_seed`, `max_history` and
-        `unlabelled_items`.
+      data: uses `target_share`, `source_temperature`, `target_fraction`, `split_seed`, `max_history`,
+        `unlabelled_items`, `augment` and `augment_rate`.
       batch_size: users of the global batch.
       seed: non-negative; seeds the order of users, the windows and the unlabelled items.
       num_shards: number of shards of a batch; padded sizes are multiples of it.
@@ -93,6 +93,8 @@ def plan_batches(
         bucket_I=np.zeros(num_items, np.int64),
         multiple=math.lcm(MULTIPLE, num_shards),
         capacities=(),
+        augment=data.augment,
+        augment_rate=data.augment_rate,
     )
     return _with_rooms(plan)
 
