@@ -63,6 +63,7 @@ RANGES = {
     "loss.logit_adjustment": AT_LEAST_0,
     "loss.focal": AT_LEAST_0,
     "loss.propensity": SHARE,
+    "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
     "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,
@@ -161,6 +162,8 @@ def _balance_problems(config: Config) -> list[str]:
     if data.source_temperature > 1 and len(data.sources) < 2:
         problems.append(f"data.source_temperature={data.source_temperature} splits rows over the sources: it needs at "
                         "least two data.sources")  # fmt: skip
+    if config.loss.domain_weights == "group_dro" and len(data.sources) + (data.target_fraction > 0) < 2:
+        problems.append("loss.domain_weights=group_dro weighs domains: it needs at least two to train on")
     if data.augment == "mask" and config.model.user_tower == "bert4rec":
         problems.append("data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate")
     for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):

@@ -1,12 +1,59 @@
 """What the ranking losses do against imbalance: between popular and rare items, easy and hard predictions, domains.
 
-Shape letters: those of `types`.
+Shape letters: those of `types`; G groups, which are domains.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from llmrec_jax.config import LossConfig
 from llmrec_jax.types import Array, Outputs
+
+
+class GroupDro(NamedTuple):
+    """Weights of the domains in the ranking loss that follow their losses; see `group_weights`."""
+
+    parts: tuple[str, ...]  # names of the G parts of the objective that are weighted
+    step_size: float  # eta in the paper
+
+
+def parts(config: LossConfig, num_domains: int) -> dict[str, range]:
+    """The parts of the ranking loss, each the mean over the predictions of some domains; the target is the last."""
+    *sources, target = (range(domain, domain + 1) for domain in range(num_domains))
+    if config.domain_weights == "rows":
+        return {"source": range(num_domains - 1), "target": target}
+    return {f"source_{number}": domain for number, domain in enumerate(sources)} | {"target": target}
+
+
+def group_dro(config: LossConfig, num_domains: int) -> GroupDro | None:
+    """How a run weighs its domains; None: each part of the ranking loss has weight 1."""
+    if config.domain_weights == "rows":
+        return None
+    return GroupDro(tuple(f"ranking/{part}" for part in parts(config, num_domains)), config.domain_step_size)
+
+
+def group_weights(
+    log_weight_G: jax.Array, loss_G: jax.Array, has_rows_G: jax.Array, step_size: float
+) -> tuple[jax.Array, jax.Array]:
+    """One step of group DRO: `q_g <- q_g exp(step_size * loss_g)`, normalized; minimizes the loss of the worst domain.
+
+    Exponentiated-gradient ascent on the weights in turn with descent on the parameters, as in algorithm 1 of Sagawa et
+    al., "Distributionally robust neural networks for group shifts", arXiv:1911.08731, without its adjustment for the
+    size of a group.
+
+    Args:
+      log_weight_G: log q.
+      loss_G: mean losses over the global batch; 0 for a domain without rows.
+      has_rows_G: bool, False for a domain without rows, which has weight 0.
+      step_size: eta.
+
+    Returns:
+      The next `log_weight_G`, to be kept, and the weights of this step, which sum to 1; float32, without gradient.
+    """
+    log_weight_G = jax.nn.log_softmax(log_weight_G + step_size * jax.lax.stop_gradient(loss_G))
+    return log_weight_G, jax.nn.softmax(log_weight_G, where=has_rows_G)
 
 
 def with_prior(outputs: Outputs, strength: float, temperature: float) -> Outputs:

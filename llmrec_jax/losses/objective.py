@@ -110,8 +110,8 @@ LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
 def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
     """The terms of a run. The last domain is the target; the others are sources.
 
-    Parts: `ranking/source` and `ranking/target`; `adapt/item` and `adapt/user`, depending on `adapt.level`; with
-    `dann` also `domain_accuracy/...`, which is only logged.
+    Parts: `ranking/source` and `ranking/target` (see `balance.parts`); `adapt/item` and `adapt/user`, depending on
+    `adapt.level`; with `dann` also `domain_accuracy/...`, which is only logged.
 
     Raises:
       ValueError: an unknown loss, a temperature that is not positive, or adaptation without a source.
@@ -167,6 +167,8 @@ def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: 
 
 
 def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+    parts = balance.parts(config, target + 1)
+
     def mean(outputs: Outputs, domains: range) -> Mean:
         total, size = jnp.zeros(()), jnp.zeros(())
         for domain in domains:
@@ -184,7 +186,7 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
         if config.logit_adjustment:
             outputs = balance.with_prior(outputs, config.logit_adjustment, config.temperature)
-        return {"source": mean(outputs, range(target)), "target": mean(outputs, range(target, target + 1))}
+        return {part: mean(outputs, domains) for part, domains in parts.items()}
 
     return term
 

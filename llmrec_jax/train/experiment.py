@@ -18,7 +18,7 @@ from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, 
 from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
-from llmrec_jax.losses import objective
+from llmrec_jax.losses import balance, objective
 from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.forward import ForwardSpec, forward
@@ -67,7 +67,8 @@ class Experiment:
 
     def init_state(self) -> TrainState:
         """The initial state, with random parameters; traceable."""
-        return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)
+        num_groups = len(self.spec.group_dro.parts) if self.spec.group_dro else 0
+        return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains, num_groups)
 
     @property
     def data_hash(self) -> str:
@@ -187,6 +188,7 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
         trains=trainable_in(config),
+        group_dro=balance.group_dro(config.loss, num_domains=len(task.starts) - 1),
     )
 
 

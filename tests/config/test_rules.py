@@ -55,6 +55,7 @@ def test_the_default_is_sound():
         ({"loss__logit_adjustment": -1.0}, "loss.logit_adjustment=-1.0 must be at least 0"),
         ({"loss__focal": -1.0}, "loss.focal=-1.0 must be at least 0"),
         ({"data__augment_rate": 1.0}, "data.augment_rate=1.0 must be above 0 and below 1"),
+        ({"loss__domain_step_size": 0.0}, "loss.domain_step_size=0.0 must be above 0"),
         ({"mesh__fsdp": 0}, "mesh.fsdp=0 must be at least 1"),
         ({"mesh__data": 0}, "mesh.data=0 must be at least 1, or -1 for all devices left"),
         ({"optim__learning_rate": 0.0}, "optim.learning_rate=0.0 must be above 0"),
@@ -89,6 +90,14 @@ def test_a_value_out_of_range_is_named(values, problem):
         (
             {"data__augment": "mask", "model__user_tower": "bert4rec", "model__recency_mean": False},
             "data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate",
+        ),
+        (
+            {"data__sources": (), "loss__domain_weights": "group_dro"},
+            "loss.domain_weights=group_dro weighs domains: it needs at least two to train on",
+        ),
+        (
+            {"data__target_fraction": 0.0, "loss__domain_weights": "group_dro"},
+            "loss.domain_weights=group_dro weighs domains: it needs at least two to train on",
         ),
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),

@@ -154,6 +154,46 @@ def test_propensity_weighs_a_prediction_by_its_target(outputs, name):
     assert_finite_gradients(outputs, name, propensity=0.5)
 
 
+@pytest.mark.parametrize("name", [*SOFTMAXES, "gbce"])
+def test_with_group_dro_each_domain_is_a_part(outputs, name):
+    """`test_parallel` and `test_resume` have whole steps."""
+    expected, found = evaluated(outputs, name), evaluated(outputs, name, domain_weights="group_dro")
+    assert found == {"ranking/source_0": expected["ranking/source"], "ranking/target": expected["ranking/target"]}
+    config = LossConfig(domain_weights="group_dro", domain_step_size=0.3)
+    assert balance.group_dro(config, 3) == (("ranking/source_0", "ranking/source_1", "ranking/target"), 0.3)
+    assert balance.group_dro(LossConfig(), 3) is None
+
+
+def test_group_weights_are_multiplied_by_the_exponential_of_the_loss():
+    weight_G, log_weight_G = np.full(3, 1 / 3), jax.nn.log_softmax(jnp.zeros(3))
+    for loss_G in np.random.default_rng(0).uniform(0, 9, (50, 3)):
+        weight_G = weight_G * np.exp(0.1 * loss_G)
+        weight_G /= weight_G.sum()
+        log_weight_G, found_G = balance.group_weights(log_weight_G, loss_G, np.ones(3, bool), 0.1)
+        np.testing.assert_allclose(found_G, weight_G, 1e-4)
+    _, found_G = balance.group_weights(log_weight_G, loss_G, np.array([True, False, True]), 0.1)
+    assert found_G[1] == 0
+    np.testing.assert_allclose(found_G.sum(), 1, 1e-6)
+    gradient_G = jax.grad(lambda x: balance.group_weights(log_weight_G, x, np.ones(3, bool), 0.1)[1][0])(jnp.ones(3))
+    np.testing.assert_array_equal(gradient_G, 0)
+
+
+def test_group_dro_trains_for_the_worst_domain():
+    """Of two domains with different optima, 1 and -1, nine tenths of the rows are of the first."""
+
+    def losses(x):
+        return jnp.stack([(x - 1) ** 2, (x + 1) ** 2])
+
+    def step(_, carried):
+        x, log_weight_G = carried
+        log_weight_G, weight_G = balance.group_weights(log_weight_G, losses(x), np.ones(2, bool), 0.1)
+        return x - 0.05 * jax.grad(lambda x: losses(x) @ weight_G)(x), log_weight_G
+
+    x, log_weight_G = jax.jit(lambda: jax.lax.fori_loop(0, 500, step, (3.0, jax.nn.log_softmax(jnp.zeros(2)))))()
+    np.testing.assert_allclose(losses(x), 1, atol=0.05)  # by rows: x = 0.8, where the second has 3.24
+    np.testing.assert_allclose(jnp.exp(log_weight_G), 0.5, atol=0.05)
+
+
 PRIOR = 1.0 / np.arange(1, 21) ** 1.5  # of 20 items, of which the last 10 are 7 percent of the events
 PRIOR /= PRIOR.sum()
 
