@@ -122,6 +122,7 @@ class Outputs(NamedTuple):
     heads: Mapping[str, Callable[[Any], jax.Array]]  # by level: features [N, D] -> [N], for the adaptation
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
+    key: Array | None = None  # for terms that draw at random, the same on every device; None is deterministic
     # One per domain, with candidates: the item numbers of each prediction's history [P, S]; -1 on padding.
     seen_PS: tuple[Array, ...] = ()
     log_prior_I: Array | None = None  # of the catalogue

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "evaluate": BELOW_TRAINING | {"baselines", "blend"},
     "selection": {"types", "config", "errors", "baselines", "blend", "evaluate"},
     "inference": FOUNDATION | {"models", "data", "baselines", "blend", "version"},
-    "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "inference", "cluster"},
+    "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "selection", "inference", "cluster"},
     "cli": TOP | {"cluster", "errors", "recipes", "version"},
     "__init__": TOP | {"version"},
     "__main__": {"cli"},

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import tyro
 
+from llmrec_jax.cli.adapt import adapt
+from llmrec_jax.cli.adapt import parser as adapt_parser
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
@@ -23,6 +25,7 @@ from llmrec_jax.errors import one_line_errors
 from llmrec_jax.version import __version__
 
 __all__ = [
+    "adapt",
     "compare",
     "evaluate",
     "export_tfds",
@@ -50,11 +53,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["train"]:  # parsed separately: its defaults come from the experiment
         with safe_output():
             return train(arguments[1:], prog=f"{prog} train")
+    if arguments[:1] == ["adapt"]:
+        with safe_output():
+            return adapt(arguments[1:], prog=f"{prog} adapt")
     functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
-            {"train": parser(Config(), "NAME"), **verbs},
+            {"train": parser(Config(), "NAME"), "adapt": adapt_parser(Config(), "NAME"), **verbs},
             args=arguments,
             prog=prog,
             description=DESCRIPTION,

@@ -1,10 +1,11 @@
 """The command `train`: one run from a recipe or a configuration file, with overrides from the command line."""
 
+import contextlib
 import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import tyro
 from rich.console import Console
@@ -16,23 +17,35 @@ from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError, one_line_errors
 from llmrec_jax.train.interrupts import Interrupts, Saved, leave
 
+T = TypeVar("T")
+
 
 def train(arguments: Sequence[str], prog: str = "train.py") -> int:
     """`train.py NAME|CONFIG.py [--workdir DIR] [--seeds 0 1 2] [--SECTION.FIELD VALUE ...]`; return the exit code."""
     with one_line_errors() as status:
-        experiment = arguments[0] if arguments else ""
-        if experiment in ("-h", "--help"):
-            tyro.cli(parser(Config(), "NAME"), args=["--help"], prog=prog)
-        if not experiment or experiment.startswith("-"):  # the experiment sets the defaults of the other arguments
-            usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] [--seeds 0 1 2] [--SECTION.FIELD VALUE ...]"
-            raise UserError(f"{usage}\n  recipes: {', '.join(recipes.names())}; all fields: {prog} --help")
-        path = recipes.find(experiment)
-        config, workdir, fresh, seeds = tyro.cli(
-            parser(config_lib.load(path), path.stem), args=list(arguments), prog=prog
-        )
+        config, workdir, fresh, seeds = parsed(arguments, prog, parser, "[--seeds 0 1 2]")
         with Interrupts() as interrupts:
             run(config, workdir, interrupts, fresh=fresh, seeds=seeds)
     return status.code
+
+
+def parsed(arguments: Sequence[str], prog: str, make: Callable[[Config, str], Callable[..., T]], options: str) -> T:
+    """The arguments `NAME|CONFIG.py ...` of a command; the experiment sets the defaults of those after it.
+
+    Args:
+      arguments: of the command line.
+      prog: the command.
+      make: its arguments for tyro, given the configuration of the experiment and its name.
+      options: for the usage message.
+    """
+    experiment = arguments[0] if arguments else ""
+    if experiment in ("-h", "--help"):
+        tyro.cli(make(Config(), "NAME"), args=["--help"], prog=prog)
+    if not experiment or experiment.startswith("-"):
+        usage = f"usage: {prog} NAME|CONFIG.py [--workdir DIR] {options} [--SECTION.FIELD VALUE ...]"
+        raise UserError(f"{usage}\n  recipes: {', '.join(recipes.names())}; all fields: {prog} --help")
+    path = recipes.find(experiment)
+    return tyro.cli(make(config_lib.load(path), path.stem), args=list(arguments), prog=prog)
 
 
 def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, bool, tuple[int, ...]]]:
@@ -89,7 +102,8 @@ def run(
     stages = config_lib.in_stages(config, workdir)
     for pretrained in sorted({stage.config.encoder.pretrained or "" for stage in stages} - {""}):
         ensure(pretrained)  # download or fail now, not after preparing the data
-    _train(runs, interrupts, console)
+    with stops_at_once():
+        _train(runs, interrupts, console)
     if seeds:
         from llmrec_jax.evaluate.comparison import compare
 
@@ -98,8 +112,6 @@ def run(
 
 def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -> None:
     """Run all, which differ in the seed and the folder only."""
-    import jax
-
     from llmrec_jax.train.loop import reading
     from llmrec_jax.train.stages import run_stages
 
@@ -107,17 +119,25 @@ def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -
         console.print(text, markup=False, highlight=False)
 
     data = None
+    for workdir, config in runs.items():
+        last = config_lib.in_stages(config, workdir)[-1].config
+        is_encoder = last.train.objective == "language_model"
+        if len(runs) > 1:
+            say(f"seed {config.seed}, in {workdir}")
+            if data is None and last is config and not is_encoder:  # stages prepare data of their own
+                data = reading(config, console)
+        run_stages(config, workdir, console, interrupts, data)
+        report = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
+        say(f"encoder {workdir / 'encoder'}" if is_encoder else report)
+
+
+@contextlib.contextmanager
+def stops_at_once() -> Iterator[None]:
+    """A context in which a signal during anything but a training step ends a process of several at once."""
+    import jax
+
     try:
-        for workdir, config in runs.items():
-            last = config_lib.in_stages(config, workdir)[-1].config
-            is_encoder = last.train.objective == "language_model"
-            if len(runs) > 1:
-                say(f"seed {config.seed}, in {workdir}")
-                if data is None and last is config and not is_encoder:  # stages prepare data of their own
-                    data = reading(config, console)
-            run_stages(config, workdir, console, interrupts, data)
-            report = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
-            say(f"encoder {workdir / 'encoder'}" if is_encoder else report)
+        yield
     except Saved:
         raise
     except KeyboardInterrupt:

@@ -64,9 +64,19 @@ class AdaptConfig:
     none: no adaptation loss.
     coral: match the covariances of source and target vectors (Deep CORAL); cheap, no parameters.
     mmd: match their distributions under Gaussian kernels (DAN); compares more than covariances.
-    dann: train a domain classifier and reverse its gradient; adversarial, so it can be unstable."""
+    sliced_wasserstein: match their distributions along random directions.
+    sinkhorn: match them by entropic optimal transport; slow in large batches.
+    dann: train a domain classifier and reverse its gradient; adversarial, so it can be unstable.
+    wdgrl: the same with a critic of the Wasserstein distance, under a gradient penalty.
+    llm_recg: spread the items of each domain, with adapt.level=item (LLM-RecG).
+    im, mcc, bnm: make the target users' predictions certain and diverse, with adapt.level=user.
+    All are described in llmrec_jax.losses.adaptation."""
     weight: float = 0.1
-    """Weight of the adaptation loss beside the ranking loss."""
+    """Weight of the adaptation loss beside the ranking loss; what it means depends on adapt.balance."""
+    balance: Literal["loss", "gradient"] = "loss"
+    """loss: adapt.weight multiplies the loss, whose size differs between methods and features.
+    gradient: it is the norm of the loss's gradient relative to that of the ranking loss, in every step.
+    Costs a second backward pass."""
     level: Literal["item", "user", "both"] = "item"
     """Which vectors are aligned: item vectors, user vectors, or both."""
 

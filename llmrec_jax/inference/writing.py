@@ -7,8 +7,9 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,24 @@ def write(
         parts.write(draft, answer)
         content = msgspec.json.encode({"version": __version__, **facts})
         (draft / "config.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
+
+
+def copy(bundle: Path, folder: Path, weights: Mapping[str, float] | None = None) -> None:
+    """Copy a bundle to `folder`, replacing an existing one.
+
+    Args:
+      bundle: the one to copy.
+      folder: see `write`.
+      weights: new weights of some parts of its answer, by name.
+
+    Raises:
+      ValueError: see `write`; or `bundle` cannot be read.
+    """
+    with _draft_beside(folder) as draft:
+        shutil.copytree(bundle, draft, dirs_exist_ok=True)
+        if weights is not None:
+            found = parts.load(draft)
+            parts.write(draft, found._replace(weights=found.weights | dict(weights)))
 
 
 def check_replaceable(folder: Path) -> None:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.losses import balance, ranking, sampled
+from llmrec_jax.losses.adaptation import dann_schedule
 from llmrec_jax.losses.methods import METHODS, Adaptation, Method, Sides
 from llmrec_jax.types import Array, Mean, Outputs
 
@@ -126,15 +127,30 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
     target = num_domains - 1
     terms = {"ranking": Term(_ranking_term(RANKING[loss.ranking], loss, target), 1.0)}
     for name, (fn, scale) in method.terms.items():
-        terms[name] = Term(_adaptation_term(fn, adapt.level, target), scale * adapt.weight)
+        terms[name] = Term(_adaptation_term(fn, adapt.level, target, loss.temperature), scale * adapt.weight)
     return terms
 
 
 def method_of(adapt: AdaptConfig) -> Method:
-    """The adaptation method of a run. Raises ValueError if there is none of this name."""
+    """The adaptation method of a run. Raises ValueError if there is none of this name, or it has no such level."""
     if adapt.method not in METHODS:
         raise UserError(f"adapt.method must be one of {', '.join(METHODS)}; got {adapt.method!r}")
-    return METHODS[adapt.method]
+    method = METHODS[adapt.method]
+    if not_its := [level for level in LEVELS[adapt.level] if level not in method.levels]:
+        raise UserError(
+            f"adapt.method={adapt.method} reads no {not_its[0]} vectors: set adapt.level={method.levels[0]}, "
+            f"not {adapt.level}"
+        )
+    return method
+
+
+def gradient_share(adapt: AdaptConfig) -> Schedule | None:
+    """The norm of the adaptation's gradient relative to that of the ranking loss; None: the losses are weighted."""
+    if adapt.balance == "loss" or adapt.method == "none":
+        return None
+    if method_of(adapt).is_scheduled:
+        return lambda progress: adapt.weight * dann_schedule(progress)
+    return lambda progress: jnp.float32(adapt.weight)
 
 
 def heads(adapt: AdaptConfig) -> dict[str, str]:
@@ -191,22 +207,37 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
     return term
 
 
-def _adaptation_term(fn: Adaptation, level: str, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+def _adaptation_term(
+    fn: Adaptation, level: str, target: int, temperature: float
+) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
         # The arrays are global, so all devices compute the same value. A size of 1 each makes that value the mean.
         return {
-            name: Mean(fn(_sides(outputs, name, target), outputs, progress), jnp.ones(())) for name in LEVELS[level]
+            name: Mean(fn(_sides(outputs, name, target, temperature), progress), jnp.ones(())) for name in LEVELS[level]
         }
 
     return term
 
 
-def _sides(outputs: Outputs, level: str, target: int) -> Sides:
+def _sides(outputs: Outputs, level: str, target: int, temperature: float) -> Sides:
     if level == "item":
         features_ND = outputs.items_UD[:, : outputs.users_ND.shape[1]]  # without the bias, which is last
-        is_target_N, mask_N = outputs.item_domain_U == target, outputs.item_mask_U
+        domain_N, mask_N = outputs.item_domain_U, outputs.item_mask_U
     else:
-        features_ND, is_target_N = outputs.users_ND, outputs.user_domain_N == target
+        features_ND, domain_N = outputs.users_ND, outputs.user_domain_N
         mask_N = jnp.ones(len(features_ND), bool)
-    # Unit vectors have entries of size D^-1/2; the losses expect entries of size one.
-    return Sides(features_ND * features_ND.shape[1] ** 0.5, mask_N & ~is_target_N, mask_N & is_target_N, level)
+    key = jax.random.key(0) if outputs.key is None else outputs.key
+    return Sides(
+        level=level,
+        # Unit vectors have entries of size D^-1/2; the losses expect entries of size one.
+        features_ND=features_ND * features_ND.shape[1] ** 0.5,
+        domain_N=domain_N,
+        is_source_N=mask_N & (domain_N != target),
+        is_target_N=mask_N & (domain_N == target),
+        num_domains=target + 1,
+        items_UD=outputs.items_UD,
+        is_target_item_U=outputs.item_mask_U & (outputs.item_domain_U == target),
+        temperature=temperature,
+        key=jax.random.fold_in(key, list(LEVELS["both"]).index(level)),
+        head=outputs.heads.get(level),
+    )

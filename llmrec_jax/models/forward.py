@@ -18,6 +18,8 @@ from llmrec_jax.models.layers import split_key
 from llmrec_jax.models.rec_model import RecModel
 from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collectives, Outputs
 
+TERMS = 2**31 - 1  # folded into the step's key for the objective: no device has this number
+
 
 @dataclasses.dataclass(frozen=True)
 class ForwardSpec:
@@ -55,6 +57,7 @@ def forward(
       task: see `ForwardSpec`.
     """
     seen_PS: tuple[jax.Array, ...] = ()
+    term_key = None if key is None else jax.random.fold_in(key, TERMS)
     if key is not None:
         key = jax.random.fold_in(key, collectives.axis_index())
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
@@ -94,6 +97,7 @@ def forward(
         heads=dict(model.heads or {}),
         collectives=collectives,
         negatives=collectives.all_gather(batch.negatives),
+        key=term_key,
         seen_PS=seen_PS,
         log_prior_I=catalog.log_prior_I,
         weight_I=catalog.weight_I,

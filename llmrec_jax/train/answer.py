@@ -32,12 +32,22 @@ FOLDS = 5  # of the validation users
 Fold = tuple[Blend, Sequence[np.ndarray], np.ndarray]
 
 
+class Judge(NamedTuple):
+    """The validation events that the regime allows the trained model to be judged on."""
+
+    domain: str  # its name
+    is_target: bool
+    num_users: int
+    folds: Callable[[], Iterator[Fold]]  # at most `MOST_USERS` of the users; the blends' weights are not fitted
+
+
 class Answer(NamedTuple):
     """A fitted answer."""
 
     blends: dict[str, Blend]  # by the split whose events are ranked; equal unless the regime is transductive
     fit: Fit
     channels: dict[str, list[Fitted]]  # by part, as counted for "test"; for the bundle
+    judge: Judge | None  # None: there are no such events
 
 
 class Domains(NamedTuple):
@@ -53,17 +63,19 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
     splits = ("valid", "test") if corpus.protocol.regime == "transductive" else ("test",)
     counted = {before: target.channels(before) for before in splits}
     blends = {before: target.blend(channels) for before, channels in counted.items()}
+    judge = _judge(corpus, domains, target)
     if config.weights_from is not None:
         fit = _fit_of(Path(config.weights_from), blends["test"])
     else:
-        fit = _fit(corpus, domains, target, blends["test"])
+        fit = _fit(judge, blends["test"], corpus.protocol.regime)
     if config.model_weight is not None:
         weight = {MODEL: config.model_weight}
         fit = fit._replace(weights=fit.weights | weight, reason=f"{fit.reason}; answer.model_weight")
     if not any(fit.weights.values()):  # without text and counts, the model is all there is
         fit = fit._replace(weights=fit.weights | {MODEL: 1.0})
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
-    return Answer({before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}, fit, counted["test"])
+    by_split = {before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}
+    return Answer(by_split, fit, counted["test"], judge)
 
 
 class _Parts:
@@ -100,34 +112,40 @@ def _fit_of(workdir: Path, blend: Blend) -> Fit:
     return Fit(weights, 0, f"those of {workdir}")
 
 
-def _fit(corpus: Corpus, domains: Domains, target: _Parts, blend: Blend) -> Fit:
-    """Fit the weights on the validation events that the regime may use."""
+def _judge(corpus: Corpus, domains: Domains, target: _Parts) -> Judge | None:
+    """The kept users of the target where the run trains on it, else the users of the source that was left out."""
     protocol = corpus.protocol
     on_target = protocol.trains_on_target
     domain = corpus.target if on_target else protocol.left_out
     if domain is None:
-        reason = f"fixed: {protocol.regime}, and no source was left out to judge the model on"
-        return Fit(dict(blend.weights), 0, reason)
+        return None
     case = corpus.case(domain, "valid", protocol.kept if on_target else None)
-    name = corpus.domains[domain].name
-    if len(case.users_N) < FEWEST_USERS:
-        reason = f"fixed: {len(case.users_N):,} validation users in {name}, fewer than {FEWEST_USERS}"
-        return Fit(dict(blend.weights), len(case.users_N), reason)
     chosen_N = np.random.default_rng(0).permutation(len(case.users_N))[:MOST_USERS]
-    parts = target if on_target else _Parts(corpus, domains, domain)
-    fitted_parts = list(blend.weights) if on_target else [MODEL]  # another domain may have other parts
 
     def folds() -> Iterator[Fold]:
         if not on_target:
+            parts = _Parts(corpus, domains, domain)
             yield parts.blend(parts.channels("valid")), *_rows(case, chosen_N)
             return
         # The counts leave out the user's own events: the history of a test event ends with an item that is not counted.
         for number in range(FOLDS):
             rows, others = chosen_N[number::FOLDS], np.ones(len(protocol.kept), bool)
             others[case.users_N[rows]] = False
-            yield parts.blend(parts.channels("valid", others)), *_rows(case, rows)
+            yield target.blend(target.channels("valid", others)), *_rows(case, rows)
 
-    fit = fit_weights(folds(), name, fit_untrained=on_target)
+    return Judge(corpus.domains[domain].name, on_target, len(case.users_N), folds)
+
+
+def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
+    """Fit the weights on the validation events that the regime may use."""
+    if judge is None:
+        return Fit(dict(blend.weights), 0, f"fixed: {regime}, and no source was left out to judge the model on")
+    if judge.num_users < FEWEST_USERS:
+        reason = f"fixed: {judge.num_users:,} validation users in {judge.domain}, fewer than {FEWEST_USERS}"
+        return Fit(dict(blend.weights), judge.num_users, reason)
+    fit = fit_weights(judge.folds(), judge.domain, fit_untrained=judge.is_target)
+    # Another domain may have other parts.
+    fitted_parts = list(blend.weights) if judge.is_target else [MODEL]
     return fit._replace(weights=dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts})
 
 

@@ -143,11 +143,16 @@ def evaluate_run(
     info = _selected(workdir)[1]
     experiment = experiment_lib.build(encoder_identity.pinned(config, info.encoder))
     mesh = make_mesh(config.mesh)
-    evaluator, params = Evaluator(experiment, mesh), _selected_params(workdir, experiment, mesh)
+    evaluator, params = Evaluator(experiment, mesh), selected_params(workdir, experiment, mesh)
     return experiment, evaluator.evaluate(params, evaluator.answer(params))
 
 
-def _selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:
+def selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:
+    """The parameters of the selected step of the run in `workdir`, global arrays.
+
+    Raises:
+      ValueError: there is no checkpoint, or data or encoder are not what the run was trained with.
+    """
     step, info = _selected(workdir)  # again: the run may have deleted the old checkpoint during the build
     encoder_identity.check_same(workdir, experiment.config, info.encoder, experiment.encoder_identity)
     info.check_data(workdir, experiment.corpus.hash)

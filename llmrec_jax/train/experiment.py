@@ -189,6 +189,7 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
         num_steps=config.train.steps,
         trains=trainable_in(config),
         group_dro=balance.group_dro(config.loss, num_domains=len(task.starts) - 1),
+        gradient_share=objective.gradient_share(config.adapt),
     )
 
 

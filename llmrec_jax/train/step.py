@@ -13,6 +13,8 @@ from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, T
 
 # (parameters, batch, catalogue, key of the step, the same on every device, collectives) -> what the terms read
 Forward = Callable[[Params, Any, Catalog, jax.Array, Collectives], Any]
+# Parts of the objective and weights of the domains, by name, and the state of the weights; see `_group_weights`.
+Logged = tuple[dict[str, jax.Array], dict[str, jax.Array], jax.Array | None]
 
 
 class StepSpec(NamedTuple):
@@ -24,6 +26,7 @@ class StepSpec(NamedTuple):
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
     group_dro: balance.GroupDro | None = None  # trains weights of the domains
+    gradient_share: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
 
 
 def train_step(
@@ -43,7 +46,7 @@ def train_step(
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     params, fixed = partition(state.params, spec.trains)
 
-    def loss_fn(params: Params) -> tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, jax.Array], Any]]:
+    def values_fn(params: Params) -> tuple[dict[str, jax.Array], Logged]:
         gathered = collectives.gather_params(join(params, fixed))
         outputs = spec.forward(gathered, batch, catalog, key, collectives)
         means = objective.evaluate(spec.terms, outputs, progress)
@@ -51,10 +54,30 @@ def train_step(
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
         weights, log_weight_G = _group_weights(spec, state, values, counts, collectives)
         weighted = values | {name: weight * values[name] for name, weight in weights.items()}
-        return objective.total(spec.terms, weighted, progress), (values, weights, log_weight_G)
+        return weighted, (values, weights, log_weight_G)
 
-    (loss, (values, weights, log_weight_G)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-    loss, values, grads = collectives.psum((loss, values, grads))
+    def total(values: dict[str, jax.Array]) -> jax.Array:
+        return objective.total(spec.terms, values, progress)
+
+    def loss_fn(params: Params) -> tuple[jax.Array, Logged]:
+        weighted, logged = values_fn(params)
+        return total(weighted), logged
+
+    def losses_fn(params: Params) -> tuple[tuple[jax.Array, jax.Array], Logged]:
+        weighted, logged = values_fn(params)
+        ranking = {name: value for name, value in weighted.items() if name.startswith("ranking/")}
+        others = {name: value for name, value in weighted.items() if name not in ranking}
+        return (total(ranking), total(others)), logged
+
+    if spec.gradient_share is None:
+        (loss, (values, weights, log_weight_G)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        loss, values, grads = collectives.psum((loss, values, grads))
+    else:
+        losses, pull_back, (values, weights, log_weight_G) = jax.vjp(losses_fn, params, has_aux=True)
+        one, zero = jnp.ones(()), jnp.zeros(())
+        (ranking,), (others,) = pull_back((one, zero)), pull_back((zero, one))
+        losses, values, ranking, others = collectives.psum((losses, values, ranking, others))
+        loss, grads = sum(losses), _balanced(ranking, others, spec.gradient_share(progress))
     updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
@@ -82,3 +105,15 @@ def _group_weights(
     has_rows_G = jnp.stack([counts[part] for part in parts]) > 0
     log_weight_G, weight_G = balance.group_weights(state.log_weight_G, loss_G, has_rows_G, step_size)
     return dict(zip(parts, weight_G, strict=True)), log_weight_G
+
+
+def _balanced(ranking: Params, adaptation: Params, share: jax.Array) -> Params:
+    """Sum of two gradients; that of the adaptation scaled so that its norm is `share` times that of the ranking loss.
+
+    Heads have a gradient from the adaptation only; they are neither scaled nor part of the norms.
+    """
+    norms = [optax.tree.norm({name: part for name, part in grads.items() if name != "heads"})
+             for grads in (ranking, adaptation)]  # fmt: skip
+    scale = jnp.where(norms[1] > 0, share * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 0.0)
+    scaled = {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}
+    return optax.tree.add(ranking, scaled)

@@ -5,7 +5,9 @@ import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from llmrec_jax.config import MeshConfig
@@ -16,7 +18,7 @@ from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
 from llmrec_jax.types import SINGLE_DEVICE
-from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, initial_state, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,27 @@ def test_a_text_s_vector_is_the_same_in_any_bucket(experiment, in_one_bucket):
 def test_buckets_change_neither_loss_nor_gradients(experiment, in_one_bucket):
     in_buckets = gradients_and_metrics(experiment, MeshConfig(data=1))
     assert_same_step(in_buckets, gradients_and_metrics(in_one_bucket, MeshConfig(data=1)))
+
+
+def test_a_balanced_gradient_of_the_adaptation_has_its_share_on_any_mesh(experiment):
+    """Of the ranking loss's norm; here on the item and user vectors of CORAL, whose own gradient is much smaller."""
+    params, share = initial_state(experiment).params, 0.5
+
+    def gradients(mesh, **changes):
+        spec = experiment.spec._replace(**changes)
+        return gradients_and_metrics(dataclasses.replace(experiment, spec=spec), mesh, params)
+
+    ranking, _ = gradients(MeshConfig(data=1), terms={"ranking": experiment.spec.terms["ranking"]})
+    both, _ = gradients(MeshConfig(data=1))
+    adaptation = jax.tree.map(np.subtract, both, ranking)
+    scale = share * optax.tree.norm(ranking) / optax.tree.norm(adaptation)
+    assert scale > 3
+    expected = jax.tree.map(lambda a, b: a + scale * b, ranking, adaptation)
+    # The adaptation's gradient is a difference here, so it has fewer exact digits.
+    largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected))
+    for mesh in (MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(mode="pmap")):
+        found, _ = gradients(mesh, gradient_share=lambda progress: jnp.float32(share))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * largest), found, expected)
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(mode="pmap")], ids=["jit", "pmap"])

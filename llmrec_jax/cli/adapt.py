@@ -1,0 +1,165 @@
+"""The command `adapt`: several ways of adaptation, one chosen without labels of the target, and a guard."""
+
+import contextlib
+import json as json_lib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from llmrec_jax.cli.training import parsed, stops_at_once
+from llmrec_jax.config import Config
+from llmrec_jax.errors import UserError, one_line_errors
+from llmrec_jax.train.interrupts import Interrupts
+
+# CORAL and MMD are small beside the ranking loss.
+DEFAULTS = ("coral:1", "coral:10", "mmd:1", "mmd:10", "dann:0.1", "dann:1")
+
+Flag = tyro.conf.FlagCreatePairsOff
+
+
+class Arguments(NamedTuple):
+    """Of the command."""
+
+    config: Config
+    workdir: Path
+    candidates: tuple[str, ...]
+    left_out: tuple[str, ...]
+    validator: str | None
+    reveal: bool
+    json: bool
+
+
+def adapt(arguments: Sequence[str], prog: str = "llmrec adapt") -> int:
+    """`llmrec adapt NAME|CONFIG.py [--workdir DIR] [--candidates ...] [--reveal] [--json] [--SECTION.FIELD VALUE ...]`;
+    return the exit code.
+    """
+    with one_line_errors() as status:
+        given = parsed(arguments, prog, parser, "[--candidates coral:1 dann:0.1] [--reveal] [--json]")
+        # With --json, standard output has the object alone.
+        progress = contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext()
+        with Interrupts() as interrupts:
+            with progress:
+                facts = _run(given, interrupts)
+            if facts is not None:
+                print(json_lib.dumps(facts, allow_nan=False))
+    return status.code
+
+
+def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
+    """The arguments of `adapt` for tyro; `defaults` is the configuration of the experiment `name`."""
+
+    def parse(
+        experiment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|CONFIG.py")],
+        workdir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs") / f"{name}-adapt",
+        candidates: tuple[str, ...] = DEFAULTS,
+        left_out: tuple[str, ...] = (),
+        validator: str | None = None,
+        reveal: Annotated[bool, Flag] = False,
+        json: Annotated[bool, Flag] = False,
+        config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
+    ) -> Arguments:
+        """Train with several adaptation methods and weights, choose one without labels of the target, and keep the
+        untrained answer unless the choice is significantly better. The same command again resumes.
+
+        Example: llmrec adapt CONFIG.py --candidates coral:1 dann:0.1
+
+        Args:
+          experiment: A recipe or a configuration file, *.py; its adapt.method and adapt.weight are not used.
+          workdir: Folder for candidates/, choice.json and bundle/.
+          candidates: METHOD:WEIGHT of each candidate beside the one without adaptation.
+          left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
+            over them, and the guard decides by the worst one. The run without the first one is exported. By default
+            one source is left out, see train.selection.
+          validator: Chooses among the candidates; by default left_out_source, or bnm if no source is left out.
+          reveal: After the choice, rank the test events of all candidates and print how good the choice was.
+          json: Print one JSON object; the progress goes to standard error.
+          config: The fields of the configuration.
+        """
+        return Arguments(config, workdir, candidates, left_out, validator, reveal, json)
+
+    return parse
+
+
+def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
+    """Run the portfolio and print its tables; with `json` return the object instead, on the first process."""
+    from llmrec_jax import cluster
+    from llmrec_jax.train import candidate
+
+    config, workdir = given.config, given.workdir
+    # All checks before waiting for other hosts or creating a folder.
+    left_out = candidate.leaving_out(config, given.left_out)
+    configs = candidate.candidates(next(iter(left_out.values()), config), given.candidates)
+    _check(given)
+    cluster.join()
+    import jax
+
+    from llmrec_jax.inference.writing import check_replaceable
+    from llmrec_jax.models.fetch import ensure
+    from llmrec_jax.train import portfolio, reveal
+    from llmrec_jax.train.loop import reading
+
+    console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
+    check_replaceable(workdir / "bundle")
+    if config.encoder.pretrained is not None:
+        ensure(config.encoder.pretrained)
+    with stops_at_once():
+        data = reading(configs[candidate.NONE], console)
+        runs = {
+            name: portfolio.Run(found, data, candidate.leaving_out(found, given.left_out[1:]))
+            for name, found in configs.items()
+        }
+        if (alone := candidate.target_alone(config)) is not None:
+            runs[portfolio.TARGET] = portfolio.Run(alone, reading(alone, console), {})
+        outcome = portfolio.adapt(runs, workdir, console, interrupts, given.validator)
+        revealed = reveal.reveal(runs, workdir, console) if given.reveal else None
+    facts = reveal.judged(outcome, revealed)
+    if given.json:
+        return facts if jax.process_index() == 0 else None
+    _print(facts, workdir, console)
+    return None
+
+
+def _check(given: Arguments) -> None:
+    """Raises ValueError for what `adapt` cannot do."""
+    from llmrec_jax.selection import VALIDATORS
+
+    if given.validator not in (None, *VALIDATORS):
+        raise UserError(f"--validator {given.validator}: must be one of {', '.join(VALIDATORS)}")
+    if given.config.stages or given.config.train.objective == "language_model":
+        raise UserError(
+            "adapt trains recommenders in one stage: take stages out of the configuration, run the earlier ones with "
+            "llmrec train, and name their work folder with --train.init-from"
+        )
+    if (given.workdir / "config.json").exists():
+        raise UserError(f"{given.workdir} holds a run of llmrec train; choose another --workdir")
+
+
+def _print(facts: dict[str, Any], workdir: Path, console: Console) -> None:
+    """Validators x candidates, the best of each row in bold; the choice; the guard's reasons."""
+    found = facts["candidates"]
+    rows = {name: {c["name"]: c["scores"].get(name) for c in found} for c in found for name in c["scores"]}
+    if facts["regret"] is not None:
+        rows |= {"test ndcg@10, model": {c["name"]: c["test"]["ndcg@10"] for c in found}}
+        rows |= {"test ndcg@10, answer": {c["name"]: c["test"]["answer"]["ndcg@10"] for c in found}}
+    table = Table("validator", title="candidates by validator, higher is better", title_justify="left")
+    for candidate in found:
+        table.add_column(Text(candidate["name"]), justify="right")
+    for name, values in rows.items():
+        best = max(value for value in values.values() if value is not None)
+        cells = ["-" if value is None else Text(f"{value:.4f}", "bold" if value == best else "")
+                 for value in values.values()]  # fmt: skip
+        table.add_row(Text(name), *cells)
+    console.print(table)
+    lines = [f"chosen: {facts['chosen']}, by {facts['validator']}", f"guard: {facts['guard']}"]
+    if facts["regret"] is not None:
+        arms = ", ".join(f"{name} {metrics['ndcg@10']:.4f}" for name, metrics in facts["arms"].items())
+        lines.append(f"test NDCG@10 of the arms: {arms}; regret of the choice among the models: {facts['regret']:.4f}")
+    lines.append(f"choice {workdir / 'choice.json'}, bundle {workdir / 'bundle'}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False)

@@ -1,0 +1,149 @@
+"""Runs the candidates of an adaptation, chooses one without labels of the target, and applies the guard.
+
+    DIR/candidates/NAME    a run for each candidate, and `target`: the target alone, if the regime trains on it
+    DIR/candidates/NAME/left_out/SOURCE    the same with another source left out; only its evidence is used
+    DIR/choice.json        the choice and the guard's decision, written before any test event is ranked
+    DIR/bundle             the bundle of the arm that the guard chose
+
+Nothing here ranks test events; `reveal` does, afterwards.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from llmrec_jax import selection
+from llmrec_jax.blend.answer import ANSWER, MODEL
+from llmrec_jax.config import Config
+from llmrec_jax.inference import bundle, writing
+from llmrec_jax.train import compile_cache
+from llmrec_jax.train.candidate import NONE, run_candidate
+from llmrec_jax.train.evidence import UNTRAINED, Shown, merged
+from llmrec_jax.train.interrupts import Interrupts
+from llmrec_jax.train.prepared import Data
+
+TARGET = "target"  # the arm, and the name of its run, that is trained on the target alone; no candidate
+TEXT = "text"  # the arm of the answer without a trained model
+LEFT_OUT_SOURCE = "left_out_source"  # the validator that reads the users that the guard reads in zero-shot runs
+
+
+class Run(NamedTuple):
+    """A run, and its data, which several runs may share."""
+
+    config: Config
+    data: Data
+    also: Mapping[str, Config]  # the same run with another source left out, by name of that source
+
+
+class Outcome(NamedTuple):
+    """The choice and the guard's decision."""
+
+    chosen: str  # candidate with the highest score
+    validator: str
+    scores: dict[str, dict[str, float]]  # candidate -> validator -> score
+    left_out: dict[str, dict[str, str]]  # candidate -> validator -> why it has no score
+    arm: str  # of `arms`: what the guard chose
+    guard: str  # its reasons, for the report
+    arms: tuple[str, ...]  # `TEXT`, `NONE`, the chosen candidate if it is another one, and `TARGET` if there is one
+    decision: selection.Decision | None  # None: there is no evidence for the guard
+
+    def as_json(self) -> dict[str, Any]:
+        """`choice.json`."""
+        return {
+            "chosen": self.chosen,
+            "validator": self.validator,
+            "arm": self.arm,
+            "guard": self.guard,
+            "candidates": [
+                {"name": name, "scores": found, "left_out": self.left_out[name]} for name, found in self.scores.items()
+            ],
+            "decision": None if self.decision is None else dataclasses.asdict(self.decision),
+        }
+
+
+def adapt(
+    runs: Mapping[str, Run],
+    workdir: Path,
+    console: Console,
+    interrupts: Interrupts,
+    validator: str | None = None,
+) -> Outcome:
+    """Run or resume the candidates, choose, apply the guard; write `choice.json`, then `bundle`.
+
+    Args:
+      runs: of the candidates, `none` first, and of the arm `TARGET` if there is one; by name.
+      workdir: they are in `workdir/candidates`.
+      console: prints the progress.
+      interrupts: see `train_and_evaluate`.
+      validator: that chooses; None: see `selection.default_validator`.
+
+    Raises:
+      ValueError: see `train_and_evaluate`; or the validator gives no candidate a score.
+    """
+    shown = {}
+    with compile_cache.kept_in(workdir, console):
+        for number, (name, run) in enumerate(runs.items(), 1):
+            console.print(f"run {name}, {number} of {len(runs)}", markup=False, highlight=False)
+            folder = folder_of(workdir, name)
+            folders = {folder: run.config} | {folder / "left_out" / source: one for source, one in run.also.items()}
+            shown[name] = merged(
+                [run_candidate(one, place, run.data, console, interrupts) for place, one in folders.items()]
+            )
+    outcome = choose(shown, validator)
+    if jax.process_index() == 0:
+        _write(workdir / "choice.json", outcome.as_json())
+        folder = folder_of(workdir, NONE if outcome.arm == TEXT else outcome.arm)
+        weights = {MODEL: 0.0} if outcome.arm == TEXT else None
+        writing.copy(folder / bundle.NAME, workdir / bundle.NAME, weights)
+    return outcome
+
+
+def folder_of(workdir: Path, name: str) -> Path:
+    """The folder of a candidate's run."""
+    return workdir / "candidates" / name
+
+
+def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
+    """Choose among candidates and apply the guard. A pure function.
+
+    Args:
+      shown: by name, `none` first; `TARGET` may be among them, as an arm of the guard only.
+      validator: see `adapt`.
+
+    Raises:
+      ValueError: the validator gives no candidate a score.
+    """
+    found = {name: selection.scores(one.evidence) for name, one in shown.items() if name != TARGET}
+    scores = {name: one.values for name, one in found.items()}
+    left_out = {name: one.left_out for name, one in found.items()}
+    candidates = [selection.Candidate(*item) for item in scores.items()]
+    validator = validator or selection.default_validator(candidates)
+    chosen = selection.choose(candidates, validator).name
+    runs = dict.fromkeys([NONE, chosen, *(name for name in shown if name == TARGET)])
+    arms, judged_on = (TEXT, *runs), shown[NONE].judged
+    if not judged_on:
+        guard = (
+            f"{TEXT} is kept: there are no validation events to judge a model on; zero-shot, this takes a second "
+            f"source, which train.selection=auto leaves out. Without the guard, {chosen} would be chosen"
+        )
+        return Outcome(chosen, validator, scores, left_out, TEXT, guard, arms, None)
+    sets = {
+        domain: {TEXT: ndcg[UNTRAINED]} | {name: shown[name].judged[domain][ANSWER] for name in runs}
+        for domain, ndcg in judged_on.items()
+    }
+    # In zero-shot runs the best of the candidates was found on the users that the guard reads.
+    tried = len(found) if validator == LEFT_OUT_SOURCE else 0
+    decision = selection.decide(sets, unguarded=chosen, tried=tried)
+    return Outcome(chosen, validator, scores, left_out, decision.arm, decision.text, arms, decision)
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+    os.replace(temporary, path)
