@@ -89,6 +89,9 @@ class Catalog(NamedTuple):
     trained_I: Array  # bool: the item occurs in a training event; with "text+id" only these use their ids
     hidden_TF: Array | None = None  # output of the frozen layers for each token of the catalogue
     hidden_start_I: Array | None = None  # int32: index of the first token of an item's text
+    # float32: log share of the item in its domain's training events; set with `loss.logit_adjustment`.
+    log_prior_I: Array | None = None
+    weight_I: Array | None = None  # float32: how much a prediction of the item counts; set with `loss.propensity`
 
 
 class Candidates(NamedTuple):
@@ -122,6 +125,8 @@ class Outputs(NamedTuple):
     key: Array | None = None  # for terms that draw at random, the same on every device; None is deterministic
     # One per domain, with candidates: the item numbers of each prediction's history [P, S]; -1 on padding.
     seen_PS: tuple[Array, ...] = ()
+    log_prior_I: Array | None = None  # of the catalogue
+    weight_I: Array | None = None  # of the catalogue
 
 
 class TokenOutputs(NamedTuple):

@@ -173,6 +173,8 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         domain_I=_abstract((num_items,), jnp.int32),
         log_q_I=_abstract((num_items,), jnp.float32),
         trained_I=_abstract((num_items,), jnp.bool_),
+        log_prior_I=_abstract((num_items,), jnp.float32) if config.loss.logit_adjustment else None,
+        weight_I=_abstract((num_items,), jnp.float32) if config.loss.propensity else None,
     )
     graphdef = nnx.graphdef(
         nnx.eval_shape(lambda: experiment_lib.make_model(config, dims, encoder_config, nnx.Rngs(0)))

@@ -1,76 +1,14 @@
 """The fields of a run's configuration: frozen dataclasses, one a section. What a field means stands under it.
 
-The sections of the recommender and its loss are in `model_fields`.
+The data section is in `data_fields`, those of the recommender and its loss are in `model_fields`.
 Nothing here knows a path of a machine, and nothing below the trainer receives the whole `Config`.
 """
 
 import dataclasses
 from typing import Any, Literal
 
+from llmrec_jax.config.data_fields import DataConfig
 from llmrec_jax.config.model_fields import LossConfig, ModelConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """Which domains a run reads, how they are split, and how a batch is drawn from them."""
-
-    root: str = "."
-    """Folder that holds the domain folders."""
-    sources: tuple[str, ...] = ("demo:films",)
-    """Domains to learn from: names under data.root, paths, or demo:NAME. Empty: learn from the target alone."""
-    target: str = "demo:books"
-    """Domain to recommend in: a name under data.root, a path, or demo:NAME."""
-    split: Literal["leave_one_out", "temporal", "random"] = "leave_one_out"
-    """leave_one_out: each user's last event is the test event, the one before it the validation event.
-    temporal: one cut in time, the target's, for all domains.
-    random: leave-one-out after shuffling each user's events."""
-    split_seed: int = 0
-    """Seed of random hold-outs (data.split=random, domains without order) and of the users data.target_fraction keeps.
-    Runs with the same split_seed have the same test events, whatever their seed."""
-    train_on: Literal["train", "train+valid"] = "train"
-    """Which events are trained on and counted.
-    train: the training events.
-    train+valid: the validation events too, for a refit of a run whose choices are made (llmrec refit)."""
-    target_fraction: float = 1.0
-    """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
-    Not data.target_share, which is the target's share of each batch."""
-    regime: Literal["auto", "zero-shot", "transductive", "few-shot", "full"] = "auto"
-    """What a run may use of the target, besides its texts and the history of the user it recommends to.
-    auto: follows from data.target_fraction.
-    zero-shot: nothing.
-    transductive: also the histories of the others at inference, for counts only; with data.target_fraction=0.
-    few-shot: the events of a share of the users.
-    full: those of all users."""
-    target_share: float = 0.5
-    """Share of each batch's rows drawn from the target; the rest is split over the sources by number of users.
-    Not data.target_fraction, which is the share of the target's users that are trained on."""
-    min_rating: float | None = None
-    """Interactions with a lower rating are left out; those without a rating are kept. None: ratings are not used."""
-    text_fields: tuple[Literal["title", "brand", "category", "description"], ...] = (
-        "title",
-        "brand",
-        "category",
-        "description",
-    )
-    """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
-    description_chars: int = 200
-    """Characters of the description that the text takes."""
-    max_history: int = 50
-    """The user tower reads at most this many events of a history, the most recent ones."""
-    max_tokens: int = 64
-    """Texts are truncated to this many tokens."""
-    field_dropout: float = 0.0
-    """Probability that a training step reads only an item's title; evaluation and inference read the whole text.
-    Brings items with little text nearer to where their full text would be; may cost accuracy on full texts."""
-    vocab_size: int = 8192
-    """Vocabulary size of the tokenizer trained on the texts; ignored with encoder.pretrained."""
-    unlabelled_items: int = 0
-    """Target items added to each batch for the adaptation loss on items; only their texts are read."""
-    on_bad_record: Literal["fail", "skip"] = "fail"
-    """fail: stop and list the bad records.
-    skip: leave them out and count them."""
-    cache_dir: str = ".cache/llmrec_jax"
-    """Folder for prepared domains, token tables and text vectors; safe to delete."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +175,7 @@ class Config:
 
     seed: int = 0
     """Seed of initial parameters, batches and dropout; what is held out has data.split_seed."""
-    data: DataConfig = DataConfig()
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
     encoder: EncoderConfig = EncoderConfig()
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)

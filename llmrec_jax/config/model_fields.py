@@ -75,3 +75,22 @@ class LossConfig:
     Recommendations leave out the history, so a model need not learn to."""
     block_size: int = 2048
     """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
+    logit_adjustment: float = 0.0
+    """With a softmax loss: add this times log(share of the item in its domain's training events) to scores in training.
+    1: the loss accounts for popularity, and the model's own scores tell who prefers what, so rare items rank higher.
+    0: off. Expect more hits on rare items and fewer on popular ones."""
+    focal: float = 0.0
+    """With a softmax loss: the gamma of the focal loss, which multiplies each loss by (1 - p)^gamma.
+    p is the probability that the model gives the item, so predictions it is already sure of count less. 0: off."""
+    propensity: float = 0.0
+    """The alpha of inverse-propensity weights: a prediction counts (share of its item in the training events)^-alpha.
+    Weights are clipped at 10 times their mean and have mean 1 within a domain. 0: off, all count the same.
+    1: all items count the same, as far as the clipping allows; values between are compromises."""
+    domain_weights: Literal["rows", "group_dro"] = "rows"
+    """How much each domain counts in the loss.
+    rows: the loss is the mean over all source predictions plus that over the target's.
+    group_dro: a weighted mean over the domains. The weight of a domain with a higher loss rises from step to step, so
+    training attends to the worst one. It may take all the weight: losses are higher in larger catalogues."""
+    domain_step_size: float = 0.01
+    """The eta of group_dro: each step multiplies a domain's weight by exp(eta * its loss), and normalizes.
+    The weights are logged as weight/ranking/source_0 and so on."""

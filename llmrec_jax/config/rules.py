@@ -24,6 +24,7 @@ AT_LEAST_0 = Range(lambda value: value >= 0, "must be at least 0")
 AT_LEAST_1 = Range(lambda value: value >= 1, "must be at least 1")
 ABOVE_0 = Range(lambda value: value > 0, "must be above 0")
 SHARE = Range(lambda value: 0 <= value <= 1, "is not between 0 and 1")
+INSIDE = Range(lambda value: 0 < value < 1, "must be above 0 and below 1")
 DROPOUT = Range(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 SEED = Range(lambda value: 0 <= value < 2**32, "must be at least 0 and below 2**32")
 DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 for all devices left")
@@ -33,8 +34,10 @@ RANGES = {
     "data.split_seed": SEED,
     "data.target_fraction": SHARE,
     "data.target_share": SHARE,
+    "data.source_temperature": AT_LEAST_1,
     "data.description_chars": AT_LEAST_1,
     "data.field_dropout": DROPOUT,
+    "data.augment_rate": INSIDE,
     "data.max_history": AT_LEAST_1,
     "data.max_tokens": AT_LEAST_1,
     "data.vocab_size": AT_LEAST_1,
@@ -51,12 +54,16 @@ RANGES = {
     "model.num_layers": AT_LEAST_1,
     "model.num_heads": AT_LEAST_1,
     "model.dropout": DROPOUT,
-    "model.mask_rate": Range(lambda value: 0 < value < 1, "must be above 0 and below 1"),
+    "model.mask_rate": INSIDE,
     "model.max_id_norm": AT_LEAST_0,
     "loss.temperature": ABOVE_0,
     "loss.block_size": AT_LEAST_1,
     "loss.negatives": AT_LEAST_1,
     "loss.calibration": SHARE,
+    "loss.logit_adjustment": AT_LEAST_0,
+    "loss.focal": AT_LEAST_0,
+    "loss.propensity": SHARE,
+    "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
     "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,
@@ -85,7 +92,8 @@ def validate(config: Config) -> None:
             except UserError as error:
                 raise UserError(f"stage {name}: {error}") from error
         return
-    problems = [*_range_problems(config), *_data_problems(config), *_encoder_problems(config)]
+    problems = [*_range_problems(config), *_data_problems(config), *_balance_problems(config)]
+    problems += _encoder_problems(config)
     # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
@@ -145,6 +153,22 @@ def _data_problems(config: Config) -> list[str]:
             problems.append(f"adapt.level={config.adapt.level} needs users of the target, but data.target_fraction=0")
         if config.data.unlabelled_items == 0:
             problems.append("data.target_fraction=0 puts no target item into a batch: set data.unlabelled_items")
+    return problems
+
+
+def _balance_problems(config: Config) -> list[str]:
+    """Sampling and weights against imbalance that have nothing to balance."""
+    problems, data = [], config.data
+    if data.source_temperature > 1 and len(data.sources) < 2:
+        problems.append(f"data.source_temperature={data.source_temperature} splits rows over the sources: it needs at "
+                        "least two data.sources")  # fmt: skip
+    if config.loss.domain_weights == "group_dro" and len(data.sources) + (data.target_fraction > 0) < 2:
+        problems.append("loss.domain_weights=group_dro weighs domains: it needs at least two to train on")
+    if data.augment == "mask" and config.model.user_tower == "bert4rec":
+        problems.append("data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate")
+    for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):
+        if value and config.loss.ranking == "gbce":
+            problems.append(f"loss.{field}={value} is for a softmax, not loss.ranking=gbce")
     return problems
 
 

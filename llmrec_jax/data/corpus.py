@@ -188,7 +188,10 @@ def load_corpus(
             for domain, s, users in zip(domains[:-1], splits, trained, strict=False)
         },
     }
-    ignored = ("root", "cache_dir")  # paths do not affect the content
+    ignored = {"root", "cache_dir"}  # paths do not affect the content
+    # Newer fields are in the hash only where they are used, so that older runs can be resumed.
+    ignored |= {"source_temperature"} if config.source_temperature == 1 else set()
+    ignored |= {"augment", "augment_rate"} if config.augment == "none" else set()
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     settings |= {"sources": names[:-1], "target": names[-1]}
     run = (seed, batch_size, left_out, sorted(settings.items()))

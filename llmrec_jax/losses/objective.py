@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
-from llmrec_jax.losses import ranking, sampled
+from llmrec_jax.losses import balance, ranking, sampled
 from llmrec_jax.losses.adaptation import dann_schedule
 from llmrec_jax.losses.methods import METHODS, Adaptation, Method, Sides
 from llmrec_jax.types import Array, Mean, Outputs
@@ -111,8 +111,8 @@ LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
 def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
     """The terms of a run. The last domain is the target; the others are sources.
 
-    Parts: `ranking/source` and `ranking/target`; `adapt/item` and `adapt/user`, depending on `adapt.level`; with
-    `dann` also `domain_accuracy/...`, which is only logged.
+    Parts: `ranking/source` and `ranking/target` (see `balance.parts`); `adapt/item` and `adapt/user`, depending on
+    `adapt.level`; with `dann` also `domain_accuracy/...`, which is only logged.
 
     Raises:
       ValueError: an unknown loss, a temperature that is not positive, or adaptation without a source.
@@ -183,17 +183,26 @@ def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: 
 
 
 def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+    parts = balance.parts(config, target + 1)
+
     def mean(outputs: Outputs, domains: range) -> Mean:
         total, size = jnp.zeros(()), jnp.zeros(())
         for domain in domains:
             predictions = outputs.predictions[domain]
             weight_P = predictions.mask_P.astype(jnp.float32) if predictions.weight_P is None else predictions.weight_P
+            if config.propensity:
+                weight_P = weight_P * balance.weight_of_target(outputs, domain)
             if len(weight_P):
-                total, size = total + jnp.sum(fn(outputs, domain, config) * weight_P), size + jnp.sum(weight_P)
+                loss_P = fn(outputs, domain, config)
+                if config.focal:
+                    loss_P = balance.focal(loss_P, config.focal)
+                total, size = total + jnp.sum(loss_P * weight_P), size + jnp.sum(weight_P)
         return Mean(total, size)
 
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
-        return {"source": mean(outputs, range(target)), "target": mean(outputs, range(target, target + 1))}
+        if config.logit_adjustment:
+            outputs = balance.with_prior(outputs, config.logit_adjustment, config.temperature)
+        return {part: mean(outputs, domains) for part, domains in parts.items()}
 
     return term
 

@@ -99,6 +99,8 @@ def forward(
         negatives=collectives.all_gather(batch.negatives),
         key=term_key,
         seen_PS=seen_PS,
+        log_prior_I=catalog.log_prior_I,
+        weight_I=catalog.weight_I,
     )
 
 

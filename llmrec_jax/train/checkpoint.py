@@ -112,7 +112,7 @@ class Checkpoints:
         context = ocp.Context()
         context.array.saving.min_slice_bytes_for_replica_parallel = MIN_SLICE
         with context:
-            response = ocp.save_checkpointables_async(self._folder / str(step), {"state": state})
+            response = ocp.save_checkpointables_async(self._folder / str(step), {"state": _as_dict(state)})
         self._saving = self._thread.submit(self._finish, response, step, info)
 
     def info(self, step: int) -> RunInfo:
@@ -125,7 +125,8 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The train state of `step`, sharded like `like` (arrays, or abstract arrays with a sharding)."""
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        return ocp.load_checkpointables(self._folder / str(step), {"state": abstract})["state"]
+        arrays = ocp.load_checkpointables(self._folder / str(step), {"state": _as_dict(abstract)})["state"]
+        return TrainState(**arrays)
 
     def drop_after(self, step: int) -> None:
         """Delete the checkpoints after `step`: a run resumed from `step` writes them again."""
@@ -185,6 +186,11 @@ class Checkpoints:
         if self._manages:
             path = self._folder / str(step)
             shutil.rmtree(path.rename(path.with_name(f"{step}{UNFINISHED}-deleted")), ignore_errors=True)
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    """The state without the fields that the run does not use, so that earlier checkpoints can be read."""
+    return {name: value for name, value in state._asdict().items() if value is not None}
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -14,11 +14,11 @@ import numpy as np
 from flax import nnx
 
 from llmrec_jax.config import Config
-from llmrec_jax.data.batches.log_q import log_q, trained_items
+from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
 from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
-from llmrec_jax.losses import objective
+from llmrec_jax.losses import balance, objective
 from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.forward import ForwardSpec, forward
@@ -67,7 +67,8 @@ class Experiment:
 
     def init_state(self) -> TrainState:
         """The initial state, with random parameters; traceable."""
-        return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains)
+        num_groups = len(self.spec.group_dro.parts) if self.spec.group_dro else 0
+        return new_state(self._init_params, self.spec.tx, self.config.seed, self.spec.trains, num_groups)
 
     @property
     def data_hash(self) -> str:
@@ -148,6 +149,11 @@ def assemble(data: Data, config: Config) -> Experiment:
         field_dropout=config.data.field_dropout,
     )
     catalog = corpus.joint.to_catalog(items, log_q(corpus.plan), trained_items(corpus.plan))
+    if config.loss.logit_adjustment:
+        catalog = catalog._replace(log_prior_I=log_prior(corpus.plan))
+    if config.loss.propensity:
+        weight_I = inverse_propensity(log_prior(corpus.plan), corpus.joint.starts, config.loss.propensity)
+        catalog = catalog._replace(weight_I=weight_I)
     if data.hidden_TF is not None:
         assert isinstance(items, TokenTable)
         catalog = catalog._replace(
@@ -182,6 +188,7 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
         trains=trainable_in(config),
+        group_dro=balance.group_dro(config.loss, num_domains=len(task.starts) - 1),
         gradient_share=objective.gradient_share(config.adapt),
     )
 

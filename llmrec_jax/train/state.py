@@ -22,6 +22,7 @@ class TrainState(NamedTuple):
     params: Params
     opt_state: optax.OptState
     rng: jax.Array  # uint32 [2]: the root key; each step folds in its step number
+    log_weight_G: jax.Array | None = None  # float32: log weights of the domains, with `loss.domain_weights=group_dro`
 
 
 def new_state(
@@ -29,14 +30,16 @@ def new_state(
     tx: optax.GradientTransformation,
     seed: int,
     trains: Trains = lambda _: True,
+    num_groups: int = 0,
 ) -> TrainState:
     """The state before the first step; a pure function of `seed`, so it can be jitted. Only trainable parameters have
-    optimizer state.
+    optimizer state. With group DRO, all of its `num_groups` groups have the same weight.
     """
     init_key, train_key = jax.random.split(jax.random.key(seed))
     params = init_params(init_key)
     trainable, _ = partition(params, trains)
-    return TrainState(jnp.int32(0), params, tx.init(trainable), jax.random.key_data(train_key))
+    log_weight_G = jax.nn.log_softmax(jnp.zeros(num_groups)) if num_groups else None
+    return TrainState(jnp.int32(0), params, tx.init(trainable), jax.random.key_data(train_key), log_weight_G)
 
 
 def shapes(init_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from llmrec_jax.losses import objective
+from llmrec_jax.losses import balance, objective
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
 from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, TextBatch
 
 # (parameters, batch, catalogue, key of the step, the same on every device, collectives) -> what the terms read
 Forward = Callable[[Params, Any, Catalog, jax.Array, Collectives], Any]
+# Parts of the objective and weights of the domains, by name, and the state of the weights; see `_group_weights`.
+Logged = tuple[dict[str, jax.Array], dict[str, jax.Array], jax.Array | None]
 
 
 class StepSpec(NamedTuple):
@@ -23,6 +25,7 @@ class StepSpec(NamedTuple):
     tx: optax.GradientTransformation
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
+    group_dro: balance.GroupDro | None = None  # trains weights of the domains
     gradient_share: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
 
 
@@ -43,31 +46,34 @@ def train_step(
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     params, fixed = partition(state.params, spec.trains)
 
-    def values_fn(params: Params) -> dict[str, jax.Array]:
+    def values_fn(params: Params) -> tuple[dict[str, jax.Array], Logged]:
         gathered = collectives.gather_params(join(params, fixed))
         outputs = spec.forward(gathered, batch, catalog, key, collectives)
         means = objective.evaluate(spec.terms, outputs, progress)
         counts = collectives.psum({name: mean.size for name, mean in means.items()})
-        return objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
+        values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
+        weights, log_weight_G = _group_weights(spec, state, values, counts, collectives)
+        weighted = values | {name: weight * values[name] for name, weight in weights.items()}
+        return weighted, (values, weights, log_weight_G)
 
     def total(values: dict[str, jax.Array]) -> jax.Array:
         return objective.total(spec.terms, values, progress)
 
-    def loss_fn(params: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-        values = values_fn(params)
-        return total(values), values
+    def loss_fn(params: Params) -> tuple[jax.Array, Logged]:
+        weighted, logged = values_fn(params)
+        return total(weighted), logged
 
-    def losses_fn(params: Params) -> tuple[tuple[jax.Array, jax.Array], dict[str, jax.Array]]:
-        values = values_fn(params)
-        ranking = {name: value for name, value in values.items() if name.startswith("ranking/")}
-        others = {name: value for name, value in values.items() if name not in ranking}
-        return (total(ranking), total(others)), values
+    def losses_fn(params: Params) -> tuple[tuple[jax.Array, jax.Array], Logged]:
+        weighted, logged = values_fn(params)
+        ranking = {name: value for name, value in weighted.items() if name.startswith("ranking/")}
+        others = {name: value for name, value in weighted.items() if name not in ranking}
+        return (total(ranking), total(others)), logged
 
     if spec.gradient_share is None:
-        (loss, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        (loss, (values, weights, log_weight_G)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         loss, values, grads = collectives.psum((loss, values, grads))
     else:
-        losses, pull_back, values = jax.vjp(losses_fn, params, has_aux=True)
+        losses, pull_back, (values, weights, log_weight_G) = jax.vjp(losses_fn, params, has_aux=True)
         one, zero = jnp.ones(()), jnp.zeros(())
         (ranking,), (others,) = pull_back((one, zero)), pull_back((zero, one))
         losses, values, ranking, others = collectives.psum((losses, values, ranking, others))
@@ -79,7 +85,26 @@ def train_step(
         "grad_norm": optax.tree.norm(grads),
         "items": collectives.psum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
-    return TrainState(state.step + 1, params, opt_state, state.rng), metrics
+    metrics |= {f"weight/{name}": value for name, value in weights.items()}
+    return TrainState(state.step + 1, params, opt_state, state.rng, log_weight_G), metrics
+
+
+def _group_weights(
+    spec: StepSpec,
+    state: TrainState,
+    values: Mapping[str, jax.Array],
+    counts: Mapping[str, jax.Array],
+    collectives: Collectives,
+) -> tuple[dict[str, jax.Array], jax.Array | None]:
+    """The weights of the domains in this step, by part of the objective, and the state for the next step."""
+    if spec.group_dro is None:
+        return {}, state.log_weight_G
+    assert state.log_weight_G is not None
+    parts, step_size = spec.group_dro
+    loss_G = collectives.psum(jax.lax.stop_gradient(jnp.stack([values[part] for part in parts])))
+    has_rows_G = jnp.stack([counts[part] for part in parts]) > 0
+    log_weight_G, weight_G = balance.group_weights(state.log_weight_G, loss_G, has_rows_G, step_size)
+    return dict(zip(parts, weight_G, strict=True)), log_weight_G
 
 
 def _balanced(ranking: Params, adaptation: Params, share: jax.Array) -> Params:

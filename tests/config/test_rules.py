@@ -46,10 +46,16 @@ def test_the_default_is_sound():
         ({"data__max_tokens": 0}, "data.max_tokens=0 must be at least 1"),
         ({"data__unlabelled_items": -1}, "data.unlabelled_items=-1 must be at least 0"),
         ({"data__target_share": 1.1}, "data.target_share=1.1 is not between 0 and 1"),
+        ({"data__source_temperature": 0.5}, "data.source_temperature=0.5 must be at least 1"),
         ({"model__width": 0}, "model.width=0 must be at least 1"),
         ({"model__dropout": 1.0}, "model.dropout=1.0 must be at least 0 and below 1"),
         ({"encoder__dropout": -0.1}, "encoder.dropout=-0.1 must be at least 0 and below 1"),
         ({"loss__temperature": 0.0}, "loss.temperature=0.0 must be above 0"),
+        ({"loss__propensity": 2.0}, "loss.propensity=2.0 is not between 0 and 1"),
+        ({"loss__logit_adjustment": -1.0}, "loss.logit_adjustment=-1.0 must be at least 0"),
+        ({"loss__focal": -1.0}, "loss.focal=-1.0 must be at least 0"),
+        ({"data__augment_rate": 1.0}, "data.augment_rate=1.0 must be above 0 and below 1"),
+        ({"loss__domain_step_size": 0.0}, "loss.domain_step_size=0.0 must be above 0"),
         ({"mesh__fsdp": 0}, "mesh.fsdp=0 must be at least 1"),
         ({"mesh__data": 0}, "mesh.data=0 must be at least 1, or -1 for all devices left"),
         ({"optim__learning_rate": 0.0}, "optim.learning_rate=0.0 must be above 0"),
@@ -72,6 +78,27 @@ def test_a_value_out_of_range_is_named(values, problem):
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
+        (
+            {"data__source_temperature": 2.0},
+            "data.source_temperature=2.0 splits rows over the sources: it needs at least two data.sources",
+        ),
+        (
+            {"loss__ranking": "gbce", "loss__logit_adjustment": 1.0},
+            "loss.logit_adjustment=1.0 is for a softmax, not loss.ranking=gbce",
+        ),
+        ({"loss__ranking": "gbce", "loss__focal": 2.0}, "loss.focal=2.0 is for a softmax, not loss.ranking=gbce"),
+        (
+            {"data__augment": "mask", "model__user_tower": "bert4rec", "model__recency_mean": False},
+            "data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate",
+        ),
+        (
+            {"data__sources": (), "loss__domain_weights": "group_dro"},
+            "loss.domain_weights=group_dro weighs domains: it needs at least two to train on",
+        ),
+        (
+            {"data__target_fraction": 0.0, "loss__domain_weights": "group_dro"},
+            "loss.domain_weights=group_dro weighs domains: it needs at least two to train on",
+        ),
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (

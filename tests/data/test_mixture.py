@@ -7,7 +7,7 @@ import pytest
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.batch import make_batch
-from llmrec_jax.data.batches.log_q import log_q, trained_items
+from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
 from llmrec_jax.data.batches.mixture import interleave, rows_per_domain, users_of_step
 from llmrec_jax.data.batches.pipeline import plan_batches
 from tests.data.plans import HISTORY, SPLITS, STARTS, distinct_of, plan_of, rows_of, sizes_of, split_of, user_of
@@ -105,6 +105,18 @@ def test_shares_are_exact():
         rows_per_domain(8, [5], 1.5, True)
 
 
+def test_a_temperature_gives_small_sources_more_rows():
+    users = [10, 90, 0, 8100]
+    for temperature in (1.0, 2.0, 5.0, 1e6):
+        rows = rows_per_domain(512, users, 0.0, False, temperature)
+        share = np.array(users, float) ** (1 / temperature) * (np.array(users) > 0)
+        assert np.abs(np.array(rows[:-1]) - 512 * share / share.sum()).max() < 1
+        assert sum(rows) == 512
+    assert sorted(rows[:-1]) == [0, 170, 171, 171]
+    assert rows_per_domain(64, [100, 300], 0.5, True, 1.0) == rows_per_domain(64, [100, 300], 0.5, True)
+    assert plan_of(source_temperature=1e6).rows == (6, 6, 12) != plan_of().rows
+
+
 def test_every_device_sees_the_mix():
     domain_B = interleave([20, 44])
     assert np.bincount(domain_B).tolist() == [20, 44]
@@ -139,6 +151,32 @@ def test_trained_items_are_those_that_batches_can_show_as_history_or_target():
             shown[STARTS[domain] + events] = True
     np.testing.assert_array_equal(trained_items(plan), shown)
     assert not trained_items(plan_of(target_fraction=0.0))[STARTS[-2] :].any()
+
+
+def test_the_prior_of_an_item_is_its_share_of_the_training_events_of_its_domain():
+    weights_E = np.random.default_rng(0).uniform(0.5, 2, 1000)
+    splits = [split_of(np.arange(size) ** 2 % 17, np.full(size // 10, 10)) for size in (300, 500)]
+    splits[1] = splits[1]._replace(weights_E=weights_E[:500].astype(np.float32))
+    for fraction in (0.5, 0.0):
+        plan = plan_batches(splits, np.array([0, 17, 34]), DataConfig(target_fraction=fraction), 16, 0)
+        for domain, users in enumerate(plan.users):
+            count_I = np.ones(17)
+            for user in users:
+                for event in range(10 * user, 10 * user + 8):  # the last two are not for training
+                    count_I[event**2 % 17] += weights_E[event] if domain else 1
+            found_I = np.exp(log_prior(plan)[17 * domain :][:17])
+            np.testing.assert_allclose(found_I, count_I / count_I.sum(), 1e-5)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_propensities_keep_the_weight_of_a_domain_and_are_clipped(power):
+    prior_I = np.concatenate([[0.5, 0.3, 0.2 - 1e-6, 1e-6], np.full(5, 0.2)])
+    weight_I = inverse_propensity(np.log(prior_I), np.array([0, 4, 9]), power)
+    np.testing.assert_allclose(np.add.reduceat(prior_I * weight_I, [0, 4]), 1, 1e-6)
+    np.testing.assert_allclose(weight_I[4:], 1, 1e-6)
+    expected = np.minimum(prior_I[:4] ** -power / np.sum(prior_I[:4] ** (1 - power)), 10)
+    np.testing.assert_allclose(weight_I[:4], expected / np.sum(prior_I[:4] * expected), 1e-6)
+    assert (weight_I[3] > 9) == (power > 0)
 
 
 def test_log_q_weighs_an_event_by_the_windows_that_hold_it():

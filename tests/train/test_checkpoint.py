@@ -63,6 +63,19 @@ def test_the_newest_two_and_the_best_are_kept_and_read_back(three):
     np.testing.assert_array_equal(checkpoints.restore(4, state(0)).params["kernel"], 4.0)
 
 
+def test_domain_weights_are_saved_where_there_are_any(three, tmp_path):
+    """Without them a checkpoint is as those of earlier versions, which had no such field."""
+    names = json.loads((three / "6" / "state" / "_METADATA").read_text())["tree_metadata"]
+    assert {name.split("'")[1] for name in names} == {"step", "params", "opt_state", "rng"}
+    assert Checkpoints(three, read_only=True).restore(6, state(0)).log_weight_G is None
+    weighted = state(7)._replace(log_weight_G=jnp.log(jnp.array([0.3, 0.7])))
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(weighted, 7, info())
+    checkpoints.wait()
+    jax.tree.map(np.testing.assert_array_equal, checkpoints.restore(7, weighted), weighted)
+    checkpoints.close()
+
+
 @pytest.mark.parametrize("harm", [flip, lambda file: os.truncate(file, 1), Path.unlink], ids=["bit", "cut", "missing"])
 def test_damage_to_any_file_of_the_newest_leads_to_the_one_before(folder, harm):
     for number in range(len(files(folder / "6"))):
@@ -182,7 +195,7 @@ def save_all(folder, saves):
     checkpoints = Checkpoints(folder)
     try:
         for step, best in saves:
-            checkpoints.save({"step": step}, step, info(best))  # type: ignore[arg-type]
+            checkpoints.save(TrainState(step, None, None, None), step, info(best))  # type: ignore[arg-type]
             checkpoints.wait()
             ended.append(step)
     except KilledError:

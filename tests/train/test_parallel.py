@@ -1,6 +1,7 @@
 """A step gives the same results on 1 and 8 devices, under jit and pmap, for every sharding of the state."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -35,6 +36,13 @@ MODELS = {
     "none, gbce": {"user_tower": "hstu", "score": "dot", "recency_mean": False},
 }
 
+GROUP_DRO = {"domain_weights": "group_dro", "domain_step_size": 0.5}
+LOSSES: dict[str, Any] = {
+    "mmd, softmax": {"mask_history": True, "logit_adjustment": 0.5, "focal": 1.0, **GROUP_DRO},
+    "none, sampled_softmax": {"logit_adjustment": 0.5, "propensity": 0.5},
+    "none, gbce": {"propensity": 0.5, **GROUP_DRO},
+}
+
 
 @pytest.fixture(scope="module", params=CASES)
 def on_one_device(request, tmp_path_factory):
@@ -46,7 +54,7 @@ def on_one_device(request, tmp_path_factory):
         model=dataclasses.replace(config.model, **MODELS.get(request.param, {})),
         adapt=AdaptConfig(method=method, weight=1.0, level="both"),
         loss=LossConfig(
-            ranking=ranking, block_size=256, negatives=100, temperature=0.2, mask_history=ranking == "softmax"
+            ranking=ranking, block_size=256, negatives=100, temperature=0.2, **LOSSES.get(request.param, {})
         ),
     )
     experiment = experiment_lib.build(config)

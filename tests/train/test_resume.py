@@ -60,11 +60,12 @@ MetricsFile.write = write_and_die
 
 
 def resume_config(root):
-    config = tiny_config(root / "cache", root=str(root), sources=("films",), target="books")
+    config = tiny_config(root / "cache", root=str(root), sources=("films",), target="books", augment="mask")
     return dataclasses.replace(
         config,
         encoder=dataclasses.replace(config.encoder, dropout=0.1),
         model=dataclasses.replace(config.model, dropout=0.2),
+        loss=dataclasses.replace(config.loss, domain_weights="group_dro", domain_step_size=0.5),
         train=dataclasses.replace(
             config.train, steps=STEPS, checkpoint_every=CHECKPOINT_EVERY, eval_every=15, batch_size=16
         ),

@@ -17,6 +17,7 @@ import functools
 import numpy as np
 
 from llmrec_jax.data.batches import negatives
+from llmrec_jax.data.batches.augment import augmented
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
 from llmrec_jax.data.batches.packing import pack
@@ -27,7 +28,7 @@ from llmrec_jax.types import Batch, Items, Predictions
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
 # other padding): otherwise a resumed run would silently continue with different batches.
 BATCH_RULE = 2
-_ORDER, _STEP, _MASKS = range(3)  # independent random streams from one seed
+_ORDER, _STEP, _MASKS, _AUGMENT = range(4)  # independent random streams from one seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class BatchPlan:
     bucket_I: np.ndarray  # int: the bucket of each item
     multiple: int  # padded sizes are multiples of this
     capacities: tuple[Capacity, ...]  # a batch is padded to the first that it fits; it always fits the last
+    augment: str = "none"  # how histories are changed, see `augment`
+    augment_rate: float = 0.0
 
     @property
     def batch_size(self) -> int:
@@ -170,13 +173,20 @@ def _rows(
         spare_M = np.maximum(end_M - begin_M - length, 0)
         begin_M = begin_M + rng.integers(spare_M, endpoint=True)
         # Padding reads past the user's events, possibly past the array: clipped, and masked below.
-        event_MW = begin_M[:, None] + np.arange(length)
+        place_MW, length_M = np.arange(length)[None], np.minimum(end_M - begin_M, length)
+        time_place_MW = place_MW
+        if plan.augment != "none":
+            stream = np.random.default_rng([plan.seed, _AUGMENT, step, domain])
+            place_MW, length_M = augmented(plan.augment, plan.augment_rate, length_M, length, stream)
+            if plan.augment != "reorder":  # reordered items keep the times of the places that they move to
+                time_place_MW = place_MW
+        event_MW = begin_M[:, None] + place_MW
         items_MW = split.items_E.take(event_MW, mode="clip")
         mine_B = plan.domain_B == domain
         items_BW[mine_B] = items_MW + np.int32(plan.starts[domain])
-        event_mask_BW[mine_B] = np.arange(length) < (end_M - begin_M)[:, None]
+        event_mask_BW[mine_B] = np.arange(length) < length_M[:, None]
         if split.weights_E is not None:
             weight_BW[mine_B] = split.weights_E.take(event_MW, mode="clip")
         if plan.has_times and split.times_E is not None:
-            time_BW[mine_B] = elapsed(split.times_E.take(event_MW, mode="clip"))
+            time_BW[mine_B] = elapsed(split.times_E.take(begin_M[:, None] + time_place_MW, mode="clip"))
     return items_BW, event_mask_BW, weight_BW, time_BW

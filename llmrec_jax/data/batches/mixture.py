@@ -12,13 +12,21 @@ from llmrec_jax.errors import UserError
 
 
 def rows_per_domain(
-    batch_size: int, source_users: Sequence[int], target_share: float, has_target_rows: bool
+    batch_size: int,
+    source_users: Sequence[int],
+    target_share: float,
+    has_target_rows: bool,
+    source_temperature: float = 1.0,
 ) -> list[int]:
     """Number of rows per domain, sources first, target last; they sum to `batch_size`.
 
     The target gets `target_share * batch_size` rows, rounded, or none if it has no training users (zero-shot). The
-    sources share the rest in proportion to their training users (Sainte-Laguë method), with at least one row for each
-    source that has users. With `target_share` 0 the target gets no rows, with 1 the sources get none.
+    sources share the rest in proportion to `users ** (1 / source_temperature)`, users being those that are trained on
+    (Sainte-Laguë method), with at least one row for each source that has users. With `target_share` 0 the target gets
+    no rows, with 1 the sources get none.
+
+    Source of the temperature: Arivazhagan et al., "Massively multilingual neural machine translation in the wild",
+    arXiv:1907.05019.
 
     Raises:
       ValueError: there are no training users, the share is outside [0, 1], or there are fewer rows than domains.
@@ -36,7 +44,7 @@ def rows_per_domain(
             f"batch_size={batch_size} is too small: {sources_wanted} sources + {target_wanted} target need a row each"
         )
     target = int(np.clip(round(target_share * batch_size), target_wanted, batch_size - sources_wanted))
-    users = np.array(source_users, np.float64)
+    users = np.array(source_users, np.float64) ** (1 / source_temperature)
     rows = (users > 0).astype(np.int64) * (target_share < 1)
     for _ in range(batch_size - target - int(rows.sum())):
         rows[np.argmax(users / (2 * rows + 1))] += 1

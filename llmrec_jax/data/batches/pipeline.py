@@ -57,7 +57,8 @@ def plan_batches(
     Args:
       splits: one per domain, sources first, target last.
       starts: `JointCatalog.starts`.
-      data: uses `target_share`, `target_fraction`, `split_seed`, `max_history` and `unlabelled_items`.
+      data: uses `target_share`, `source_temperature`, `target_fraction`, `split_seed`, `max_history`,
+        `unlabelled_items`, `augment` and `augment_rate`.
       batch_size: users of the global batch.
       seed: non-negative; seeds the order of users, the windows and the unlabelled items.
       num_shards: number of shards of a batch; padded sizes are multiples of it.
@@ -73,7 +74,7 @@ def plan_batches(
     if left_out is not None:
         users[left_out] = users[left_out][:0]
     sizes = [len(users_d) for users_d in users]
-    rows = rows_per_domain(batch_size, sizes[:-1], data.target_share, has_target_rows=sizes[-1] > 0)
+    rows = rows_per_domain(batch_size, sizes[:-1], data.target_share, sizes[-1] > 0, data.source_temperature)
     num_items, target_items = int(starts[-1]), int(starts[-1] - starts[-2])
     if data.unlabelled_items > target_items:
         raise UserError(f"unlabelled_items={data.unlabelled_items}, but the target has {target_items} items")
@@ -92,6 +93,8 @@ def plan_batches(
         bucket_I=np.zeros(num_items, np.int64),
         multiple=math.lcm(MULTIPLE, num_shards),
         capacities=(),
+        augment=data.augment,
+        augment_rate=data.augment_rate,
     )
     return _with_rooms(plan)
 
