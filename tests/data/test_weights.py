@@ -214,7 +214,7 @@ def test_weights_change_nothing_but_the_weights_and_the_targets(tmp_path):
     for name in ("valid", "test"):
         left, right = plain.case(0, name), mixed.case(0, name)
         np.testing.assert_array_equal(left.target_N, right.target_N)
-        np.testing.assert_equal(left.histories, right.histories)
+        np.testing.assert_equal(list(left.histories), list(right.histories))
     np.testing.assert_array_equal(log_q(plain.plan), log_q(mixed.plan))
     assert "interactions have weights from 0 to 6; " in data_summary(mixed)
     assert "weight" not in data_summary(plain)
