@@ -89,8 +89,8 @@ class LossConfig:
     domain_weights: Literal["rows", "group_dro"] = "rows"
     """How much each domain counts in the loss.
     rows: the loss is the mean over all source predictions plus that over the target's.
-    group_dro: a weighted mean over the domains. The weight of a domain with a higher loss rises from step to step, so
-    training attends to the worst one. It may take all the weight: losses are higher in larger catalogues."""
+    group_dro: a weighted mean over the domains, in which the weight of a domain with a higher loss rises.
+    One domain may take all the weight: losses are higher in larger catalogues."""
     domain_step_size: float = 0.01
     """The eta of group_dro: each step multiplies a domain's weight by exp(eta * its loss), and normalizes.
     The weights are logged as weight/ranking/source_0 and so on."""
