@@ -1,5 +1,6 @@
 """Checkpoints: damaged ones are skipped, and a kill at any time leaves the newest one and its best step."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -246,3 +247,15 @@ def test_saving_copies_on_eight_devices_compiles_nothing(tmp_path):
         jax.monitoring.unregister_event_duration_listener(listen)
     assert compiled == []
     assert checkpoints.restore(1, copies).params["kernel"][0, 0] == 1.0
+
+
+def test_a_checkpoint_is_saved_and_read_inside_a_running_event_loop(tmp_path):
+    """As in a notebook or a web server."""
+
+    async def main():
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        checkpoints.save(state(3), 3, info())
+        checkpoints.close()
+        return checkpoints.restore(3, state(0))
+
+    assert asyncio.run(main()).params["kernel"][0, 0] == 3.0
