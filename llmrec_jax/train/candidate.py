@@ -28,7 +28,7 @@ from llmrec_jax.selection import Evidence
 from llmrec_jax.train.evaluation import hashes, selected_params
 from llmrec_jax.train.evidence import Shown, show
 from llmrec_jax.train.experiment import assemble
-from llmrec_jax.train.export import save_bundle
+from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.prepared import Data
@@ -111,7 +111,7 @@ def run_candidate(config: Config, workdir: Path, data: Data, console: Console, i
         config,
         workdir,
         console,
-        export=lambda trained: save_bundle(trained, workdir / bundle.NAME),
+        export=bundle_in(workdir),
         interrupts=interrupts,
         data=data,
         reports=False,

@@ -1,16 +1,22 @@
 """Exports the bundle of a finished run with `inference.writing`."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from flax import traverse_util
 
-from llmrec_jax.inference import writing
+from llmrec_jax.inference import bundle, writing
 from llmrec_jax.inference.bundle import BundleItem
 from llmrec_jax.inference.parts import Parts
 from llmrec_jax.train.init_from import trained_on
 from llmrec_jax.train.loop import Trained
+
+
+def bundle_in(workdir: Path) -> Callable[[Trained], None]:
+    """The `export` of a run in `workdir`."""
+    return lambda trained: save_bundle(trained, workdir / bundle.NAME)
 
 
 def save_bundle(trained: Trained, folder: Path) -> None:

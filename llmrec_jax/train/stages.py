@@ -15,8 +15,7 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.cluster import from_first
 from llmrec_jax.config import Config, StageRun
 from llmrec_jax.errors import UserError
-from llmrec_jax.inference import bundle
-from llmrec_jax.train.export import save_bundle
+from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.language_model import train_language_model
 from llmrec_jax.train.loop import train_and_evaluate
@@ -79,7 +78,7 @@ def _run(stage: StageRun, console: Console, interrupts: Interrupts | None, data:
             config,
             workdir,
             console,
-            export=lambda trained: save_bundle(trained, workdir / bundle.NAME),
+            export=bundle_in(workdir),
             interrupts=interrupts,
             data=data,
             reports=reports,
