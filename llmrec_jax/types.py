@@ -67,6 +67,17 @@ class Batch(NamedTuple):
     time_RS: Array | None = None
 
 
+class Triples(NamedTuple):
+    """Triples (head, relation, tail) of a knowledge graph; each with K sampled tails of its relation."""
+
+    head_N: Array  # int32: an item, as an index into the batch's items
+    relation_N: Array  # int32
+    tail_N: Array  # int32
+    negative_NK: Array  # int32
+    is_negative_NK: Array  # bool: False where a sampled tail is true
+    log_q_N: Array  # float32: log of the expected number of times that each tail of the relation is sampled
+
+
 class TextBatch(NamedTuple):
     """One batch of item texts, for a language model."""
 

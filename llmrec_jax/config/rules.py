@@ -27,6 +27,7 @@ SHARE = Range(lambda value: 0 <= value <= 1, "is not between 0 and 1")
 INSIDE = Range(lambda value: 0 < value < 1, "must be above 0 and below 1")
 DROPOUT = Range(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 SEED = Range(lambda value: 0 <= value < 2**32, "must be at least 0 and below 2**32")
+WEIGHT_OR_NONE = Range(lambda value: value is None or value >= 0, "must be at least 0, or none")
 DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 for all devices left")
 
 RANGES = {
@@ -65,7 +66,8 @@ RANGES = {
     "loss.propensity": SHARE,
     "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
-    "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
+    "answer.model_weight": WEIGHT_OR_NONE,
+    "answer.graph_weight": WEIGHT_OR_NONE,
     "mesh.data": DEVICES_OR_REST,
     "mesh.fsdp": AT_LEAST_1,
     "mesh.tensor": AT_LEAST_1,

@@ -191,6 +191,7 @@ def load_corpus(
     ignored = {"root", "cache_dir"}  # paths do not affect the content
     # Newer fields are in the hash only where they are used, so that older runs can be resumed.
     ignored |= {"source_temperature"} if config.source_temperature == 1 else set()
+    ignored |= set() if config.graph_text else {"graph_text"}
     ignored |= {"augment", "augment_rate"} if config.augment == "none" else set()
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     settings |= {"sources": names[:-1], "target": names[-1]}

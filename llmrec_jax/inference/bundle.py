@@ -46,6 +46,7 @@ class TextConfig(msgspec.Struct, frozen=True):
     max_tokens: int
     text_fields: tuple[str, ...] = DataConfig.text_fields
     description_chars: int = DataConfig.description_chars
+    graph_text: bool = DataConfig.graph_text
 
 
 class _RunConfig(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import numpy as np
 
 from llmrec_jax.data.domains import schema
 from llmrec_jax.data.domains.events import Events
-from llmrec_jax.data.domains.folders import EVENTS, ITEMS, decompressed, find
+from llmrec_jax.data.domains.folders import EVENTS, GRAPH, ITEMS, decompressed, find, has
 from llmrec_jax.data.domains.problems import BadRecord
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.data.domains.settings import Order, read_settings
@@ -72,6 +72,8 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
         "notes": findings.notes,
         "skipped": dict(skipped),
     }
+    if raw.num_triples is not None:
+        report["triples"] = raw.num_triples
     return Prepared(raw.items, events.user_ids, arrays, raw.order, report, findings.bad)
 
 
@@ -93,7 +95,7 @@ def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: fl
     """A hash (hex) of the bytes of a domain's files and of all settings that affect how they are read."""
     settings = msgspec.json.encode(read_settings(folder))
     total = hashlib.sha256(f"{FORMAT} {on_bad_record} {min_rating} ".encode() + settings)
-    for name in (ITEMS, EVENTS):
+    for name in (ITEMS, EVENTS, *([GRAPH] if has(folder, GRAPH) else [])):
         with decompressed(find(folder, name)) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
