@@ -66,6 +66,7 @@ RANGES = {
     "loss.propensity": SHARE,
     "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
+    "tasks.rating_weight": AT_LEAST_0,
     "answer.model_weight": WEIGHT_OR_NONE,
     "answer.graph_weight": WEIGHT_OR_NONE,
     "mesh.data": DEVICES_OR_REST,
