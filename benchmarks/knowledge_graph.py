@@ -4,10 +4,10 @@
     python -m benchmarks.cold_items DATA movies --to COLD/movies && python -m benchmarks.knowledge_graph COLD movies
 
 Prints a Markdown table: NDCG@10 on test events, the ratio and the difference to the answer without the graph in the
-same regime, with its 95 % interval (paired bootstrap over users). In the regime `full`, weights are fitted on validation
-events; in the rows with weight 1, the part gets this weight after the fit. The row "number of facts" is a control: it
-adds, instead of the part, the logarithm of each item's number of facts, the same for all users, with the weight that is
-best on validation events. It tells how much of the gain comes from knowing which items have many facts.
+same regime, with its 95 % interval (paired bootstrap over users). In the regime `full`, weights are fitted on the
+validation events; in the rows with weight 1, the part gets this weight after the fit. The row "number of facts" is a
+control: it adds, instead of the part, the logarithm of each item's number of facts, the same for all users, with the
+weight that is best on validation events. It tells what there is to gain from knowing which items have many facts.
 """
 
 import dataclasses

@@ -66,6 +66,7 @@ class Batch(NamedTuple):
     # int32, HSTU: seconds since the first event of the history; -1: unknown. None: no domain has times.
     time_RS: Array | None = None
     ratings: "Ratings | None" = None  # if a task predicts them
+    triples: "Triples | None" = None  # if a task learns a knowledge graph
 
 
 class Ratings(NamedTuple):

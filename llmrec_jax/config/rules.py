@@ -67,6 +67,7 @@ RANGES = {
     "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
     "tasks.rating_weight": AT_LEAST_0,
+    "tasks.knowledge_graph_weight": AT_LEAST_0,
     "answer.model_weight": WEIGHT_OR_NONE,
     "answer.graph_weight": WEIGHT_OR_NONE,
     "mesh.data": DEVICES_OR_REST,
@@ -214,6 +215,8 @@ def _shape_problems(config: Config) -> list[str]:
     if config.encoder.pretrained is None and config.model.item_features != "id":
         stacks.append(("encoder", config.encoder.width, config.encoder.num_heads))
     problems = []
+    if config.tasks.knowledge_graph == "complex" and config.model.width % 2:
+        problems.append(f"tasks.knowledge_graph=complex needs an even model.width, not {config.model.width}")
     for section, width, num_heads in stacks:
         if width % num_heads:
             problems.append(f"{section}.num_heads={num_heads} does not divide {section}.width={width}")

@@ -15,3 +15,12 @@ class TasksConfig:
     ordinal: a threshold between each two neighbouring ratings; for a scale with few steps."""
     rating_weight: float = 0.1
     """Weight of the loss of tasks.rating beside the ranking loss."""
+    knowledge_graph: Literal["none", "transe", "complex"] = "none"
+    """Learn the facts of the knowledge graph (kg.tsv), whose heads are the items: which tail a relation has.
+    none: facts are not learned.
+    transe: a relation is a translation from item vectors to tails (TransE).
+    complex: a relation is a diagonal complex matrix (ComplEx); needs an even model.width.
+    Each step reads 512 facts of any items, which are encoded too. 5 % of the facts are held out, for link prediction
+    in the report."""
+    knowledge_graph_weight: float = 0.1
+    """Weight of the loss of tasks.knowledge_graph beside the ranking loss."""

@@ -56,12 +56,16 @@ def complex_(head_ND: Array, relation_ND: Array, tail_NKD: Array) -> jax.Array:
 SCORES: dict[str, Score] = {"transe": transe, "complex": complex_}  # by `tasks.knowledge_graph`
 
 
+def heads(items_ND: Array, width: int) -> Array:
+    """Item vectors as they are scored (without the bias, which is last) as heads: with entries of size 1."""
+    return items_ND[:, :width] * width**0.5
+
+
 def sampled_softmax(
     score: Score,
     head_ND: Array,
     relation_ND: Array,
-    tail_ND: Array,
-    negatives_NKD: Array,
+    tail_NKD: Array,
     *,
     is_negative_NK: Array,
     log_q_N: Array,
@@ -72,17 +76,16 @@ def sampled_softmax(
       score: `transe` or `complex_`.
       head_ND: item vectors.
       relation_ND: embeddings of the relations.
-      tail_ND: embeddings of the true tails.
-      negatives_NKD: embeddings of the sampled tails.
+      tail_NKD: embeddings of the tails: the true one first, then the sampled ones, [N, 1 + K, D].
       is_negative_NK: False where a sampled tail is true.
       log_q_N: log of the expected number of times that each tail of the relation is sampled.
 
     >>> one = jnp.ones((1, 2))
-    >>> sampled_softmax(transe, one, 0 * one, one, one[:, None], is_negative_NK=one[:, :1] > 0, log_q_N=jnp.zeros(1))
+    >>> two = jnp.ones((1, 2, 2))
+    >>> sampled_softmax(transe, one, 0 * one, two, is_negative_NK=one[:, :1] > 0, log_q_N=jnp.zeros(1))
     Array([0.6931472], dtype=float32)
     """
-    tails_NKD = jnp.concatenate([tail_ND[:, None], negatives_NKD], axis=1)
-    scores_NK = score(head_ND, relation_ND, tails_NKD).astype(jnp.float32)
+    scores_NK = score(head_ND, relation_ND, tail_NKD).astype(jnp.float32)
     negative_NK = jnp.where(is_negative_NK, scores_NK[:, 1:] - log_q_N[:, None], -jnp.inf)
     logits_NK = jnp.concatenate([scores_NK[:, :1], negative_NK], axis=1)
     return jax.nn.logsumexp(logits_NK, axis=1) - scores_NK[:, 0]

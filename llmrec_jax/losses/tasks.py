@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from llmrec_jax.config import TasksConfig
+from llmrec_jax.losses import knowledge_graph
 from llmrec_jax.losses.term import Term
 from llmrec_jax.types import Head, Mean, Outputs
 
@@ -20,6 +21,8 @@ class TaskFacts(NamedTuple):
 
     num_items: int = 0  # of the joint catalogue
     rating_levels: tuple[float, ...] = ()  # the distinct ratings, ascending; empty if there are none
+    num_relations: int = 0  # of the knowledge graph
+    num_tails: int = 0
 
 
 def _rating(config: TasksConfig, facts: TaskFacts) -> Term | None:
@@ -37,8 +40,33 @@ def _rating(config: TasksConfig, facts: TaskFacts) -> Term | None:
     return Term(term, config.rating_weight, {"rating": Head("rating")}, ("ratings",))
 
 
+def _knowledge_graph(config: TasksConfig, facts: TaskFacts) -> Term | None:
+    if config.knowledge_graph == "none":
+        return None
+    score = knowledge_graph.SCORES[config.knowledge_graph]
+
+    def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
+        triples = outputs.batch.triples
+        assert triples is not None, "the batch holds no triples"
+        tail_NK = jnp.concatenate([triples.tail_N[:, None], triples.negative_NK], axis=1)
+        relation_ND, tail_NKD = outputs.heads["knowledge_graph"](triples.relation_N, tail_NK)
+        loss_N = knowledge_graph.sampled_softmax(
+            score,
+            knowledge_graph.heads(outputs.items_UD, relation_ND.shape[1])[triples.head_N],
+            relation_ND,
+            tail_NKD,
+            is_negative_NK=triples.is_negative_NK,
+            log_q_N=triples.log_q_N,
+        )
+        return {"triples": Mean(jnp.sum(loss_N), jnp.float32(len(loss_N)))}
+
+    head = Head("triples", {"num_relations": facts.num_relations, "num_tails": facts.num_tails})
+    return Term(term, config.knowledge_graph_weight, {"knowledge_graph": head}, ("triples",))
+
+
 TASKS: dict[str, Callable[[TasksConfig, TaskFacts], Term | None]] = {
     "rating": _rating,
+    "knowledge_graph": _knowledge_graph,
 }
 
 

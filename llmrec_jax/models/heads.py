@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from llmrec_jax.models.knowledge_graph import TripleEmbeddings
+
 
 class Discriminator(nnx.Module):
     """Vectors [N, D] -> logits [N] of being from the target domain."""
@@ -32,4 +34,4 @@ class Rating(nnx.Module):
 
 
 # By the `kind` of a `types.Head`.
-HEADS = {"discriminator": Discriminator, "rating": Rating}
+HEADS = {"discriminator": Discriminator, "rating": Rating, "triples": TripleEmbeddings}

@@ -24,6 +24,7 @@ from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.links import link_rows
 from llmrec_jax.train.state import Params, shapes
 from llmrec_jax.train.workdir import as_json, read_config
 
@@ -108,7 +109,12 @@ class Evaluator:
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
         model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
-        return evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        found = evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        tasks: list[dict[str, Any]] = []
+        if "knowledge_graph" in self._experiment.spec.terms:
+            learned = self._experiment.config.tasks.knowledge_graph
+            tasks += link_rows(corpus, learned, params, self.item_vectors(params))
+        return found._replace(tasks=tasks)
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:

@@ -10,12 +10,20 @@ from llmrec_jax.losses.term import Term, check
 
 def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
     """The terms of a run. Raises ValueError if one of them needs what the regime or the domains do not have."""
-    facts = tasks.TaskFacts(num_items=len(corpus.joint), rating_levels=_rating_levels(corpus))
+    graph = corpus.graph
+    facts = tasks.TaskFacts(
+        num_items=len(corpus.joint),
+        rating_levels=_rating_levels(corpus),
+        num_relations=len(graph.relations) if graph else 0,
+        num_tails=len(graph.tails) if graph else 0,
+    )
     terms = objective.build(config.loss, config.adapt, len(corpus.domains)) | tasks.terms(config.tasks, facts)
     trained = [domain.name for domain, rows in zip(corpus.domains, corpus.plan.rows, strict=True) if rows]
     lacks = {}
     if not facts.rating_levels:
         lacks["ratings"] = f"the events of {', '.join(trained)}, which are trained on, have none"
+    if not graph:
+        lacks["triples"] = f"none of {', '.join(domain.name for domain in corpus.domains)} has a kg.tsv with facts"
     check(terms, lacks)
     return terms
 

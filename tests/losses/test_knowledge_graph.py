@@ -24,7 +24,7 @@ def numpy_score(name, head, relation, tail):
 @pytest.fixture
 def arrays():
     rng = np.random.default_rng(0)
-    shapes = [(NUM, WIDTH)] * 3 + [(NUM, NEGATIVES, WIDTH)]
+    shapes = [(NUM, WIDTH), (NUM, WIDTH), (NUM, 1 + NEGATIVES, WIDTH)]
     vectors = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
     is_negative_NK = rng.random((NUM, NEGATIVES)) < 0.7
     is_negative_NK[0] = False
@@ -33,17 +33,17 @@ def arrays():
 
 @pytest.mark.parametrize("name", SCORES)
 def test_loss_equals_numpy(arrays, name):
-    (head, relation, tail, negatives), more = arrays
+    (head, relation, tails), more = arrays
     expected = []
     for n in range(NUM):
-        true = np.exp(numpy_score(name, head[n], relation[n], tail[n]))
+        true = np.exp(numpy_score(name, head[n], relation[n], tails[n, 0]))
         others = [
-            np.exp(numpy_score(name, head[n], relation[n], negatives[n, k]) - more["log_q_N"][n])
+            np.exp(numpy_score(name, head[n], relation[n], tails[n, 1 + k]) - more["log_q_N"][n])
             for k in range(NEGATIVES)
             if more["is_negative_NK"][n, k]
         ]
         expected.append(-np.log(true / (true + sum(others))))
-    found = sampled_softmax(SCORES[name], head, relation, tail, negatives, **more)
+    found = sampled_softmax(SCORES[name], head, relation, tails, **more)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert found[0] == 0  # no negative is left
 
@@ -59,8 +59,8 @@ def test_gradients(arrays, name):
 
 
 def test_complex_relations_need_not_be_symmetric(arrays):
-    head, relation, tail = (jnp.asarray(x) for x in arrays[0][:3])
-    there, back = complex_(head, relation, tail[:, None]), complex_(tail, relation, head[:, None])
+    head, relation, tails = (jnp.asarray(x) for x in arrays[0])
+    there, back = complex_(head, relation, tails[:, :1]), complex_(tails[:, 0], relation, head[:, None])
     assert np.abs(there - back).max() > 0.1
 
 

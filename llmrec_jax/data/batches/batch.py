@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 
-from llmrec_jax.data.batches import negatives
+from llmrec_jax.data.batches import negatives, triples
 from llmrec_jax.data.batches.augment import augmented
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
@@ -52,6 +52,7 @@ class BatchPlan:
     capacities: tuple[Capacity, ...]  # a batch is padded to the first that it fits; it always fits the last
     augment: str = "none"  # how histories are changed, see `augment`
     augment_rate: float = 0.0
+    graph: triples.Graph | None = None  # to train on; None: no task learns it
 
     @property
     def batch_size(self) -> int:
@@ -89,7 +90,10 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
     sampled = negatives.sample(plan.seed, step, plan.starts, plan.rows, plan.num_negatives)
     place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
-    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled]), place_I)
+    head_N, facts = np.zeros(0, np.int64), None
+    if plan.graph is not None:
+        head_N, facts = triples.sample(plan.graph, plan.seed, step, plan.multiple)
+    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled, head_N]), place_I)
     bucket = plan.bucket_I[distinct]
     buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     in_history_BW, masked_BW, predicted_BW = _roles(plan, step, event_mask_BW)
@@ -147,6 +151,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         masked_RS=masked_RS,
         time_RS=time_RS,
         ratings=ratings,
+        triples=None if facts is None else facts._replace(head_N=place_I[head_N]),
     )
 
 

@@ -22,6 +22,7 @@ from llmrec_jax.data.batches.buckets import bucket_lengths
 from llmrec_jax.data.batches.capacity import Capacity
 from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import rows_per_domain
+from llmrec_jax.data.batches.triples import Graph, num_triples
 from llmrec_jax.data.domains.split import Split, keep_fraction
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Batch
@@ -45,6 +46,7 @@ def plan_batches(
     mask_rate: float = 0.0,
     reads_times: bool = False,
     reads_ratings: bool = False,
+    graph: Graph | None = None,
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
@@ -68,6 +70,7 @@ def plan_batches(
       mask_rate: probability of masking an event of a history, for BERT4Rec; 0: the next items are predicted.
       reads_times: whether the model reads the times of events, which are in the batch if a domain has them.
       reads_ratings: whether a task predicts the ratings of events.
+      graph: the triples that a task learns.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
@@ -98,6 +101,7 @@ def plan_batches(
         capacities=(),
         augment=data.augment,
         augment_rate=data.augment_rate,
+        graph=graph,
     )
     return _with_rooms(plan)
 
@@ -116,6 +120,7 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items + plan.num_negatives * len(plan.rows)
+    at_most += 0 if plan.graph is None else num_triples(plan.multiple)
     bound = Capacity(
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),

@@ -8,6 +8,7 @@ J triples of the graph   N triples of a step   K sampled tails of a triple   I i
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,6 +88,11 @@ def joint_graph(domains: Sequence[Domain], seed: int) -> Graph:
     )
 
 
+def num_triples(multiple: int) -> int:
+    """The number of triples of a step, N, which is a multiple of `multiple`."""
+    return math.lcm(BLOCK, multiple) * -(-BLOCKS * BLOCK // math.lcm(BLOCK, multiple))
+
+
 def sample(graph: Graph, seed: int, step: int, multiple: int) -> tuple[np.ndarray, Triples]:
     """The triples of a step: the items that are their heads, int64 [N], and the rest, with `head_N` still zero.
 
@@ -97,8 +103,7 @@ def sample(graph: Graph, seed: int, step: int, multiple: int) -> tuple[np.ndarra
       multiple: N is a multiple of it.
     """
     rng = np.random.default_rng([seed, _STREAM, step])
-    num_blocks = -(-BLOCKS * BLOCK // multiple) * multiple // BLOCK if multiple % BLOCK == 0 else multiple * BLOCKS
-    first = rng.integers(len(graph), size=num_blocks)
+    first = rng.integers(len(graph), size=num_triples(multiple) // BLOCK)
     rows_N = ((first[:, None] + np.arange(BLOCK)) % len(graph)).reshape(-1)
     relation_N, tail_N, head_N = graph.relation_J[rows_N], graph.tail_J[rows_N], graph.head_J[rows_N]
     begin_N, size_N = graph.starts[relation_N], np.diff(graph.starts)[relation_N]

@@ -1,0 +1,30 @@
+"""The embeddings of the relations and tails of a knowledge graph; its heads are item vectors.
+
+Shape letters besides those of `types`, which in this file differ for K: N triples, K tails of a triple.
+"""
+
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+
+
+class Embedded(NamedTuple):
+    """The embeddings of triples."""
+
+    relation_ND: jax.Array
+    tail_NKD: jax.Array
+
+
+class TripleEmbeddings(nnx.Module):
+    """Relations [N] and tails [N, K] -> their embeddings."""
+
+    def __init__(self, width: int, *, num_relations: int, num_tails: int, rngs: nnx.Rngs):
+        """`width` is that of the item vectors."""
+        init = nnx.initializers.normal(0.1)  # small beside the entries of heads, which are about 1
+        self.relations = nnx.Embed(num_relations, width, embedding_init=nnx.initializers.normal(0.5), rngs=rngs)
+        self.tails = nnx.Embed(num_tails, width, embedding_init=init, rngs=rngs)
+
+    def __call__(self, relation_N: jax.Array, tail_NK: jax.Array) -> Embedded:
+        """The embeddings, float32."""
+        return Embedded(self.relations(relation_N), self.tails(tail_NK))
