@@ -2,10 +2,10 @@
 
     python -m benchmarks.cold_items DATA movies --to movies_cold
 
-Every user's last two events with these items become the validation and the test event, whatever else came between, and
-the events before them with other items the training events. Users with fewer than two such events, or without training
-events, are left out. The folder has the items and the knowledge graph of the domain, and is split by
-leave-one-out, so every command runs on it.
+The test event of a user is the last one with such an item, its history the events before it with other items, of which
+the last one is for validation: so weights and steps are chosen without knowing a cold item, as in a shop that adds new
+items. Users without such an event, or with fewer than two events before it, are left out. The folder has the items and
+the knowledge graph of the domain, and is split by leave-one-out, so every command runs on it.
 """
 
 import argparse
@@ -56,12 +56,12 @@ def events(domain: Domain, is_cold_I: np.ndarray) -> tuple[list[str], int]:
     for user, user_id in enumerate(domain.user_ids):
         history = domain.history(user)
         cold = np.flatnonzero(is_cold_I[history])
-        if len(cold) < 2:
+        if not len(cold):
             continue
-        warm = history[: cold[-2]]
-        warm = warm[~is_cold_I[warm]]
-        if len(warm):
-            rows += [f"{user_id},{domain.item_ids[item]}" for item in (*warm, *history[cold[-2:]])]
+        before = history[: cold[-1]]
+        before = before[~is_cold_I[before]]
+        if len(before) > 1:
+            rows += [f"{user_id},{domain.item_ids[item]}" for item in (*before, history[cold[-1]])]
             num_users += 1
     return rows, num_users
 

@@ -8,6 +8,10 @@ from typing import NamedTuple
 import jax
 from flax import nnx
 
+# An embedding is a parameter times this. The optimizer moves a parameter by about the learning rate in each step, and
+# the entries of embeddings have to reach those of heads, which are about 1, in some hundred steps.
+SCALE = 10.0
+
 
 class Embedded(NamedTuple):
     """The embeddings of triples."""
@@ -21,10 +25,10 @@ class TripleEmbeddings(nnx.Module):
 
     def __init__(self, width: int, *, num_relations: int, num_tails: int, rngs: nnx.Rngs):
         """`width` is that of the item vectors."""
-        init = nnx.initializers.normal(0.1)  # small beside the entries of heads, which are about 1
-        self.relations = nnx.Embed(num_relations, width, embedding_init=nnx.initializers.normal(0.5), rngs=rngs)
-        self.tails = nnx.Embed(num_tails, width, embedding_init=init, rngs=rngs)
+        small, large = nnx.initializers.normal(0.01), nnx.initializers.normal(0.05)
+        self.relations = nnx.Embed(num_relations, width, embedding_init=large, rngs=rngs)
+        self.tails = nnx.Embed(num_tails, width, embedding_init=small, rngs=rngs)
 
     def __call__(self, relation_N: jax.Array, tail_NK: jax.Array) -> Embedded:
         """The embeddings, float32."""
-        return Embedded(self.relations(relation_N), self.tails(tail_NK))
+        return Embedded(SCALE * self.relations(relation_N), SCALE * self.tails(tail_NK))

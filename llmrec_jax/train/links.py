@@ -7,6 +7,7 @@ import numpy as np
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.evaluate.links import Embeddings, link_prediction
 from llmrec_jax.losses.knowledge_graph import SCORES, heads
+from llmrec_jax.models.knowledge_graph import SCALE
 from llmrec_jax.parallel import to_host
 from llmrec_jax.train.state import Params
 
@@ -22,7 +23,7 @@ def link_rows(corpus: Corpus, model: str, params: Params, items_ID: np.ndarray) 
     """
     assert corpus.graph is not None
     embedded = to_host(params["heads"]["knowledge_graph"])
-    relations, tails = (np.asarray(embedded[name]["embedding"]) for name in ("relations", "tails"))
+    relations, tails = (SCALE * np.asarray(embedded[name]["embedding"]) for name in ("relations", "tails"))
     embeddings = Embeddings(np.asarray(heads(items_ID, relations.shape[1])), relations, tails)
     domains = [(domain.name, len(domain.item_ids)) for domain in corpus.domains]
     rows = link_prediction(corpus.graph, SCORES[model], embeddings, domains)

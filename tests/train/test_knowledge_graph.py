@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from llmrec_jax import Recommender
 from llmrec_jax.config import (
+    AnswerConfig,
     Config,
     DataConfig,
     LossConfig,
@@ -49,9 +51,10 @@ def config(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("name", ["transe", "complex"])
-def test_link_prediction_beats_the_popularity_of_tails(config, tmp_path, name):
-    config = dataclasses.replace(config, tasks=dataclasses.replace(config.tasks, knowledge_graph=name))
+@pytest.mark.parametrize(("name", "weight"), [("transe", None), ("complex", 1.0)])
+def test_link_prediction_beats_the_popularity_of_tails(config, tmp_path, name, weight):
+    tasks = dataclasses.replace(config.tasks, knowledge_graph=name)
+    config = dataclasses.replace(config, tasks=tasks, answer=AnswerConfig(graph_weight=weight))
     trained = train_and_evaluate(config, tmp_path, Console(quiet=True), export=bundle_in(tmp_path))
     rows = json.loads((tmp_path / "report.json").read_text())["tasks"]
     assert {row["task"] for row in rows} == {"knowledge_graph"}
@@ -61,6 +64,23 @@ def test_link_prediction_beats_the_popularity_of_tails(config, tmp_path, name):
     assert rows[0]["triples"] == graph.is_held_out_J.sum() > 10
     assert "heads" in trained.params  # saved with the model, and not needed to recommend
     assert not any(path.startswith("heads") for path in load(tmp_path).arrays)
+    assert trained.answer.fit.weights["graph"] == (weight or 0.0)
+    if weight:
+        _check_new_items(Recommender.load(tmp_path))
+
+
+def _check_new_items(recommender):
+    """An item that is added with the facts of another one scores as it does under the graph."""
+    facts = [[f"relation {r}", f"tail {r}"] for r in range(4)]  # those of items 0, 6, 12, ...
+    recommender.add_items([{"item_id": "new", "title": "New", "facts": facts}, {"item_id": "none", "title": "None"}])
+    found = recommender.recommend(["i6"], k=ITEMS + 2, explain=True)
+    graph = {item.item_id: part["graph"] for item, part in zip(found, found.parts, strict=True)}
+    assert graph["new"] == pytest.approx(graph["i0"])
+    assert graph["new"] > graph["i1"] == graph["none"] == 0
+    with pytest.raises(UserError, match=r"item 0: .*facts"):
+        recommender.add_items([{"item_id": "newer", "title": "New", "facts": [["relation"]]}])
+    with pytest.raises(UserError, match="item 0: tail is empty"):
+        recommender.add_items([{"item_id": "newer", "title": "New", "facts": [["relation", ""]]}])
 
 
 @pytest.mark.slow
