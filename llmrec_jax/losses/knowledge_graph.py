@@ -5,6 +5,7 @@ score, and the loss is a softmax cross entropy over the true tail and sampled on
 
     loss = -log(exp(s(h, r, t)) / (exp(s(h, r, t)) + sum_k exp(s(h, r, t_k) - log q_k)))
 
+where each score also has a bias of its tail, which takes up how common the tail is, as in ConvE (arXiv:1707.01476), and
 with `q_k` the expected number of times that tail k is sampled, so that it estimates the softmax over all tails of the
 relation. This loss serves both models better than margins (Ruffinelli, Broscheit and Gemulla, "You CAN teach an old dog
 new tricks! On training knowledge graph embeddings", ICLR 2020; Lacroix, Usunier and Obozinski, arXiv:1806.07297).
@@ -67,6 +68,7 @@ def sampled_softmax(
     relation_ND: Array,
     tail_NKD: Array,
     *,
+    bias_NK: Array,
     is_negative_NK: Array,
     log_q_N: Array,
 ) -> jax.Array:
@@ -77,15 +79,16 @@ def sampled_softmax(
       head_ND: item vectors.
       relation_ND: embeddings of the relations.
       tail_NKD: embeddings of the tails: the true one first, then the sampled ones, [N, 1 + K, D].
+      bias_NK: added to the scores of the tails, [N, 1 + K].
       is_negative_NK: False where a sampled tail is true.
       log_q_N: log of the expected number of times that each tail of the relation is sampled.
 
     >>> one = jnp.ones((1, 2))
-    >>> two = jnp.ones((1, 2, 2))
-    >>> sampled_softmax(transe, one, 0 * one, two, is_negative_NK=one[:, :1] > 0, log_q_N=jnp.zeros(1))
+    >>> more = {"bias_NK": 0 * one, "is_negative_NK": one[:, :1] > 0, "log_q_N": jnp.zeros(1)}
+    >>> sampled_softmax(transe, one, 0 * one, jnp.ones((1, 2, 2)), **more)
     Array([0.6931472], dtype=float32)
     """
-    scores_NK = score(head_ND, relation_ND, tail_NKD).astype(jnp.float32)
+    scores_NK = score(head_ND, relation_ND, tail_NKD).astype(jnp.float32) + bias_NK
     negative_NK = jnp.where(is_negative_NK, scores_NK[:, 1:] - log_q_N[:, None], -jnp.inf)
     logits_NK = jnp.concatenate([scores_NK[:, :1], negative_NK], axis=1)
     return jax.nn.logsumexp(logits_NK, axis=1) - scores_NK[:, 0]

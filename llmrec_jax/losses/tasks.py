@@ -49,12 +49,13 @@ def _knowledge_graph(config: TasksConfig, facts: TaskFacts) -> Term | None:
         triples = outputs.batch.triples
         assert triples is not None, "the batch holds no triples"
         tail_NK = jnp.concatenate([triples.tail_N[:, None], triples.negative_NK], axis=1)
-        relation_ND, tail_NKD = outputs.heads["knowledge_graph"](triples.relation_N, tail_NK)
+        relation_ND, tail_NKD, bias_NK = outputs.heads["knowledge_graph"](triples.relation_N, tail_NK)
         loss_N = knowledge_graph.sampled_softmax(
             score,
             knowledge_graph.heads(outputs.items_UD, relation_ND.shape[1])[triples.head_N],
             relation_ND,
             tail_NKD,
+            bias_NK=bias_NK,
             is_negative_NK=triples.is_negative_NK,
             log_q_N=triples.log_q_N,
         )

@@ -18,6 +18,7 @@ class Embedded(NamedTuple):
 
     relation_ND: jax.Array
     tail_NKD: jax.Array
+    bias_NK: jax.Array  # of the tails: how likely they are, whatever the head
 
 
 class TripleEmbeddings(nnx.Module):
@@ -28,7 +29,10 @@ class TripleEmbeddings(nnx.Module):
         small, large = nnx.initializers.normal(0.01), nnx.initializers.normal(0.05)
         self.relations = nnx.Embed(num_relations, width, embedding_init=large, rngs=rngs)
         self.tails = nnx.Embed(num_tails, width, embedding_init=small, rngs=rngs)
+        self.biases = nnx.Embed(num_tails, 1, embedding_init=nnx.initializers.zeros, rngs=rngs)
 
     def __call__(self, relation_N: jax.Array, tail_NK: jax.Array) -> Embedded:
         """The embeddings, float32."""
-        return Embedded(SCALE * self.relations(relation_N), SCALE * self.tails(tail_NK))
+        return Embedded(
+            SCALE * self.relations(relation_N), SCALE * self.tails(tail_NK), SCALE * self.biases(tail_NK)[..., 0]
+        )

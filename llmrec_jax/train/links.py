@@ -24,7 +24,8 @@ def link_rows(corpus: Corpus, model: str, params: Params, items_ID: np.ndarray) 
     assert corpus.graph is not None
     embedded = to_host(params["heads"]["knowledge_graph"])
     relations, tails = (SCALE * np.asarray(embedded[name]["embedding"]) for name in ("relations", "tails"))
-    embeddings = Embeddings(np.asarray(heads(items_ID, relations.shape[1])), relations, tails)
+    biases = SCALE * np.asarray(embedded["biases"]["embedding"])[:, 0]
+    embeddings = Embeddings(np.asarray(heads(items_ID, relations.shape[1])), relations, tails, biases)
     domains = [(domain.name, len(domain.item_ids)) for domain in corpus.domains]
     rows = link_prediction(corpus.graph, SCORES[model], embeddings, domains)
     return [{"task": "knowledge_graph", "split": "held-out triples", **row} for row in rows]

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from llmrec_jax.data.batches.triples import Graph
-from llmrec_jax.evaluate.links import Embeddings, link_prediction, metrics, model_scores, popularity_scores, ranks
+from llmrec_jax.evaluate.links import (
+    Embeddings,
+    link_prediction,
+    metrics,
+    model_scores,
+    popularity_ranks,
+    popularity_scores,
+    ranks,
+)
 from llmrec_jax.losses.knowledge_graph import SCORES
 
 ITEMS, WIDTH = 30, 4
@@ -24,18 +32,19 @@ def graph():
 @pytest.fixture(scope="module")
 def embeddings():
     rng = np.random.default_rng(1)
-    return Embeddings(*(rng.normal(size=(num, WIDTH)).astype(np.float32) for num in (ITEMS, 2, 40)))
+    shapes = ((ITEMS, WIDTH), (2, WIDTH), (40, WIDTH), (40,))
+    return Embeddings(*(rng.normal(size=shape).astype(np.float32) for shape in shapes))
 
 
-def plain_ranks(graph, score_of):
-    true = set(zip(graph.head_J.tolist(), graph.tail_J.tolist(), strict=True))
+def plain_ranks(graph, score_of, among_all=False):
+    true = set(zip(graph.head_J.tolist(), graph.relation_J.tolist(), graph.tail_J.tolist(), strict=True))
     found = []
     for head, relation, tail, is_out in zip(
         graph.head_J, graph.relation_J, graph.tail_J, graph.is_held_out_J, strict=True
     ):
         if is_out:
-            tails = range(STARTS[relation], STARTS[relation + 1])
-            others = [score_of(head, relation, other) for other in tails if (head, other) not in true]
+            tails = range(40) if among_all else range(STARTS[relation], STARTS[relation + 1])
+            others = [score_of(head, relation, other) for other in tails if (head, relation, other) not in true]
             own = score_of(head, relation, tail)
             found.append(1 + sum(other > own for other in others) + sum(other == own for other in others) / 2)
     return np.array(found)
@@ -43,10 +52,11 @@ def plain_ranks(graph, score_of):
 
 @pytest.mark.parametrize("name", SCORES)
 def test_ranks_are_filtered_and_among_the_tails_of_the_relation(graph, embeddings, name):
-    heads, relations, tails = embeddings
+    heads, relations, tails, biases = embeddings
 
     def score_of(head, relation, tail):
-        return float(SCORES[name](heads[head][None], relations[relation][None], tails[tail][None, None])[0, 0])
+        score_11 = SCORES[name](heads[head][None], relations[relation][None], tails[tail][None, None])
+        return float(score_11[0, 0] + biases[tail])
 
     found = ranks(graph, model_scores(graph, SCORES[name], embeddings))
     np.testing.assert_array_equal(found, plain_ranks(graph, score_of))
@@ -57,13 +67,16 @@ def test_popularity_counts_training_triples_and_ties_half(graph):
     found = ranks(graph, popularity_scores(graph))
     np.testing.assert_array_equal(found, plain_ranks(graph, lambda head, relation, tail: count[tail]))
     assert (found % 1 == 0.5).any()
+    among_all = plain_ranks(graph, lambda head, relation, tail: count[tail], among_all=True)
+    np.testing.assert_array_equal(popularity_ranks(graph), among_all)
+    assert (among_all > found).any()
 
 
 def test_rows_by_domain_and_relation(graph, embeddings):
     rows = link_prediction(graph, SCORES["transe"], embeddings, [("one", 10), ("two", 20)])
     assert [(row["method"], row["domain"], row["relation"]) for row in rows] == [
         (method, domain, relation)
-        for method in ("model", "popularity_of_tail")
+        for method in ("model", "popularity_of_tail", "popularity_in_relation")
         for domain in ("one", "two")
         for relation in ("all", "small", "large")
     ]

@@ -28,7 +28,9 @@ def arrays():
     vectors = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
     is_negative_NK = rng.random((NUM, NEGATIVES)) < 0.7
     is_negative_NK[0] = False
-    return vectors, {"is_negative_NK": is_negative_NK, "log_q_N": rng.normal(size=NUM).astype(np.float32)}
+    bias_NK, log_q_N = rng.normal(size=(NUM, 1 + NEGATIVES)), rng.normal(size=NUM)
+    more = {"bias_NK": bias_NK.astype(np.float32), "log_q_N": log_q_N.astype(np.float32)}
+    return vectors, {"is_negative_NK": is_negative_NK, **more}
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -36,9 +38,13 @@ def test_loss_equals_numpy(arrays, name):
     (head, relation, tails), more = arrays
     expected = []
     for n in range(NUM):
-        true = np.exp(numpy_score(name, head[n], relation[n], tails[n, 0]))
+        true = np.exp(numpy_score(name, head[n], relation[n], tails[n, 0]) + more["bias_NK"][n, 0])
         others = [
-            np.exp(numpy_score(name, head[n], relation[n], tails[n, 1 + k]) - more["log_q_N"][n])
+            np.exp(
+                numpy_score(name, head[n], relation[n], tails[n, 1 + k])
+                + more["bias_NK"][n, 1 + k]
+                - more["log_q_N"][n]
+            )
             for k in range(NEGATIVES)
             if more["is_negative_NK"][n, k]
         ]
