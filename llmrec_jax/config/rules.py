@@ -94,7 +94,7 @@ def validate(config: Config) -> None:
                 raise UserError(f"stage {name}: {error}") from error
         return
     problems = [*_range_problems(config), *_data_problems(config), *_balance_problems(config)]
-    problems += _encoder_problems(config)
+    problems += [*_encoder_problems(config), *_task_problems(config)]
     # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
@@ -170,6 +170,21 @@ def _balance_problems(config: Config) -> list[str]:
     for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):
         if value and config.loss.ranking == "gbce":
             problems.append(f"loss.{field}={value} is for a softmax, not loss.ranking=gbce")
+    return problems
+
+
+def _task_problems(config: Config) -> list[str]:
+    problems, tasks = [], config.tasks
+    has_task = tasks.rating != "none"
+    if tasks.weighting != "fixed" and not has_task:
+        problems.append(f"tasks.weighting={tasks.weighting} weighs tasks: set one, such as tasks.rating=mse")
+    if tasks.log_conflicts and not has_task:
+        problems.append("tasks.log_conflicts compares tasks: set one, such as tasks.rating=mse")
+    if tasks.rating != "none" and config.model.user_tower == "bert4rec":
+        problems.append(f"tasks.rating={tasks.rating} reads the user vector after each event, but "
+                        "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
+    if config.train.objective == "language_model" and has_task:
+        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none")
     return problems
 
 

@@ -15,3 +15,11 @@ class TasksConfig:
     ordinal: a threshold between each two neighbouring ratings; for a scale with few steps."""
     rating_weight: float = 0.1
     """Weight of the loss of tasks.rating beside the ranking loss."""
+    weighting: Literal["fixed", "uncertainty", "pcgrad"] = "fixed"
+    """How the ranking loss and those of the tasks are added.
+    fixed: each times its weight.
+    uncertainty: each also divided by a variance, which is learned (Kendall et al.).
+    pcgrad: where gradients of two tasks conflict, each loses its part against the other; a backward pass per task."""
+    log_conflicts: bool = False
+    """Log the cosine between the gradient of each task and that of the ranking loss as conflict/TASK.
+    It costs a backward pass per task; with weighting=pcgrad it is always logged."""

@@ -9,32 +9,48 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from llmrec_jax.config import TasksConfig
+from llmrec_jax.losses import task_losses
 from llmrec_jax.losses.term import Term
-from llmrec_jax.types import Head, Mean, Outputs
+from llmrec_jax.types import Array, Head, Mean, Outputs
 
 
 class TaskFacts(NamedTuple):
     """What the tasks must know of the data to size their heads."""
 
-    num_items: int = 0  # of the joint catalogue
     rating_levels: tuple[float, ...] = ()  # the distinct ratings, ascending; empty if there are none
+    rating_features: int = 0  # width of `Ratings.features_NF`
 
 
 def _rating(config: TasksConfig, facts: TaskFacts) -> Term | None:
     if config.rating == "none":
         return None
+    levels = facts.rating_levels if config.rating == "ordinal" else ()
 
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
-        ratings = outputs.batch.ratings
+        ratings, head = outputs.batch.ratings, outputs.heads["rating"]
         assert ratings is not None, "the batch holds no ratings"
         assert outputs.states_ND is not None
-        predicted_N = outputs.heads["rating"](outputs.states_ND[ratings.step_N], outputs.items_UD[ratings.item_N])
-        mask_N = ratings.mask_N.astype(jnp.float32)
-        return {"events": Mean(jnp.sum((predicted_N - ratings.value_N) ** 2 * mask_N), jnp.sum(mask_N))}
+        vectors = outputs.states_ND[ratings.step_N], outputs.items_UD[ratings.item_N]
+        scale_N = jnp.where(ratings.mask_N, ratings.scale_N, 1.0)
+        predicted_N = head(*vectors, ratings.prior_N, scale_N, ratings.features_NF)
+        if levels:
+            middle_G = (np.asarray(levels[1:], np.float32) + np.asarray(levels[:-1], np.float32)) / 2
+            is_above_NG = ratings.rating_N[:, None] > middle_G[None]
+            loss_N = task_losses.ordinal(head.logits(predicted_N, scale_N), is_above_NG)
+        else:
+            loss_N = task_losses.squared_error(predicted_N, ratings.rating_N, scale_N)
+        return {"events": _mean(loss_N, ratings.mask_N)}
 
-    return Term(term, config.rating_weight, {"rating": Head("rating")}, ("ratings",))
+    head = Head("rating", {"num_features": facts.rating_features, "levels": levels})
+    return Term(term, config.rating_weight, {"rating": head}, ("ratings",))
+
+
+def _mean(loss_N: jax.Array, mask_N: Array) -> Mean:
+    """The mean of the rows in a mask."""
+    return Mean(jnp.sum(jnp.where(mask_N, loss_N, 0.0)), jnp.sum(mask_N, dtype=jnp.float32))
 
 
 TASKS: dict[str, Callable[[TasksConfig, TaskFacts], Term | None]] = {

@@ -25,6 +25,7 @@ from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params, shapes
+from llmrec_jax.train.task_metrics import head_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config
 
 # Prefixes of the fields left out of the hash of a run: those that do not change its results, and the locations of data
@@ -108,7 +109,11 @@ class Evaluator:
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
         model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
-        return evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        found = evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        tasks = []
+        if "rating" in self._experiment.spec.terms:
+            tasks = rating_rows(corpus, model, head_of(self._graphdef, params, "rating"))
+        return found._replace(tasks=tasks)
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:

@@ -1,32 +1,42 @@
 """The terms of a run's objective, from its configuration and what its data has."""
 
-import numpy as np
-
 from llmrec_jax.config import Config
 from llmrec_jax.data.corpus import Corpus
-from llmrec_jax.losses import objective, tasks
+from llmrec_jax.errors import UserError
+from llmrec_jax.losses import objective, tasks, uncertainty
 from llmrec_jax.losses.term import Term, check
+from llmrec_jax.train.ratings import FEATURES, rating_levels
+
+MOST_LEVELS = 20  # of ratings with tasks.rating=ordinal
 
 
 def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
     """The terms of a run. Raises ValueError if one of them needs what the regime or the domains do not have."""
-    facts = tasks.TaskFacts(num_items=len(corpus.joint), rating_levels=_rating_levels(corpus))
-    terms = objective.build(config.loss, config.adapt, len(corpus.domains)) | tasks.terms(config.tasks, facts)
+    levels = rating_levels(corpus) if config.tasks.rating != "none" else {}
+    facts = tasks.TaskFacts(tuple(sorted(set().union(*levels.values()))), FEATURES)
+    added = tasks.terms(config.tasks, facts)
+    terms = objective.build(config.loss, config.adapt, len(corpus.domains)) | added
+    if config.tasks.weighting == "uncertainty":
+        terms = uncertainty.with_log_variances(terms, {"ranking": terms["ranking"], **added})
     trained = [domain.name for domain, rows in zip(corpus.domains, corpus.plan.rows, strict=True) if rows]
     lacks = {}
-    if not facts.rating_levels:
-        lacks["ratings"] = f"the events of {', '.join(trained)}, which are trained on, have none"
+    if len(facts.rating_levels) < 2:
+        one = f"all ratings of {', '.join(levels)} are {facts.rating_levels[0]:g}" if levels else ""
+        lacks["ratings"] = one or f"no training event of {', '.join(trained)} has a rating"
     check(terms, lacks)
+    if config.tasks.rating == "ordinal":
+        _check_levels(levels)
     return terms
 
 
-def _rating_levels(corpus: Corpus) -> tuple[float, ...]:
-    """The distinct ratings of the training events in the batches, ascending; empty if the batches have no ratings."""
-    if not corpus.plan.reads_ratings:
-        return ()
-    levels: set[float] = set()
-    for split, users in zip(corpus.splits, corpus.plan.users, strict=True):
-        if split.ratings_E is not None:
-            is_trained = np.isin(np.arange(len(split.train_end)), users)
-            levels |= set(np.unique(split.ratings_E[split.training_events(is_trained)]).tolist())
-    return tuple(sorted(level for level in levels if not np.isnan(level)))
+def _check_levels(levels: dict[str, tuple[float, ...]]) -> None:
+    """Raises ValueError unless the ratings of all domains are steps of one scale."""
+    number = len(set().union(*levels.values()))
+    problem = ""
+    if number > MOST_LEVELS:
+        problem = f"a scale of at most {MOST_LEVELS} ratings, but {', '.join(levels)} have {number}"
+    elif len({(values[0], values[-1]) for values in levels.values()}) > 1:
+        scales = ", ".join(f"{name} from {values[0]:g} to {values[-1]:g}" for name, values in levels.items())
+        problem = f"one scale of ratings, but the domains have several: {scales}"
+    if problem:
+        raise UserError(f"tasks.rating=ordinal is for {problem}; use tasks.rating=mse")

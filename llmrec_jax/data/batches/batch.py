@@ -21,9 +21,10 @@ from llmrec_jax.data.batches.augment import augmented
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
 from llmrec_jax.data.batches.packing import pack
+from llmrec_jax.data.batches.ratings import RatingTable, of_histories, padded_to
 from llmrec_jax.data.domains.split import Split
 from llmrec_jax.predictor import elapsed
-from llmrec_jax.types import Batch, Items, Predictions, Ratings
+from llmrec_jax.types import Batch, Items, Predictions
 
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
 # other padding): otherwise a resumed run would silently continue with different batches.
@@ -44,7 +45,6 @@ class BatchPlan:
     num_negatives: int  # sampled per domain
     mask_rate: float  # probability of masking an event of a history; 0: predict the next items
     reads_times: bool  # the model reads the times of events
-    reads_ratings: bool  # a task predicts the ratings of events
     seed: int
     lengths: tuple[int, ...]  # padded text length of each bucket; (0,) if the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
@@ -52,6 +52,7 @@ class BatchPlan:
     capacities: tuple[Capacity, ...]  # a batch is padded to the first that it fits; it always fits the last
     augment: str = "none"  # how histories are changed, see `augment`
     augment_rate: float = 0.0
+    ratings: tuple[RatingTable | None, ...] = ()  # to predict, per domain; empty if no task does
 
     @property
     def batch_size(self) -> int:
@@ -82,29 +83,33 @@ class BatchPlan:
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step. The items of a bucket are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
-    items_BW, event_mask_BW, weight_BW, time_BW, rating_BW = _rows(plan, step, rng)
+    items_BW, event_mask_BW, weight_BW, time_BW, event_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
     sampled = negatives.sample(plan.seed, step, plan.starts, plan.rows, plan.num_negatives)
-    place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
-    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled]), place_I)
-    bucket = plan.bucket_I[distinct]
-    buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     in_history_BW, masked_BW, predicted_BW = _roles(plan, step, event_mask_BW)
     steps, lengths_B = plan.steps, in_history_BW.sum(axis=1)
     start_B = pack(lengths_B, steps)
     place_BW = start_B[:, None] + np.arange(event_mask_BW.shape[1])  # index into the flattened rows of histories
+    rated: tuple[np.ndarray, ...] = ()
+    found = None
+    if plan.ratings:
+        found = of_histories(plan.ratings, plan.domain_B, np.where(in_history_BW, event_BW, -1), place_BW)
+        rated = (found.items_N,)
+    place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
+    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled, *rated]), place_I)
+    bucket = plan.bucket_I[distinct]
+    buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     step_BW = place_BW - (0 if plan.mask_rate else 1)  # the step that predicts an event
     made_BW = predicted_BW & (weight_BW > 0)
-    rated_BW = predicted_BW & ~np.isnan(rating_BW)
     made = [made_BW & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
     need = Capacity(
         rows=int(start_B.max()) // steps + 1,
         items=tuple(map(len, buckets)),
         predictions=tuple(int(made_BW.sum()) for made_BW in made),
-        ratings=int(rated_BW.sum()),
+        ratings=0 if found is None else len(found.items_N),
     )
     capacity = next(capacity for capacity in plan.capacities if capacity.holds(need))
 
@@ -120,11 +125,6 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     if plan.has_times:
         time_RS = np.full(history_RS.shape, -1, np.int32)
         time_RS.reshape(-1)[place_BW[in_history_BW]] = time_BW[in_history_BW]
-    ratings = None
-    if plan.reads_ratings:
-        step_N, mask_N = padded(step_BW[rated_BW], capacity.ratings)
-        item_N, _ = padded(events_BW[rated_BW], capacity.ratings)
-        ratings = Ratings(step_N, item_N, padded(rating_BW[rated_BW], capacity.ratings, np.float32)[0], mask_N)
     masked_RS = None
     if plan.mask_rate:
         masked_RS = np.zeros(history_RS.shape, bool)
@@ -146,7 +146,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         negatives=negatives.padded_to(plan.multiple, [place_I[items] for items in sampled], np.diff(plan.starts)),
         masked_RS=masked_RS,
         time_RS=time_RS,
-        ratings=ratings,
+        ratings=None if found is None else padded_to(capacity.ratings, found, place_I),
     )
 
 
@@ -164,16 +164,16 @@ def _roles(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple[np.nd
 
 def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Each row of the global batch, right-padded: joint-catalogue items; mask (False on padding); weights; times;
-    ratings.
+    indices of the events in their domain.
 
-    Times are `elapsed` seconds, -1 if the domain has none. Ratings are NaN where there is none or none is read.
+    Times are `elapsed` seconds, -1 if the domain has none.
     """
     length = plan.max_history + 1
     items_BW = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
     weight_BW = np.ones((plan.batch_size, length), np.float32)
     time_BW = np.full((plan.batch_size, length), -1, np.int32)
-    rating_BW = np.full((plan.batch_size, length), np.nan, np.float32)
+    event_BW = np.zeros((plan.batch_size, length), np.int64)
     for domain, split in enumerate(plan.splits):
         users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
         if not users_M.size:
@@ -196,8 +196,7 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         event_mask_BW[mine_B] = np.arange(length) < length_M[:, None]
         if split.weights_E is not None:
             weight_BW[mine_B] = split.weights_E.take(event_MW, mode="clip")
-        if plan.reads_ratings and split.ratings_E is not None:
-            rating_BW[mine_B] = split.ratings_E.take(event_MW, mode="clip")
+        event_BW[mine_B] = event_MW
         if plan.has_times and split.times_E is not None:
             time_BW[mine_B] = elapsed(split.times_E.take(begin_M[:, None] + time_place_MW, mode="clip"))
-    return items_BW, event_mask_BW, weight_BW, time_BW, rating_BW
+    return items_BW, event_mask_BW, weight_BW, time_BW, event_BW

@@ -22,6 +22,7 @@ from llmrec_jax.data.batches.buckets import bucket_lengths
 from llmrec_jax.data.batches.capacity import Capacity
 from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import rows_per_domain
+from llmrec_jax.data.batches.ratings import RatingTable
 from llmrec_jax.data.domains.split import Split, keep_fraction
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Batch
@@ -44,7 +45,6 @@ def plan_batches(
     num_negatives: int = 0,
     mask_rate: float = 0.0,
     reads_times: bool = False,
-    reads_ratings: bool = False,
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
@@ -67,7 +67,6 @@ def plan_batches(
       num_negatives: negatives sampled per domain and step; 0 if the loss samples none.
       mask_rate: probability of masking an event of a history, for BERT4Rec; 0: the next items are predicted.
       reads_times: whether the model reads the times of events, which are in the batch if a domain has them.
-      reads_ratings: whether a task predicts the ratings of events.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
@@ -90,7 +89,6 @@ def plan_batches(
         num_negatives=num_negatives,
         mask_rate=mask_rate,
         reads_times=reads_times,
-        reads_ratings=reads_ratings,
         seed=seed,
         lengths=(0,),
         bucket_I=np.zeros(num_items, np.int64),
@@ -108,6 +106,11 @@ def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
     return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
 
 
+def with_ratings(plan: BatchPlan, tables: Sequence[RatingTable | None]) -> BatchPlan:
+    """The plan with ratings to predict; one table per domain, None for a domain without ratings."""
+    return _with_rooms(dataclasses.replace(plan, ratings=tuple(tables)))
+
+
 def _with_rooms(plan: BatchPlan) -> BatchPlan:
     """The plan with capacities: the sizes of the first batches times each of `SLACK`, then the upper bound."""
 
@@ -115,12 +118,16 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
         return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
+    ratings = sum(
+        rows * table.most(plan.max_history) for rows, table in zip(plan.rows, plan.ratings, strict=False) if table
+    )
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items + plan.num_negatives * len(plan.rows)
+    at_most += ratings
     bound = Capacity(
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.steps),
-        ratings=rounded(plan.batch_size * plan.steps) if plan.reads_ratings else 0,
+        ratings=rounded(ratings),
     )
     plan = dataclasses.replace(plan, capacities=(bound,))
     needs = [Capacity.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]

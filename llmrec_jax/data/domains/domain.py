@@ -15,7 +15,7 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import demo, folders, prepare
+from llmrec_jax.data.domains import demo, folders, low_ratings, prepare
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Item, item_text
 from llmrec_jax.data.domains.settings import Order
 
@@ -40,6 +40,11 @@ class Domain:
     # float32, at least 0: the largest weight of the user's interactions with the item; None: all interactions count 1
     weights_E: np.ndarray | None = None
     first_weights_E: np.ndarray | None = None  # float32: the weight of the first of these, which is the one kept
+    # The interactions that data.min_rating leaves out, see `low_ratings`; None without data.min_rating.
+    low_items_A: np.ndarray | None = None
+    low_ratings_A: np.ndarray | None = None
+    low_place_A: np.ndarray | None = None
+    low_offsets: np.ndarray | None = None
 
     def history(self, user: int) -> np.ndarray:
         """All events of a user, oldest first (int32 item numbers)."""
@@ -80,13 +85,18 @@ def open_domain(
             msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
         )
         names = prepare.ARRAYS + (prepare.WEIGHTS if facts.report["weights"] else ())
+        if facts.report["below_min_rating"]:
+            names += low_ratings.NAMES
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedError(str(error)) from error
     events = facts.report["interactions"]
     if (len(items), len(user_ids)) != (facts.report["items"], facts.report["users"]):
         raise DamagedError("items.json or users.json does not fit facts.json")
-    if any(len(array) != (len(user_ids) + 1 if name == "offsets" else events) for name, array in arrays.items()):
+    sizes = {"offsets": len(user_ids) + 1, "low_offsets": len(user_ids) + 1}
+    if "low_offsets" in arrays:
+        sizes |= dict.fromkeys(low_ratings.NAMES[:-1], int(arrays["low_offsets"][-1]))
+    if any(len(array) != sizes.get(name, events) for name, array in arrays.items()):
         raise DamagedError("the arrays do not fit facts.json")
     cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
     notes = [f"{cut:,} descriptions cut to {description_chars} characters (data.description_chars)"] if cut else []

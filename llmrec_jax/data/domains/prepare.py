@@ -17,13 +17,14 @@ import numpy as np
 from llmrec_jax.data.domains import schema
 from llmrec_jax.data.domains.events import Events
 from llmrec_jax.data.domains.folders import EVENTS, ITEMS, decompressed, find
+from llmrec_jax.data.domains.low_ratings import low_ratings
 from llmrec_jax.data.domains.problems import BadRecord
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.data.domains.settings import Order, read_settings
 from llmrec_jax.data.domains.times import NONE, PER_SECOND
 from llmrec_jax.errors import UserError
 
-FORMAT = 3  # version of the prepared folder: incrementing it prepares all domains again
+FORMAT = 4  # version of the prepared folder: incrementing it prepares all domains again
 ARRAYS = ("items_E", "ratings_E", "timestamps_E", "offsets")
 REPEATS = "{n} repeats of an item by the same user dropped: the first is kept"
 WEIGHTS = ("weights_E", "first_weights_E")  # further arrays of a domain with weights
@@ -35,7 +36,7 @@ class Prepared:
 
     items: list[Item]
     user_ids: list[str]
-    arrays: dict[str, np.ndarray]  # keys: ARRAYS, and WEIGHTS if the interactions have weights
+    arrays: dict[str, np.ndarray]  # keys: ARRAYS; WEIGHTS if there are weights; low_ratings.NAMES with min_rating
     order: Order
     report: dict[str, Any]  # counts, the order and its reason, notes, skipped records
     bad: list[BadRecord]
@@ -52,6 +53,9 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
             raise UserError(f"{folder}: data.min_rating={min_rating:g} leaves no interaction: {scale}")
         events = events.keep(~low_E)
     arrays, repeats = _arrange(raw.items, events, raw.order)
+    if min_rating is not None:
+        columns = raw.events.users_E, raw.events.items_E, raw.events.ratings_E
+        arrays |= low_ratings(*columns, low_E, _sorted(raw.items, raw.events, raw.order))
     findings.note(repeats, REPEATS if events.weights_E is None else f"{REPEATS}, with the largest weight")
     findings.notes += _tie_notes(events) if raw.order == "timestamp" else []
     findings.notes += _rating_notes(raw.events.ratings_E, min_rating)
@@ -147,13 +151,7 @@ def _weight_notes(arrays: dict[str, np.ndarray]) -> list[str]:
 
 def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str, np.ndarray], int]:
     """Arrays of the events, grouped by user, sorted by `order`, without repeated items; and the number of repeats."""
-    ties_E = _event_hash(items, events)
-    keys = {  # np.lexsort is stable and sorts by the last key first
-        "timestamp": (ties_E, events.times_E, events.users_E),
-        "sequence": (events.users_E,),
-        "none": (ties_E, events.users_E),
-    }
-    sorted_E = np.lexsort(keys[order])
+    sorted_E = _sorted(items, events, order)
     pair_E = events.users_E[sorted_E].astype(np.int64) * len(items) + events.items_E[sorted_E]
     places = np.sort(np.unique(pair_E, return_index=True)[1])
     kept_E = sorted_E[places]
@@ -169,6 +167,17 @@ def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str,
         largest_E = _largest(pair_E, events.weights_E[sorted_E])
         arrays |= {"weights_E": largest_E[places], "first_weights_E": events.weights_E[kept_E]}
     return arrays, len(pair_E) - len(kept_E)
+
+
+def _sorted(items: list[Item], events: Events, order: Order) -> np.ndarray:
+    """Indices [E] that sort the events by user, then by `order`."""
+    ties_E = _event_hash(items, events)
+    keys = {  # np.lexsort is stable and sorts by the last key first
+        "timestamp": (ties_E, events.times_E, events.users_E),
+        "sequence": (events.users_E,),
+        "none": (ties_E, events.users_E),
+    }
+    return np.lexsort(keys[order])
 
 
 def _largest(pair_E: np.ndarray, weight_E: np.ndarray) -> np.ndarray:

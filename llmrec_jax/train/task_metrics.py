@@ -1,0 +1,80 @@
+"""The metrics of the tasks on the target's held-out events, for the report.
+
+Shape letters: A ratings of the target, users end to end; N of those that are evaluated.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from llmrec_jax.baselines import rating as baseline
+from llmrec_jax.data.corpus import Corpus
+from llmrec_jax.predictor import Histories, VectorPredictor
+from llmrec_jax.train.ratings import features, fitted, prior, training_ratings
+
+Head = Callable[..., Any]
+
+
+def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Head) -> list[dict[str, Any]]:
+    """Errors of the rating head and of the baselines; none if no rating of the target may be trained on.
+
+    Every held-out rating (`Rated.held_out`) is predicted from all that its user rated before. Predictions are clipped
+    to the range of the training ratings.
+
+    Args:
+      corpus: the data of the run.
+      predictor: the model on the target.
+      head: of the model, see `models.rating_head`.
+    """
+    domain, split = corpus.target, corpus.splits[corpus.target]
+    found, trains_A = training_ratings(corpus, domain)
+    if not trains_A.any():
+        return []
+    model = fitted(corpus, domain, found, trains_A)
+    parts = baseline.predict(model, found.items_A, found.ratings_A, found.offsets)
+    trained_A = found.ratings_A[trains_A]
+    scale, low, high = float(trained_A.std()), trained_A.min(), trained_A.max()
+    rows = []
+    for name in ("valid", "test"):
+        number_N = found.held_out(split, name)
+        if name == "valid":
+            number_N = number_N[corpus.protocol.kept[found.users_A[number_N]]]
+        if not len(number_N):
+            continue
+        rows_N = baseline.RatingParts(*(part_A[number_N] for part_A in parts))
+        user_N, at_N = found.users_A[number_N], found.at_A[number_N]
+        events = [slice(split.offsets[user], at) for user, at in zip(user_N, at_N, strict=True)]
+        times = None if split.times_E is None else [split.times_E[before] for before in events]
+        users_ND = predictor.users(Histories([split.items_E[before] for before in events], times))
+        more = prior(rows_N), np.full(len(number_N), scale), features(rows_N, scale)
+        arrays = users_ND, predictor.items_ID[found.items_A[number_N]], *more
+        predicted = {
+            "model": np.asarray(head(*(jnp.asarray(array, jnp.float32) for array in arrays))),
+            "global_mean": rows_N.mean_A,
+            "biases": rows_N.mean_A + rows_N.item_A + rows_N.user_A,
+            "biased_mf": prior(rows_N),
+        }
+        for method, rating_N in predicted.items():
+            error_N = np.clip(rating_N, low, high).astype(np.float64) - found.ratings_A[number_N]
+            rows.append(
+                {
+                    "task": "rating",
+                    "method": method,
+                    "domain": corpus.domains[domain].name,
+                    "split": name,
+                    "rmse": float(np.sqrt(np.mean(error_N**2))),
+                    "mae": float(np.mean(np.abs(error_N))),
+                    "users": len(np.unique(user_N)),
+                    "events": len(number_N),
+                }
+            )
+    return rows
+
+
+def head_of(graphdef: Any, params: Any, name: str) -> Head:
+    """A head of the model as a function of arrays, compiled."""
+    return jax.jit(lambda *arrays: nnx.merge(graphdef, params).heads[name].predict(*arrays))

@@ -1,0 +1,73 @@
+"""Runs with tasks beside ranking: on several devices, in the report, and refused where the data has no such task."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from llmrec_jax.config import AdaptConfig, MeshConfig, TasksConfig
+from llmrec_jax.errors import UserError
+from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.loop import train_and_evaluate
+from llmrec_jax.train.prepared import prepare
+from tests.train.rated import write_shop
+from tests.train.tiny import assert_same_step, gradients_and_metrics, tiny_config
+
+CASES = {
+    "pcgrad": TasksConfig(rating="ordinal", rating_weight=1.0, weighting="pcgrad"),
+    "uncertainty": TasksConfig(rating="mse", weighting="uncertainty", log_conflicts=True),
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rated")
+    config = tiny_config(folder / "cache", sources=(), target=str(write_shop(folder / "shop")), min_rating=2)
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, user_tower="mean", item_bias=True),
+        adapt=AdaptConfig(),
+        train=dataclasses.replace(config.train, steps=4, eval_every=0),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weighting", CASES)
+def test_a_step_on_eight_devices_equals_one(config, weighting):
+    experiment = experiment_lib.build(dataclasses.replace(config, tasks=CASES[weighting]))
+    expected = gradients_and_metrics(experiment, MeshConfig(data=1))
+    gradients, metrics = expected
+    assert -1 <= metrics["conflict/rating"] <= 1
+    assert np.abs(gradients["heads"]["rating"]["down"]["kernel"]).max() > 1e-6
+    if weighting == "uncertainty":
+        assert metrics["weight/uncertainty/rating"] == 1  # exp(-0)
+        assert gradients["heads"]["log_variance_rating"]["value"] != 0
+    for mesh in (MeshConfig(data=8), MeshConfig(mode="pmap", data=8)):
+        assert_same_step(gradients_and_metrics(experiment, mesh), expected)
+
+
+def test_the_report_compares_the_task_with_its_baselines(config, tmp_path):
+    config = dataclasses.replace(config, tasks=TasksConfig(rating="mse"))
+    train_and_evaluate(config, tmp_path, Console(quiet=True))
+    report = json.loads((tmp_path / "report.json").read_text())
+    rows = {(row["split"], row["method"]): row for row in report["tasks"]}
+    methods = ["model", "global_mean", "biases", "biased_mf"]
+    assert list(rows) == [(split, method) for split in ("valid", "test") for method in methods]
+    assert rows["test", "biases"]["rmse"] < 0.9 * rows["test", "global_mean"]["rmse"]  # biases are what is planted
+    for split in ("valid", "test"):
+        assert abs(rows[split, "model"]["rmse"] - rows[split, "biased_mf"]["rmse"]) < 0.1  # four steps from it
+        assert rows[split, "model"]["mae"] != rows[split, "biased_mf"]["mae"]
+    assert rows["test", "model"]["events"] == rows["test", "model"]["users"] > 30
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["loss"] == pytest.approx(last["loss/ranking/target"] + 0.1 * last["loss/rating/events"])
+
+
+def test_a_task_is_refused_where_no_event_has_what_it_needs(config, tmp_path):
+    shop = write_shop(tmp_path / "shop")
+    (shop / "domain.json").write_text('{"columns": {"rating": null}}')
+    data = dataclasses.replace(config.data, target=str(shop), min_rating=None)
+    asked = dataclasses.replace(config, data=data, tasks=TasksConfig(rating="mse"))
+    with pytest.raises(UserError, match="the loss 'rating' needs ratings: no training event of shop has a rating"):
+        prepare(asked)
