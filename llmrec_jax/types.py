@@ -66,6 +66,7 @@ class Batch(NamedTuple):
     # int32, HSTU: seconds since the first event of the history; -1: unknown. None: no domain has times.
     time_RS: Array | None = None
     ratings: "Ratings | None" = None  # if a task predicts them
+    impressions: "Impressions | None" = None  # if a task predicts their clicks
 
 
 class Ratings(NamedTuple):
@@ -77,6 +78,19 @@ class Ratings(NamedTuple):
     prior_N: Array  # float32: the rating predicted without training
     scale_N: Array  # float32: standard deviation of the ratings of the domain
     features_NF: Array  # float32: what the prior is made from
+    mask_N: Array  # bool: False on padding
+
+
+class Impressions(NamedTuple):
+    """Lists of items that were shown to the users of the batch after a step of their histories, with the clicks.
+
+    J items of a list, padded.
+    """
+
+    step_N: Array  # int32: the last step before the list, as an index into the flattened histories [R * S]
+    item_NJ: Array  # int32: index into the batch's items; 0 on padding
+    is_shown_NJ: Array  # bool: False on padding
+    is_clicked_NJ: Array  # bool
     mask_N: Array  # bool: False on padding
 
 

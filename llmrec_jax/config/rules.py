@@ -66,6 +66,7 @@ RANGES = {
     "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
     "tasks.rating_weight": AT_LEAST_0,
+    "tasks.click_weight": AT_LEAST_0,
     "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,
     "mesh.fsdp": AT_LEAST_1,
@@ -175,16 +176,17 @@ def _balance_problems(config: Config) -> list[str]:
 
 def _task_problems(config: Config) -> list[str]:
     problems, tasks = [], config.tasks
-    has_task = tasks.rating != "none"
+    has_task = tasks.rating != "none" or tasks.click_weight > 0
     if tasks.weighting != "fixed" and not has_task:
         problems.append(f"tasks.weighting={tasks.weighting} weighs tasks: set one, such as tasks.rating=mse")
     if tasks.log_conflicts and not has_task:
         problems.append("tasks.log_conflicts compares tasks: set one, such as tasks.rating=mse")
-    if tasks.rating != "none" and config.model.user_tower == "bert4rec":
-        problems.append(f"tasks.rating={tasks.rating} reads the user vector after each event, but "
+    if has_task and config.model.user_tower == "bert4rec":
+        problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
                         "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
     if config.train.objective == "language_model" and has_task:
-        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none")
+        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none and "
+                        "tasks.click_weight=0")  # fmt: skip
     return problems
 
 

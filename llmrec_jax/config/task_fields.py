@@ -15,6 +15,9 @@ class TasksConfig:
     ordinal: a threshold between each two neighbouring ratings; for a scale with few steps."""
     rating_weight: float = 0.1
     """Weight of the loss of tasks.rating beside the ranking loss."""
+    click_weight: float = 0.0
+    """Weight of predicting which items of a list that was shown are clicked; 0: off.
+    The lists are the rows of interactions.csv with the same impression_id; those with action=click are the clicks."""
     weighting: Literal["fixed", "uncertainty", "pcgrad"] = "fixed"
     """How the ranking loss and those of the tasks are added.
     fixed: each times its weight.

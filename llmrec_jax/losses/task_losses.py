@@ -1,12 +1,13 @@
 """The losses of the tasks beside ranking: pure functions, one value per row.
 
-Shape letters: those of `types`; G thresholds between neighbouring ratings.
+Shape letters: those of `types`; G thresholds between neighbouring ratings; J items of a list.
 """
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from llmrec_jax.losses.ranking import EXCLUDED
 from llmrec_jax.types import Array
 
 
@@ -17,6 +18,24 @@ def squared_error(predicted_N: Array, rating_N: Array, scale_N: Array) -> jax.Ar
     Array([4., 0.], dtype=float32)
     """
     return jnp.square((predicted_N - rating_N) / scale_N)
+
+
+def clicks(logits_NJ: Array, is_shown_NJ: Array, is_clicked_NJ: Array) -> jax.Array:
+    """Cross entropy of the clicks among the items of a list, float32 [N]: `-mean over clicks of log softmax`.
+
+    A list without clicks has loss 0.
+
+    Args:
+      logits_NJ: of the items of each list.
+      is_shown_NJ: bool, False on padding.
+      is_clicked_NJ: bool.
+
+    >>> clicks(jnp.zeros((1, 4)), jnp.array([[True, True, True, False]]), jnp.array([[False, True, False, False]]))
+    Array([1.0986123], dtype=float32)
+    """
+    log_p_NJ = jax.nn.log_softmax(jnp.where(is_shown_NJ, logits_NJ, EXCLUDED), axis=1)
+    number_N = jnp.sum(is_clicked_NJ, axis=1)
+    return -jnp.sum(jnp.where(is_clicked_NJ, log_p_NJ, 0.0), axis=1) / jnp.maximum(number_N, 1)
 
 
 def ordinal(logits_NG: jax.Array, is_above_NG: Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """The tasks beside the ranking loss, by name: each makes the term of one task from the configuration and the data.
 
 A task of your own is an entry of `TASKS`, made before the configuration is read. Its term is left out where the
-function returns None. Shape letters: those of `types`.
+function returns None. Shape letters: those of `types`; G thresholds between neighbouring ratings, J items of a list.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ class TaskFacts(NamedTuple):
 
     rating_levels: tuple[float, ...] = ()  # the distinct ratings, ascending; empty if there are none
     rating_features: int = 0  # width of `Ratings.features_NF`
+    temperature: float = 1.0  # of the ranking loss
 
 
 def _rating(config: TasksConfig, facts: TaskFacts) -> Term | None:
@@ -53,8 +54,25 @@ def _mean(loss_N: jax.Array, mask_N: Array) -> Mean:
     return Mean(jnp.sum(jnp.where(mask_N, loss_N, 0.0)), jnp.sum(mask_N, dtype=jnp.float32))
 
 
+def _click(config: TasksConfig, facts: TaskFacts) -> Term | None:
+    if not config.click_weight:
+        return None
+
+    def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
+        shown = outputs.batch.impressions
+        assert shown is not None, "the batch holds no lists of shown items"
+        assert outputs.states_ND is not None
+        vectors = outputs.states_ND[shown.step_N], outputs.items_UD[shown.item_NJ]
+        logits_NJ = jnp.einsum("nd,njd->nj", *vectors, precision="highest") / facts.temperature
+        loss_N = task_losses.clicks(logits_NJ, shown.is_shown_NJ | ~shown.mask_N[:, None], shown.is_clicked_NJ)
+        return {"lists": _mean(loss_N, shown.mask_N)}
+
+    return Term(term, config.click_weight, needs=("impressions",))
+
+
 TASKS: dict[str, Callable[[TasksConfig, TaskFacts], Term | None]] = {
     "rating": _rating,
+    "click": _click,
 }
 
 

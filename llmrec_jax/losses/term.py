@@ -15,6 +15,7 @@ NEEDS = {
     "catalogue": "the vectors of the whole catalogue in every step",  # `Outputs.candidates`
     "negatives": "sampled negatives",  # `Outputs.negatives`
     "ratings": "ratings",  # `Batch.ratings`
+    "impressions": "lists of shown items",  # `Batch.impressions`
 }
 
 

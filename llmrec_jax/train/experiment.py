@@ -15,7 +15,7 @@ from flax import nnx
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
-from llmrec_jax.data.batches.pipeline import batches, by_length, with_ratings
+from llmrec_jax.data.batches.pipeline import batches, by_length, with_targets
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.losses import balance, objective
@@ -29,6 +29,7 @@ from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
 from llmrec_jax.train.feed import Batches
+from llmrec_jax.train.impressions import impression_tables
 from llmrec_jax.train.init_from import encoder_of, with_bundle
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.prepared import Data, prepare
@@ -138,8 +139,9 @@ def assemble(data: Data, config: Config) -> Experiment:
     if data.pretrained is not None:
         encoder_identity.check_fields(config, data.pretrained)
     terms = make_terms(config, corpus)
-    if "ratings" in needs(terms):
-        corpus = dataclasses.replace(corpus, plan=with_ratings(corpus.plan, rating_tables(corpus)))
+    makers = {"ratings": rating_tables, "impressions": impression_tables}
+    if targets := {name: make(corpus) for name, make in makers.items() if name in needs(terms)}:
+        corpus = dataclasses.replace(corpus, plan=with_targets(corpus.plan, targets))
     encoder_config = make_encoder_config(config, data.tokenizer, data.pretrained)
     if isinstance(items, TokenTable):
         corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)[: len(corpus.joint)]))

@@ -10,7 +10,7 @@ Shape letters: A ratings of a domain, users end to end; F features.
 import numpy as np
 
 from llmrec_jax.baselines import rating as baseline
-from llmrec_jax.data.batches.ratings import RatingTable
+from llmrec_jax.data.batches.targets import Table
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.domains.rated import Rated, rated
 
@@ -39,12 +39,12 @@ def rating_levels(corpus: Corpus) -> dict[str, tuple[float, ...]]:
     return levels
 
 
-def rating_tables(corpus: Corpus) -> list[RatingTable | None]:
+def rating_tables(corpus: Corpus) -> list[Table | None]:
     """The ratings that the batches read, one table per domain; None for one without rows or ratings."""
     return [_table(corpus, domain) if rows else None for domain, rows in enumerate(corpus.plan.rows)]
 
 
-def _table(corpus: Corpus, domain: int) -> RatingTable | None:
+def _table(corpus: Corpus, domain: int) -> Table | None:
     found, trains_A = training_ratings(corpus, domain)
     if not trains_A.any():
         return None
@@ -63,13 +63,11 @@ def _table(corpus: Corpus, domain: int) -> RatingTable | None:
         prior_A[is_in_A], features_AF[is_in_A] = prior(parts), features(parts, scale)
     at_A = found.at_A[trains_A]
     has_history_A = at_A > corpus.splits[domain].offsets[users_A]
-    return RatingTable(
+    columns = ratings_A, prior_A, np.full(len(at_A), scale), features_AF  # of `types.Ratings`
+    return Table(
         at_A=at_A[has_history_A],
         items_A=(items_A + corpus.joint.starts[domain]).astype(np.int32)[has_history_A],
-        ratings_A=ratings_A[has_history_A],
-        prior_A=prior_A.astype(np.float32)[has_history_A],
-        features_AF=features_AF.astype(np.float32)[has_history_A],
-        scale=scale,
+        columns=tuple(column.astype(np.float32)[has_history_A] for column in columns),
     )
 
 

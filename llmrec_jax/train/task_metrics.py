@@ -3,7 +3,7 @@
 Shape letters: A ratings of the target, users end to end; N of those that are evaluated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,10 @@ from flax import nnx
 
 from llmrec_jax.baselines import rating as baseline
 from llmrec_jax.data.corpus import Corpus
+from llmrec_jax.data.domains.impressions import of_domain
+from llmrec_jax.data.domains.split import Split
 from llmrec_jax.predictor import Histories, VectorPredictor
+from llmrec_jax.train.impressions import list_metrics
 from llmrec_jax.train.ratings import features, fitted, prior, training_ratings
 
 Head = Callable[..., Any]
@@ -48,8 +51,7 @@ def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Head) -> list[
         rows_N = baseline.RatingParts(*(part_A[number_N] for part_A in parts))
         user_N, at_N = found.users_A[number_N], found.at_A[number_N]
         events = [slice(split.offsets[user], at) for user, at in zip(user_N, at_N, strict=True)]
-        times = None if split.times_E is None else [split.times_E[before] for before in events]
-        users_ND = predictor.users(Histories([split.items_E[before] for before in events], times))
+        users_ND = predictor.users(histories_of(split, events))
         more = prior(rows_N), np.full(len(number_N), scale), features(rows_N, scale)
         arrays = users_ND, predictor.items_ID[found.items_A[number_N]], *more
         predicted = {
@@ -73,6 +75,48 @@ def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Head) -> list[
                 }
             )
     return rows
+
+
+def click_rows(corpus: Corpus, predictor: VectorPredictor) -> list[dict[str, Any]]:
+    """How the model and popularity rank the lists of shown items that are held out; none if there are none.
+
+    The score is that of recommending: the history before the list against each item of it. Regimes without users of the
+    target are evaluated too.
+    """
+    if (found := of_domain(corpus.domains[corpus.target])) is None:
+        return []
+    split, counts_I = corpus.splits[corpus.target], corpus.train_counts(corpus.target)
+    rows = []
+    for name in ("valid", "test"):
+        numbers = found.held_out(split, name)
+        if name == "valid":
+            numbers = numbers[corpus.protocol.kept[found.users_Q[numbers]]]
+        if not len(numbers):
+            continue
+        events = [
+            slice(split.offsets[user], at)
+            for user, at in zip(found.users_Q[numbers], found.at(split)[numbers], strict=True)
+        ]
+        sizes = np.diff(found.offsets)[numbers]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        member_A = np.repeat(found.offsets[numbers] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        item_A, clicked_A = found.items_A[member_A], found.clicked_A[member_A]
+        users_ND = np.repeat(predictor.users(histories_of(split, events)), sizes, axis=0)
+        scores = {
+            "model": np.einsum("nd,nd->n", users_ND, predictor.items_ID[item_A], dtype=np.float64),
+            "popularity": counts_I[item_A],
+        }
+        for method, scores_A in scores.items():
+            facts = {"task": "click", "method": method, "domain": corpus.domains[corpus.target].name, "split": name}
+            counts = {"users": len(np.unique(found.users_Q[numbers])), "lists": len(numbers)}
+            rows.append(facts | list_metrics(scores_A, clicked_A, offsets) | counts)
+    return rows
+
+
+def histories_of(split: Split, events: Sequence[slice]) -> Histories:
+    """The histories that consist of these events of a domain, with their times if they have any."""
+    times = None if split.times_E is None else [split.times_E[before] for before in events]
+    return Histories([split.items_E[before] for before in events], times)
 
 
 def head_of(graphdef: Any, params: Any, name: str) -> Head:

@@ -5,6 +5,7 @@ from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.errors import UserError
 from llmrec_jax.losses import objective, tasks, uncertainty
 from llmrec_jax.losses.term import Term, check
+from llmrec_jax.train.impressions import training_lists
 from llmrec_jax.train.ratings import FEATURES, rating_levels
 
 MOST_LEVELS = 20  # of ratings with tasks.rating=ordinal
@@ -13,7 +14,7 @@ MOST_LEVELS = 20  # of ratings with tasks.rating=ordinal
 def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
     """The terms of a run. Raises ValueError if one of them needs what the regime or the domains do not have."""
     levels = rating_levels(corpus) if config.tasks.rating != "none" else {}
-    facts = tasks.TaskFacts(tuple(sorted(set().union(*levels.values()))), FEATURES)
+    facts = tasks.TaskFacts(tuple(sorted(set().union(*levels.values()))), FEATURES, config.loss.temperature)
     added = tasks.terms(config.tasks, facts)
     terms = objective.build(config.loss, config.adapt, len(corpus.domains)) | added
     if config.tasks.weighting == "uncertainty":
@@ -23,6 +24,9 @@ def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
     if len(facts.rating_levels) < 2:
         one = f"all ratings of {', '.join(levels)} are {facts.rating_levels[0]:g}" if levels else ""
         lacks["ratings"] = one or f"no training event of {', '.join(trained)} has a rating"
+    lists = [training_lists(corpus, domain) for domain, rows in enumerate(corpus.plan.rows) if rows]
+    if not any(found is not None and len(found[1]) for found in lists):
+        lacks["impressions"] = f"no list of {', '.join(trained)} may be trained on (columns impression_id, action)"
     check(terms, lacks)
     if config.tasks.rating == "ordinal":
         _check_levels(levels)

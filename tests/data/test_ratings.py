@@ -1,14 +1,12 @@
 """Ratings: what data.min_rating leaves out, their order, which a batch predicts and which are held out."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.batch import make_batch
-from llmrec_jax.data.batches.pipeline import plan_batches, with_ratings
-from llmrec_jax.data.batches.ratings import RatingTable
+from llmrec_jax.data.batches.pipeline import plan_batches, with_targets
+from llmrec_jax.data.batches.targets import Table
 from llmrec_jax.data.domains.domain import load_domain
 from llmrec_jax.data.domains.rated import rated
 from llmrec_jax.data.domains.split import Cuts, split
@@ -77,25 +75,23 @@ def table_of(split, start, rng):
     numbers = np.setdiff1d(np.arange(len(split.items_E)), split.offsets)
     numbers = np.repeat(numbers, 1 + (numbers % 3 == 0))
     rows, num_items = len(numbers), len(split.items_E)
-    return RatingTable(
+    sizes = (rows, rows, rows, (rows, 2))
+    return Table(
         at_A=numbers,
         items_A=(start + rng.integers(num_items, size=rows)).astype(np.int32),
-        ratings_A=rng.normal(size=rows).astype(np.float32),
-        prior_A=rng.normal(size=rows).astype(np.float32),
-        features_AF=rng.normal(size=(rows, 2)).astype(np.float32),
-        scale=0.5 + start,
+        columns=tuple(rng.normal(size=size).astype(np.float32) for size in sizes),
     )
 
 
 @pytest.mark.parametrize("augment", ["none", "mask"])
 def test_a_batch_predicts_the_ratings_that_follow_its_steps(augment):
     rng = np.random.default_rng(0)
-    plan = plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY, augment=augment), 24, 3)
+    without = plan_batches(SPLITS, STARTS, DataConfig(max_history=HISTORY, augment=augment), 24, 3)
     tables = [table_of(split, start, rng) for split, start in zip(SPLITS, STARTS, strict=False)]
     tables[1] = None
-    plan = with_ratings(plan, tables)
+    plan = with_targets(without, {"ratings": tables})
     for step in (0, 7):
-        batch, plain = make_batch(plan, step), make_batch(dataclasses.replace(plan, ratings=()), step)
+        batch, plain = make_batch(plan, step), make_batch(without, step)
         ids, history_N = ids_of(batch), batch.history_RS.reshape(-1)
         is_real_N = batch.segment_RS.reshape(-1) > 0
         shown = ids[history_N][is_real_N], ids_of(plain)[plain.history_RS.reshape(-1)][is_real_N]
@@ -107,8 +103,8 @@ def test_a_batch_predicts_the_ratings_that_follow_its_steps(augment):
                 rows = [] if tables[domain] is None else np.flatnonzero(tables[domain].at_A == event + 1)
                 for row in rows:
                     table = tables[domain]
-                    values = table.ratings_A[row], table.prior_A[row], np.float32(table.scale)
-                    expected.append((place, table.items_A[row], *values, *table.features_AF[row]))
+                    *values, features_F = (column[row] for column in table.columns)
+                    expected.append((place, table.items_A[row], *values, *features_F))
         mask_N = batch.ratings.mask_N
         step_N, item_N, rating_N, prior_N, scale_N, features_NF = (
             np.asarray(column)[mask_N] for column in batch.ratings[:-1]

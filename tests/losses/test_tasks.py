@@ -13,7 +13,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.losses import objective, task_losses, tasks, uncertainty
 from llmrec_jax.losses.term import Term, check
 from llmrec_jax.models.heads import HEADS
-from llmrec_jax.types import Batch, Head, Mean, Outputs, Ratings
+from llmrec_jax.types import Batch, Head, Impressions, Mean, Outputs, Ratings
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 N, D, F = 12, 4, 3
@@ -110,3 +110,25 @@ def test_a_task_of_ones_own_is_an_entry_of_the_table(monkeypatch):
     mine = Term(lambda outputs, progress: {}, 2.0, {"mine": Head("discriminator")})
     monkeypatch.setitem(tasks.TASKS, "mine", lambda config, facts: mine)
     assert tasks.terms(TasksConfig(), tasks.TaskFacts()) == {"mine": mine}
+
+
+def test_clicks_are_compared_with_their_list_alone():
+    rng = np.random.default_rng(0)
+    states_ND, items_UD = rng.normal(size=(8, D)).astype(np.float32), rng.normal(size=(6, D)).astype(np.float32)
+    shown = Impressions(
+        step_N=np.array([3, 5, 0], np.int32),
+        item_NJ=np.array([[4, 1, 2, 5], [0, 3, 0, 0], [0, 0, 0, 0]], np.int32),
+        is_shown_NJ=np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], bool),
+        is_clicked_NJ=np.array([[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], bool),
+        mask_N=np.array([True, True, False]),
+    )
+    terms = tasks.terms(TasksConfig(click_weight=2.0), tasks.TaskFacts(temperature=0.5))
+    assert (terms["click"].weight, terms["click"].needs) == (2.0, ("impressions",))
+    outputs = outputs_of(None, None, jnp.asarray(items_UD), jnp.asarray(states_ND))
+    outputs = outputs._replace(batch=outputs.batch._replace(impressions=shown))
+    losses = []
+    for row, (items, clicked) in enumerate((([4, 1, 2, 5], [0, 2]), ([0, 3], [1]))):
+        logits = items_UD[items].astype(np.float64) @ states_ND[shown.step_N[row]] / 0.5
+        losses.append(np.mean(np.log(np.exp(logits).sum()) - logits[clicked]))
+    (found,) = objective.finish(objective.evaluate(terms, outputs, 0.0)).values()
+    np.testing.assert_allclose(found, np.mean(losses), 1e-5)

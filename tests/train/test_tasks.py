@@ -16,7 +16,7 @@ from tests.train.rated import write_shop
 from tests.train.tiny import assert_same_step, gradients_and_metrics, tiny_config
 
 CASES = {
-    "pcgrad": TasksConfig(rating="ordinal", rating_weight=1.0, weighting="pcgrad"),
+    "pcgrad": TasksConfig(rating="ordinal", rating_weight=1.0, click_weight=1.0, weighting="pcgrad"),
     "uncertainty": TasksConfig(rating="mse", weighting="uncertainty", log_conflicts=True),
 }
 
@@ -40,6 +40,7 @@ def test_a_step_on_eight_devices_equals_one(config, weighting):
     expected = gradients_and_metrics(experiment, MeshConfig(data=1))
     gradients, metrics = expected
     assert -1 <= metrics["conflict/rating"] <= 1
+    assert ("conflict/click" in metrics) == (weighting == "pcgrad")
     assert np.abs(gradients["heads"]["rating"]["down"]["kernel"]).max() > 1e-6
     if weighting == "uncertainty":
         assert metrics["weight/uncertainty/rating"] == 1  # exp(-0)
@@ -49,19 +50,26 @@ def test_a_step_on_eight_devices_equals_one(config, weighting):
 
 
 def test_the_report_compares_the_task_with_its_baselines(config, tmp_path):
-    config = dataclasses.replace(config, tasks=TasksConfig(rating="mse"))
+    config = dataclasses.replace(config, tasks=TasksConfig(rating="mse", click_weight=0.5))
     train_and_evaluate(config, tmp_path, Console(quiet=True))
     report = json.loads((tmp_path / "report.json").read_text())
-    rows = {(row["split"], row["method"]): row for row in report["tasks"]}
+    rows = {(row["split"], row["method"]): row for row in report["tasks"] if row["task"] == "rating"}
     methods = ["model", "global_mean", "biases", "biased_mf"]
     assert list(rows) == [(split, method) for split in ("valid", "test") for method in methods]
     assert rows["test", "biases"]["rmse"] < 0.9 * rows["test", "global_mean"]["rmse"]  # biases are what is planted
     for split in ("valid", "test"):
         assert abs(rows[split, "model"]["rmse"] - rows[split, "biased_mf"]["rmse"]) < 0.1  # four steps from it
         assert rows[split, "model"]["mae"] != rows[split, "biased_mf"]["mae"]
+    clicks = [row for row in report["tasks"] if row["task"] == "click"]
+    found = [(row["split"], row["method"], row["users"]) for row in clicks]
+    assert found == [(split, method, 40) for split in ("valid", "test") for method in ("model", "popularity")]
+    assert all(0.2 < row["auc"] < 0.8 for row in clicks)  # the lists are random
+    assert all(row["ndcg@5"] == row["ndcg@10"] > row["auc"] / 2 for row in clicks)  # of four items
     assert rows["test", "model"]["events"] == rows["test", "model"]["users"] > 30
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
-    assert last["loss"] == pytest.approx(last["loss/ranking/target"] + 0.1 * last["loss/rating/events"])
+    assert last["loss"] == pytest.approx(
+        last["loss/ranking/target"] + 0.1 * last["loss/rating/events"] + 0.5 * last["loss/click/lists"]
+    )
 
 
 def test_a_task_is_refused_where_no_event_has_what_it_needs(config, tmp_path):

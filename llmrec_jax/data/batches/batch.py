@@ -13,6 +13,7 @@ I items of the joint catalogue   N events of the batch   E events of a domain
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -21,14 +22,15 @@ from llmrec_jax.data.batches.augment import augmented
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
 from llmrec_jax.data.batches.packing import pack
-from llmrec_jax.data.batches.ratings import RatingTable, of_histories, padded_to
+from llmrec_jax.data.batches.targets import Table, of_histories, padded_to
 from llmrec_jax.data.domains.split import Split
 from llmrec_jax.predictor import elapsed
-from llmrec_jax.types import Batch, Items, Predictions
+from llmrec_jax.types import Batch, Impressions, Items, Predictions, Ratings
 
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
 # other padding): otherwise a resumed run would silently continue with different batches.
 BATCH_RULE = 2
+TARGETS = {"ratings": Ratings, "impressions": Impressions}  # fields of a batch that tasks predict
 _ORDER, _STEP, _MASKS, _AUGMENT = range(4)  # independent random streams from one seed
 
 
@@ -52,7 +54,8 @@ class BatchPlan:
     capacities: tuple[Capacity, ...]  # a batch is padded to the first that it fits; it always fits the last
     augment: str = "none"  # how histories are changed, see `augment`
     augment_rate: float = 0.0
-    ratings: tuple[RatingTable | None, ...] = ()  # to predict, per domain; empty if no task does
+    # What tasks predict besides the next item: "ratings", "impressions"; one table per domain.
+    targets: Mapping[str, tuple[Table | None, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
@@ -93,13 +96,13 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     steps, lengths_B = plan.steps, in_history_BW.sum(axis=1)
     start_B = pack(lengths_B, steps)
     place_BW = start_B[:, None] + np.arange(event_mask_BW.shape[1])  # index into the flattened rows of histories
-    rated: tuple[np.ndarray, ...] = ()
-    found = None
-    if plan.ratings:
-        found = of_histories(plan.ratings, plan.domain_B, np.where(in_history_BW, event_BW, -1), place_BW)
-        rated = (found.items_N,)
+    step_event_BW = np.where(in_history_BW, event_BW, -1)
+    targets = {
+        name: of_histories(tables, plan.domain_B, step_event_BW, place_BW) for name, tables in plan.targets.items()
+    }
+    more = [found.items_N[found.items_N >= 0] for found in targets.values()]
     place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
-    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled, *rated]), place_I)
+    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled, *more]), place_I)
     bucket = plan.bucket_I[distinct]
     buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     step_BW = place_BW - (0 if plan.mask_rate else 1)  # the step that predicts an event
@@ -109,7 +112,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         rows=int(start_B.max()) // steps + 1,
         items=tuple(map(len, buckets)),
         predictions=tuple(int(made_BW.sum()) for made_BW in made),
-        ratings=0 if found is None else len(found.items_N),
+        targets=tuple(len(found.step_N) for found in targets.values()),
     )
     capacity = next(capacity for capacity in plan.capacities if capacity.holds(need))
 
@@ -146,7 +149,10 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         negatives=negatives.padded_to(plan.multiple, [place_I[items] for items in sampled], np.diff(plan.starts)),
         masked_RS=masked_RS,
         time_RS=time_RS,
-        ratings=None if found is None else padded_to(capacity.ratings, found, place_I),
+        **{
+            name: TARGETS[name](*padded_to(size, found, place_I))
+            for (name, found), size in zip(targets.items(), capacity.targets, strict=True)
+        },
     )
 
 

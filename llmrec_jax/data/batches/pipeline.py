@@ -11,18 +11,18 @@ I items of the joint catalogue
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.batches.batch import BatchPlan, make_batch
+from llmrec_jax.data.batches.batch import TARGETS, BatchPlan, make_batch
 from llmrec_jax.data.batches.buckets import bucket_lengths
 from llmrec_jax.data.batches.capacity import Capacity
 from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import rows_per_domain
-from llmrec_jax.data.batches.ratings import RatingTable
+from llmrec_jax.data.batches.targets import Table
 from llmrec_jax.data.domains.split import Split, keep_fraction
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Batch
@@ -106,9 +106,10 @@ def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
     return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
 
 
-def with_ratings(plan: BatchPlan, tables: Sequence[RatingTable | None]) -> BatchPlan:
-    """The plan with ratings to predict; one table per domain, None for a domain without ratings."""
-    return _with_rooms(dataclasses.replace(plan, ratings=tuple(tables)))
+def with_targets(plan: BatchPlan, targets: Mapping[str, Sequence[Table | None]]) -> BatchPlan:
+    """The plan with what tasks predict besides the next item, see `BatchPlan.targets`."""
+    in_order = {name: tuple(targets[name]) for name in TARGETS if name in targets}
+    return _with_rooms(dataclasses.replace(plan, targets=in_order))
 
 
 def _with_rooms(plan: BatchPlan) -> BatchPlan:
@@ -118,16 +119,18 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
         return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
-    ratings = sum(
-        rows * table.most(plan.max_history) for rows, table in zip(plan.rows, plan.ratings, strict=False) if table
-    )
+    targets, shown = [], 0
+    for tables in plan.targets.values():
+        targets.append(sum(rows * table.most(plan.max_history) for rows, table in zip(plan.rows, tables, strict=True)
+                           if table))  # fmt: skip
+        shown += targets[-1] * max(table.items_A[:1].size for table in tables if table)
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items + plan.num_negatives * len(plan.rows)
-    at_most += ratings
+    at_most += shown
     bound = Capacity(
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.steps),
-        ratings=rounded(ratings),
+        targets=rounded(targets),
     )
     plan = dataclasses.replace(plan, capacities=(bound,))
     needs = [Capacity.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]

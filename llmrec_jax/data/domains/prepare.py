@@ -17,6 +17,7 @@ import numpy as np
 from llmrec_jax.data.domains import schema
 from llmrec_jax.data.domains.events import Events
 from llmrec_jax.data.domains.folders import EVENTS, ITEMS, decompressed, find
+from llmrec_jax.data.domains.impressions import lists_of
 from llmrec_jax.data.domains.low_ratings import low_ratings
 from llmrec_jax.data.domains.problems import BadRecord
 from llmrec_jax.data.domains.records import Item
@@ -36,7 +37,7 @@ class Prepared:
 
     items: list[Item]
     user_ids: list[str]
-    arrays: dict[str, np.ndarray]  # keys: ARRAYS; WEIGHTS if there are weights; low_ratings.NAMES with min_rating
+    arrays: dict[str, np.ndarray]  # ARRAYS, WEIGHTS if there are weights, and those of `low_ratings` and `impressions`
     order: Order
     report: dict[str, Any]  # counts, the order and its reason, notes, skipped records
     bad: list[BadRecord]
@@ -45,6 +46,7 @@ class Prepared:
 def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> Prepared:
     """Read a domain folder, drop low ratings and repeats, and sort. Raises `DataError` and `UserError`."""
     raw = schema.read(folder, on_bad_record)
+    raw, shown = _without_shown(folder, raw)
     events, findings = raw.events, raw.findings
     if min_rating is not None:
         low_E = events.ratings_E < min_rating  # False if there is no rating
@@ -56,6 +58,9 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
     if min_rating is not None:
         columns = raw.events.users_E, raw.events.items_E, raw.events.ratings_E
         arrays |= low_ratings(*columns, low_E, _sorted(raw.items, raw.events, raw.order))
+    if shown is not None:
+        arrays |= lists_of(shown, events, arrays, raw.order)
+        findings.notes.append(f"{len(arrays['shown_users_Q']):,} lists of shown items (impression_id, action)")
     findings.note(repeats, REPEATS if events.weights_E is None else f"{REPEATS}, with the largest weight")
     findings.notes += _tie_notes(events) if raw.order == "timestamp" else []
     findings.notes += _rating_notes(raw.events.ratings_E, min_rating)
@@ -71,6 +76,7 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
         "items_without_interactions": len(raw.items) - len(np.unique(arrays["items_E"])),
         "below_min_rating": len(raw.events.users_E) - len(events.users_E),
         "weights": "weights_E" in arrays,
+        **({"impressions": len(arrays["shown_users_Q"])} if shown is not None else {}),
         "order": raw.order,
         "order_reason": raw.order_reason,
         "notes": findings.notes,
@@ -167,6 +173,15 @@ def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str,
         largest_E = _largest(pair_E, events.weights_E[sorted_E])
         arrays |= {"weights_E": largest_E[places], "first_weights_E": events.weights_E[kept_E]}
     return arrays, len(pair_E) - len(kept_E)
+
+
+def _without_shown(folder: Path, raw: schema.RawDomain) -> tuple[schema.RawDomain, Events | None]:
+    """The records without the items that were only shown, and all rows if there are lists of these."""
+    if raw.events.shown_E is None:
+        return raw, None
+    if raw.events.shown_E.all():
+        raise UserError(f"{folder}: no interaction: no row of {EVENTS} is a click")
+    return raw._replace(events=raw.events.keep(~raw.events.shown_E)), raw.events
 
 
 def _sorted(items: list[Item], events: Events, order: Order) -> np.ndarray:

@@ -33,14 +33,12 @@ class Rated(NamedTuple):
     def held_out(self, split: Split, name: str) -> np.ndarray:
         """Numbers of the ratings to evaluate on "valid" or "test".
 
-        Those of a user from the held-out event on, in validation up to the test event. With leave-one-out this is the
-        held-out event alone; with a temporal cut all that follow the cut, each with the history up to it.
+        Those of the held-out events (`Split.held_out_range`) that have a history, and low ratings between them.
         """
-        begin = {"valid": split.valid, "test": split.test}[name]
-        end = np.where(split.test >= 0, split.test, split.offsets[1:]) if name == "valid" else split.offsets[1:]
-        begin_A, end_A = begin[self.users_A], end[self.users_A]
+        begin_A, end_A = (bound[self.users_A] for bound in split.held_out_range(name))
         may_precede_cut_A = self.is_low_A & (self.at_A == begin_A)
-        return np.flatnonzero((begin_A >= 0) & (self.at_A >= begin_A) & (self.at_A < end_A) & ~may_precede_cut_A)
+        has_history_A = self.at_A > split.offsets[self.users_A]
+        return np.flatnonzero(has_history_A & (self.at_A >= begin_A) & (self.at_A < end_A) & ~may_precede_cut_A)
 
 
 def rated(domain: Domain, split: Split) -> Rated:
