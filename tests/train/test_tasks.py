@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
+from safetensors.numpy import load_file
 
+from llmrec_jax import Recommender
 from llmrec_jax.config import AdaptConfig, MeshConfig, TasksConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.train import experiment as experiment_lib
+from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.prepared import prepare
 from tests.train.rated import write_shop
@@ -51,7 +54,7 @@ def test_a_step_on_eight_devices_equals_one(config, weighting):
 
 def test_the_report_compares_the_task_with_its_baselines(config, tmp_path):
     config = dataclasses.replace(config, tasks=TasksConfig(rating="mse", click_weight=0.5))
-    train_and_evaluate(config, tmp_path, Console(quiet=True))
+    trained = train_and_evaluate(config, tmp_path, Console(quiet=True), export=bundle_in(tmp_path))
     report = json.loads((tmp_path / "report.json").read_text())
     rows = {(row["split"], row["method"]): row for row in report["tasks"] if row["task"] == "rating"}
     methods = ["model", "global_mean", "biases", "biased_mf"]
@@ -66,6 +69,10 @@ def test_the_report_compares_the_task_with_its_baselines(config, tmp_path):
     assert all(0.2 < row["auc"] < 0.8 for row in clicks)  # the lists are random
     assert all(row["ndcg@5"] == row["ndcg@10"] > row["auc"] / 2 for row in clicks)  # of four items
     assert rows["test", "model"]["events"] == rows["test", "model"]["users"] > 30
+    heads = load_file(tmp_path / "bundle" / "heads.safetensors")
+    np.testing.assert_array_equal(heads["rating.up.kernel"], trained.params["heads"]["rating"]["up"]["kernel"])
+    assert heads["rating.prior.bias_I"].shape == (30,)
+    assert Recommender.load(tmp_path / "bundle").recommend(["i3", "i4"], k=3)  # it reads no head
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["loss"] == pytest.approx(
         last["loss/ranking/target"] + 0.1 * last["loss/rating/events"] + 0.5 * last["loss/click/lists"]
