@@ -177,10 +177,6 @@ def _balance_problems(config: Config) -> list[str]:
 def _task_problems(config: Config) -> list[str]:
     problems, tasks = [], config.tasks
     has_task = tasks.rating != "none" or tasks.click_weight > 0
-    if tasks.weighting != "fixed" and not has_task:
-        problems.append(f"tasks.weighting={tasks.weighting} weighs tasks: set one, such as tasks.rating=mse")
-    if tasks.log_conflicts and not has_task:
-        problems.append("tasks.log_conflicts compares tasks: set one, such as tasks.rating=mse")
     if has_task and config.model.user_tower == "bert4rec":
         problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
                         "model.user_tower=bert4rec sees the later ones too")  # fmt: skip

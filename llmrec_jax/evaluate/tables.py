@@ -44,11 +44,11 @@ def print_table(results: list[dict[str, Any]], console: Console) -> None:
 
 def print_tasks(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the metrics of the tasks, a table per task and split."""
-    facts = {"task", "method", "domain", "split", "users", "events", "lists"}
+    facts = {"task", "method", "domain", "split", "users", "events", "lists", "texts"}
     for task, split in dict.fromkeys((row["task"], row["split"]) for row in rows):
         own = [row for row in rows if (row["task"], row["split"]) == (task, split)]
         names = [name for name in own[0] if name not in facts]
-        counts = [f"{own[0][name]:,} {name}" for name in ("users", "events", "lists") if name in own[0]]
+        counts = [f"{own[0][name]:,} {name}" for name in ("users", "events", "lists", "texts") if name in own[0]]
         title = ", ".join([task, own[0]["domain"], split, *counts])
         table = Table("method", title=title, title_justify="left")
         for name in names:

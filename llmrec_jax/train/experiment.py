@@ -18,8 +18,7 @@ from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, 
 from llmrec_jax.data.batches.pipeline import batches, by_length, with_targets
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
-from llmrec_jax.losses import balance, objective
-from llmrec_jax.losses.tasks import TASKS
+from llmrec_jax.losses import balance, objective, tasks
 from llmrec_jax.losses.term import Term, heads, needs
 from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
@@ -202,7 +201,7 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec, terms: Mapp
         trains=trainable_in(config),
         group_dro=balance.group_dro(config.loss, num_domains=len(task.starts) - 1),
         gradient_share=objective.gradient_share(config.adapt),
-        tasks=tuple(name for name in terms if name in TASKS),
+        tasks=tuple(name for name in terms if name in tasks.TASKS),
         weighting=config.tasks.weighting,
         logs_conflicts=config.tasks.log_conflicts,
     )

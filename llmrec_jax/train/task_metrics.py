@@ -12,11 +12,13 @@ import numpy as np
 from flax import nnx
 
 from llmrec_jax.baselines import rating as baseline
+from llmrec_jax.config import Config
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.domains.impressions import of_domain
 from llmrec_jax.data.domains.split import Split
 from llmrec_jax.predictor import Histories, VectorPredictor
 from llmrec_jax.train.impressions import list_metrics
+from llmrec_jax.train.init_from import facts_of
 from llmrec_jax.train.ratings import features, fitted, prior, training_ratings
 
 Head = Callable[..., Any]
@@ -111,6 +113,24 @@ def click_rows(corpus: Corpus, predictor: VectorPredictor) -> list[dict[str, Any
             counts = {"users": len(np.unique(found.users_Q[numbers])), "lists": len(numbers)}
             rows.append(facts | list_metrics(scores_A, clicked_A, offsets) | counts)
     return rows
+
+
+def perplexity_rows(config: Config) -> list[dict[str, Any]]:
+    """The perplexity of held-out texts before and after the run of a language model that `train.init_from` names."""
+    if config.train.init_from is None or config.model.item_features == "id":
+        return []
+    facts = facts_of(config.train.init_from)
+    return [
+        {
+            "task": "language_model",
+            "method": when,
+            "domain": "+".join(facts["domains"]),
+            "split": "held_out",
+            "perplexity": perplexity,
+            "texts": facts["held_out_texts"],
+        }
+        for when, perplexity in facts.get("perplexity", {}).items()
+    ]
 
 
 def histories_of(split: Split, events: Sequence[slice]) -> Histories:

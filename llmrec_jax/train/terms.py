@@ -17,6 +17,9 @@ def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
     facts = tasks.TaskFacts(tuple(sorted(set().union(*levels.values()))), FEATURES, config.loss.temperature)
     added = tasks.terms(config.tasks, facts)
     terms = objective.build(config.loss, config.adapt, len(corpus.domains)) | added
+    if not added and (config.tasks.weighting != "fixed" or config.tasks.log_conflicts):
+        field = "log_conflicts" if config.tasks.log_conflicts else f"weighting={config.tasks.weighting}"
+        raise UserError(f"tasks.{field} compares tasks, but there is none: set one, such as tasks.rating=mse")
     if config.tasks.weighting == "uncertainty":
         terms = uncertainty.with_log_variances(terms, {"ranking": terms["ranking"], **added})
     trained = [domain.name for domain, rows in zip(corpus.domains, corpus.plan.rows, strict=True) if rows]

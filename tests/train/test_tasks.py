@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +13,16 @@ from safetensors.numpy import load_file
 from llmrec_jax import Recommender
 from llmrec_jax.config import AdaptConfig, MeshConfig, TasksConfig
 from llmrec_jax.errors import UserError
+from llmrec_jax.losses import objective, tasks
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.prepared import prepare
+from llmrec_jax.train.task_metrics import perplexity_rows
 from tests.train.rated import write_shop
 from tests.train.tiny import assert_same_step, gradients_and_metrics, tiny_config
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "tasks.md"
 CASES = {
     "pcgrad": TasksConfig(rating="ordinal", rating_weight=1.0, click_weight=1.0, weighting="pcgrad"),
     "uncertainty": TasksConfig(rating="mse", weighting="uncertainty", log_conflicts=True),
@@ -52,8 +57,16 @@ def test_a_step_on_eight_devices_equals_one(config, weighting):
         assert_same_step(gradients_and_metrics(experiment, mesh), expected)
 
 
-def test_the_report_compares_the_task_with_its_baselines(config, tmp_path):
-    config = dataclasses.replace(config, tasks=TasksConfig(rating="mse", click_weight=0.5))
+def test_the_report_compares_the_task_with_its_baselines(config, tmp_path, monkeypatch):
+    """In a run with a ranking loss and a task of one's own: that of the documentation."""
+    monkeypatch.setitem(objective.RANKING, "mine", objective.RANKING["in_batch"])
+    monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))
+    exec(re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), flags=re.DOTALL)[-1], {})
+    config = dataclasses.replace(
+        config,
+        loss=dataclasses.replace(config.loss, ranking="mine"),
+        tasks=TasksConfig(rating="mse", click_weight=0.5),
+    )
     trained = train_and_evaluate(config, tmp_path, Console(quiet=True), export=bundle_in(tmp_path))
     report = json.loads((tmp_path / "report.json").read_text())
     rows = {(row["split"], row["method"]): row for row in report["tasks"] if row["task"] == "rating"}
@@ -74,7 +87,7 @@ def test_the_report_compares_the_task_with_its_baselines(config, tmp_path):
     assert heads["rating.prior.bias_I"].shape == (30,)
     assert Recommender.load(tmp_path / "bundle").recommend(["i3", "i4"], k=3)  # it reads no head
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
-    assert last["loss"] == pytest.approx(
+    assert last["loss"] - 0.01 * last["loss/small/items"] == pytest.approx(
         last["loss/ranking/target"] + 0.1 * last["loss/rating/events"] + 0.5 * last["loss/click/lists"]
     )
 
@@ -86,3 +99,16 @@ def test_a_task_is_refused_where_no_event_has_what_it_needs(config, tmp_path):
     asked = dataclasses.replace(config, data=data, tasks=TasksConfig(rating="mse"))
     with pytest.raises(UserError, match="the loss 'rating' needs ratings: no training event of shop has a rating"):
         prepare(asked)
+    alone = dataclasses.replace(asked, tasks=TasksConfig(weighting="pcgrad"))
+    with pytest.raises(UserError, match=r"tasks\.weighting=pcgrad compares tasks, but there is none"):
+        prepare(alone)
+
+
+def test_the_report_has_the_perplexity_of_the_stage_before(config, tmp_path):
+    facts = {"perplexity": {"before": 90.5, "after": 12.5}, "held_out_texts": 7, "domains": ["films", "books"]}
+    (tmp_path / "perplexity.json").write_text(json.dumps(facts))
+    train = dataclasses.replace(config.train, init_from=str(tmp_path))
+    rows = perplexity_rows(dataclasses.replace(config, train=train))
+    assert [(row["method"], row["perplexity"]) for row in rows] == [("before", 90.5), ("after", 12.5)]
+    assert rows[0]["domain"] == "films+books"
+    assert perplexity_rows(config) == []
