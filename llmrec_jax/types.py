@@ -82,10 +82,7 @@ class Ratings(NamedTuple):
 
 
 class Impressions(NamedTuple):
-    """Lists of items that were shown to the users of the batch after a step of their histories, with the clicks.
-
-    J items of a list, padded.
-    """
+    """Lists of items that were shown after a step of the histories, and the clicks. J items of a list, padded."""
 
     step_N: Array  # int32: the last step before the list, as an index into the flattened histories [R * S]
     item_NJ: Array  # int32: index into the batch's items; 0 on padding

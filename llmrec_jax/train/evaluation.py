@@ -25,7 +25,7 @@ from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.state import Params, shapes
-from llmrec_jax.train.task_metrics import click_rows, head_of, perplexity_rows, rating_rows
+from llmrec_jax.train.task_metrics import click_rows, perplexity_rows, predictions_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config
 
 # Prefixes of the fields left out of the hash of a run: those that do not change its results, and the locations of data
@@ -112,7 +112,9 @@ class Evaluator:
         found = evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
         tasks = perplexity_rows(self._experiment.config)
         if "rating" in self._experiment.spec.terms:
-            tasks += rating_rows(corpus, model, head_of(self._graphdef, params, "rating"))
+            head, width = self._experiment.spec.terms["rating"].heads["rating"], self._experiment.config.model.width
+            predict = predictions_of(head, width, params["heads"]["rating"])
+            tasks += rating_rows(corpus, model, predict)
         if "click" in self._experiment.spec.terms:
             tasks += click_rows(corpus, model)
         return found._replace(tasks=tasks)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -16,15 +15,18 @@ from llmrec_jax.config import Config
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.domains.impressions import of_domain
 from llmrec_jax.data.domains.split import Split
+from llmrec_jax.models.heads import HEADS
+from llmrec_jax.parallel import to_host
 from llmrec_jax.predictor import Histories, VectorPredictor
 from llmrec_jax.train.impressions import list_metrics
 from llmrec_jax.train.init_from import facts_of
 from llmrec_jax.train.ratings import features, fitted, prior, training_ratings
+from llmrec_jax.types import Head
 
-Head = Callable[..., Any]
+Predict = Callable[..., Any]
 
 
-def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Head) -> list[dict[str, Any]]:
+def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Predict) -> list[dict[str, Any]]:
     """Errors of the rating head and of the baselines; none if no rating of the target may be trained on.
 
     Every held-out rating (`Rated.held_out`) is predicted from all that its user rated before. Predictions are clipped
@@ -33,7 +35,7 @@ def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Head) -> list[
     Args:
       corpus: the data of the run.
       predictor: the model on the target.
-      head: of the model, see `models.rating_head`.
+      head: `predict` of `models.rating_head.Rating`.
     """
     domain, split = corpus.target, corpus.splits[corpus.target]
     found, trains_A = training_ratings(corpus, domain)
@@ -57,7 +59,7 @@ def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Head) -> list[
         more = prior(rows_N), np.full(len(number_N), scale), features(rows_N, scale)
         arrays = users_ND, predictor.items_ID[found.items_A[number_N]], *more
         predicted = {
-            "model": np.asarray(head(*(jnp.asarray(array, jnp.float32) for array in arrays))),
+            "model": np.asarray(head(*(np.asarray(array, np.float32) for array in arrays))),
             "global_mean": rows_N.mean_A,
             "biases": rows_N.mean_A + rows_N.item_A + rows_N.user_A,
             "biased_mf": prior(rows_N),
@@ -139,6 +141,14 @@ def histories_of(split: Split, events: Sequence[slice]) -> Histories:
     return Histories([split.items_E[before] for before in events], times)
 
 
-def head_of(graphdef: Any, params: Any, name: str) -> Head:
-    """A head of the model as a function of arrays, compiled."""
-    return jax.jit(lambda *arrays: nnx.merge(graphdef, params).heads[name].predict(*arrays))
+def predictions_of(head: Head, width: int, params: Any) -> Predict:
+    """The `predict` of a head as a function of arrays, compiled; on this process alone.
+
+    Args:
+      head: what the term made it from.
+      width: of the vectors.
+      params: of the head, global arrays.
+    """
+    module = nnx.eval_shape(lambda: HEADS[head.kind](width, **head.options, rngs=nnx.Rngs(0)))
+    graphdef, own = nnx.graphdef(module), to_host(params)
+    return jax.jit(lambda *arrays: nnx.merge(graphdef, own).predict(*arrays))

@@ -25,7 +25,8 @@ from llmrec_jax.data.domains.settings import Order, read_settings
 from llmrec_jax.data.domains.times import NONE, PER_SECOND
 from llmrec_jax.errors import UserError
 
-FORMAT = 4  # version of the prepared folder: incrementing it prepares all domains again
+FORMAT = 3  # version of the prepared folder: incrementing it prepares all domains again
+HEADER_BYTES = 2**16  # more than any header has
 ARRAYS = ("items_E", "ratings_E", "timestamps_E", "offsets")
 REPEATS = "{n} repeats of an item by the same user dropped: the first is kept"
 WEIGHTS = ("weights_E", "first_weights_E")  # further arrays of a domain with weights
@@ -101,8 +102,12 @@ def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
 
 def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> str:
     """A hash (hex) of the bytes of a domain's files and of all settings that affect how they are read."""
-    settings = msgspec.json.encode(read_settings(folder))
-    total = hashlib.sha256(f"{FORMAT} {on_bad_record} {min_rating} ".encode() + settings)
+    settings = read_settings(folder)
+    header = (settings.columns.get("impression_id") or "impression_id").encode(settings.encoding or "utf-8")
+    # A newer part of a prepared folder counts only where there is one, so that older runs can be resumed.
+    with decompressed(find(folder, EVENTS)) as file:
+        newer = " impressions" * (header.lower() in file.readline(HEADER_BYTES).lower())
+    total = hashlib.sha256(f"{FORMAT}{newer} {on_bad_record} {min_rating} ".encode() + msgspec.json.encode(settings))
     for name in (ITEMS, EVENTS):
         with decompressed(find(folder, name)) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
