@@ -68,6 +68,14 @@ def test_what_is_trained_on_is_before_what_is_held_out(tmp_path):
     assert names(found, found.training(cut, np.array([True, False]))) == [("u", "a"), ("u", "c")]
     assert names(found, found.held_out(cut, "valid")) == [("u", "e"), ("v", "b")]
     assert names(found, found.held_out(cut, "test")) == [("u", "b"), ("v", "d")]
+    # All ratings from the cut on that have a history, also of users whose first event is after the cut.
+    early = split(domain, "temporal", 0, Cuts(1, 2))
+    tested = [("u", "c"), ("u", "d"), ("u", "e"), ("u", "b"), ("v", "b"), ("v", "c"), ("v", "d")]
+    assert names(found, rated(domain, early).held_out(early, "test")) == tested
+    assert names(found, rated(domain, early).held_out(early, "valid")) == []
+    refit = split(domain, "temporal", 0, Cuts(5, 7), "train+valid")
+    assert names(found, found.held_out(refit, "valid")) == []
+    assert names(found, found.held_out(refit, "test")) == [("u", "b"), ("v", "d")]
 
 
 def table_of(split, start, rng):
