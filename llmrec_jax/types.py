@@ -66,6 +66,7 @@ class Batch(NamedTuple):
     # int32, HSTU: seconds since the first event of the history; -1: unknown. None: no domain has times.
     time_RS: Array | None = None
     ratings: "Ratings | None" = None  # if a task predicts them
+    impressions: "Impressions | None" = None  # if a task predicts their clicks
     triples: "Triples | None" = None  # if a task learns a knowledge graph
 
 
@@ -74,7 +75,20 @@ class Ratings(NamedTuple):
 
     step_N: Array  # int32: the last step before the rating, as an index into the flattened histories [R * S]
     item_N: Array  # int32: the rated item, as an index into the batch's items
-    value_N: Array  # float32: the rating; 0 on padding
+    rating_N: Array  # float32; 0 on padding, as in what follows
+    prior_N: Array  # float32: the rating predicted without training
+    scale_N: Array  # float32: standard deviation of the ratings of the domain
+    features_NF: Array  # float32: what the prior is made from
+    mask_N: Array  # bool: False on padding
+
+
+class Impressions(NamedTuple):
+    """Lists of items that were shown after a step of the histories, and the clicks. J items of a list, padded."""
+
+    step_N: Array  # int32: the last step before the list, as an index into the flattened histories [R * S]
+    item_NJ: Array  # int32: index into the batch's items; 0 on padding
+    is_shown_NJ: Array  # bool: False on padding
+    is_clicked_NJ: Array  # bool
     mask_N: Array  # bool: False on padding
 
 
@@ -148,7 +162,7 @@ class Outputs(NamedTuple):
     candidates: tuple[Candidates, ...] | None  # one per domain, if the ranking loss needs the whole catalogue
     users_ND: Array  # one per user of the global batch: the user vector after the last event, without the bias's 1
     user_domain_N: Array  # int32
-    heads: Mapping[str, Callable[..., Any]]  # by name; those of the adaptation by level: features [N, D] -> [N]
+    heads: Mapping[str, Any]  # by name; those of the adaptation by level: features [N, D] -> [N]
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
     key: Array | None = None  # for terms that draw at random, the same on every device; None is deterministic

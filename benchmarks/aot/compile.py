@@ -111,8 +111,8 @@ def check(config: Config) -> None:
         problems.append(f"mesh.mode={config.mesh.mode}")
     if "negatives" in objective.ranking_of(config.loss).needs:
         problems.append(f"loss.ranking={config.loss.ranking} (no sampled negatives in the batch)")
-    if config.tasks.rating != "none":
-        problems.append(f"tasks.rating={config.tasks.rating} (no ratings in the batch)")
+    if config.tasks.rating != "none" or config.tasks.click_weight:
+        problems.append(f"{config.tasks} (no ratings or lists in the batch)")
     if config.model.item_features == "id":
         problems.append("model.item_features=id (no encoder)")
     if encoder.mode == "frozen":

@@ -68,6 +68,7 @@ RANGES = {
     "adapt.weight": AT_LEAST_0,
     "tasks.rating_weight": AT_LEAST_0,
     "tasks.knowledge_graph_weight": AT_LEAST_0,
+    "tasks.click_weight": AT_LEAST_0,
     "answer.model_weight": WEIGHT_OR_NONE,
     "answer.graph_weight": WEIGHT_OR_NONE,
     "mesh.data": DEVICES_OR_REST,
@@ -97,7 +98,7 @@ def validate(config: Config) -> None:
                 raise UserError(f"stage {name}: {error}") from error
         return
     problems = [*_range_problems(config), *_data_problems(config), *_balance_problems(config)]
-    problems += _encoder_problems(config)
+    problems += [*_encoder_problems(config), *_task_problems(config)]
     # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
@@ -173,6 +174,18 @@ def _balance_problems(config: Config) -> list[str]:
     for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):
         if value and config.loss.ranking == "gbce":
             problems.append(f"loss.{field}={value} is for a softmax, not loss.ranking=gbce")
+    return problems
+
+
+def _task_problems(config: Config) -> list[str]:
+    problems, tasks = [], config.tasks
+    has_task = tasks.rating != "none" or tasks.click_weight > 0
+    if has_task and config.model.user_tower == "bert4rec":
+        problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
+                        "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
+    if config.train.objective == "language_model" and has_task:
+        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none and "
+                        "tasks.click_weight=0")  # fmt: skip
     return problems
 
 

@@ -24,3 +24,14 @@ class TasksConfig:
     in the report."""
     knowledge_graph_weight: float = 0.1
     """Weight of the loss of tasks.knowledge_graph beside the ranking loss."""
+    click_weight: float = 0.0
+    """Weight of predicting which items of a list that was shown are clicked; 0: off.
+    The lists are the rows of interactions.csv with the same impression_id; those with action=click are the clicks."""
+    weighting: Literal["fixed", "uncertainty", "pcgrad"] = "fixed"
+    """How the ranking loss and those of the tasks are added.
+    fixed: each times its weight.
+    uncertainty: each also divided by a variance, which is learned (Kendall et al.).
+    pcgrad: where gradients of two tasks conflict, each loses its part against the other; a backward pass per task."""
+    log_conflicts: bool = False
+    """Log the cosine between the gradient of each task and that of the ranking loss as conflict/TASK.
+    It costs a backward pass per task; with weighting=pcgrad it is always logged."""

@@ -139,7 +139,6 @@ def load_corpus(
     num_negatives: int = 0,
     mask_rate: float = 0.0,
     reads_times: bool = False,
-    reads_ratings: bool = False,
     reads_graph: bool = False,
     domains: Sequence[Domain] | None = None,
 ) -> Corpus:
@@ -152,7 +151,7 @@ def load_corpus(
       num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
-      mask_rate, reads_times, reads_ratings: see `plan_batches`.
+      mask_rate, reads_times: see `plan_batches`.
       reads_graph: whether a task learns the knowledge graphs; `data.split_seed` draws the triples that are held out.
       domains: those of the configuration, if they are loaded already.
 
@@ -181,7 +180,6 @@ def load_corpus(
         num_negatives=num_negatives,
         mask_rate=mask_rate,
         reads_times=reads_times,
-        reads_ratings=reads_ratings,
         graph=graph.part(is_held_out=False) if graph else None,
     )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]

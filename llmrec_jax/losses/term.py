@@ -16,6 +16,7 @@ NEEDS = {
     "negatives": "sampled negatives",  # `Outputs.negatives`
     "ratings": "ratings",  # `Batch.ratings`
     "triples": "facts of a knowledge graph",  # `Batch.triples`
+    "impressions": "lists of shown items",  # `Batch.impressions`
 }
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from llmrec_jax.models.knowledge_graph import TripleEmbeddings
+from llmrec_jax.models.rating_head import Rating
 
 
 class Discriminator(nnx.Module):
@@ -20,18 +21,21 @@ class Discriminator(nnx.Module):
         return self.down(jax.nn.relu(self.up(x_ND)))[:, 0]
 
 
-class Rating(nnx.Module):
-    """User vectors [N, D] and item vectors [N, D] -> ratings [N]."""
+class LogVariance(nnx.Module):
+    """A number that starts at 0."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
-        """Two layers, on both vectors and their product."""
-        self.up = nnx.Linear(3 * width, width, rngs=rngs)
-        self.down = nnx.Linear(width, 1, rngs=rngs)
+        self.value = nnx.Param(jnp.zeros(()))
 
-    def __call__(self, user_ND: jax.Array, item_ND: jax.Array) -> jax.Array:
-        """Ratings [N]."""
-        return self.down(jax.nn.relu(self.up(jnp.concatenate([user_ND, item_ND, user_ND * item_ND], axis=1))))[:, 0]
+    def __call__(self) -> jax.Array:
+        """The log variance, a float32 scalar."""
+        return self.value[...]
 
 
 # By the `kind` of a `types.Head`.
-HEADS = {"discriminator": Discriminator, "rating": Rating, "triples": TripleEmbeddings}
+HEADS = {
+    "discriminator": Discriminator,
+    "log_variance": LogVariance,
+    "rating": Rating,
+    "triples": TripleEmbeddings,
+}

@@ -15,10 +15,10 @@ from flax import nnx
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
-from llmrec_jax.data.batches.pipeline import batches, by_length
+from llmrec_jax.data.batches.pipeline import batches, by_length, with_targets
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
-from llmrec_jax.losses import balance, objective
+from llmrec_jax.losses import balance, objective, tasks
 from llmrec_jax.losses.term import Term, heads, needs
 from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
@@ -28,9 +28,11 @@ from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
 from llmrec_jax.train.feed import Batches
+from llmrec_jax.train.impressions import impression_tables
 from llmrec_jax.train.init_from import encoder_of, with_bundle
 from llmrec_jax.train.optimizer import make_optimizer
 from llmrec_jax.train.prepared import Data, prepare
+from llmrec_jax.train.ratings import rating_tables
 from llmrec_jax.train.start import with_counts
 from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
@@ -135,6 +137,10 @@ def assemble(data: Data, config: Config) -> Experiment:
     corpus, items = data.corpus_of(config), data.items
     if data.pretrained is not None:
         encoder_identity.check_fields(config, data.pretrained)
+    terms = make_terms(config, corpus)
+    makers = {"ratings": rating_tables, "impressions": impression_tables}
+    if targets := {name: make(corpus) for name, make in makers.items() if name in needs(terms)}:
+        corpus = dataclasses.replace(corpus, plan=with_targets(corpus.plan, targets))
     encoder_config = make_encoder_config(config, data.tokenizer, data.pretrained)
     if isinstance(items, TokenTable):
         corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)[: len(corpus.joint)]))
@@ -145,7 +151,6 @@ def assemble(data: Data, config: Config) -> Experiment:
         pooling=config.encoder.pooling,
         has_times=corpus.plan.has_times,
     )
-    terms = make_terms(config, corpus)
     graphdef = _graphdef(config, dims, encoder_config, heads(terms))
     task = ForwardSpec(
         lengths=corpus.plan.lengths,
@@ -196,6 +201,9 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec, terms: Mapp
         trains=trainable_in(config),
         group_dro=balance.group_dro(config.loss, num_domains=len(task.starts) - 1),
         gradient_share=objective.gradient_share(config.adapt),
+        tasks=tuple(name for name in terms if name in tasks.TASKS),
+        weighting=config.tasks.weighting,
+        logs_conflicts=config.tasks.log_conflicts,
     )
 
 

@@ -148,7 +148,6 @@ def _corpus(config: Config, domains: Sequence[Domain] | None = None) -> Corpus:
         num_negatives=config.loss.negatives if "negatives" in objective.ranking_of(config.loss).needs else 0,
         mask_rate=config.model.mask_rate if config.model.user_tower == "bert4rec" else 0.0,
         reads_times=config.model.user_tower == "hstu",
-        reads_ratings=config.tasks.rating != "none",
         reads_graph=config.tasks.knowledge_graph != "none",
         domains=domains,
     )

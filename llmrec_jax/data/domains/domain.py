@@ -15,7 +15,7 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import demo, folders, graph, prepare
+from llmrec_jax.data.domains import demo, folders, graph, impressions, low_ratings, prepare
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Fact, Item, item_text
 from llmrec_jax.data.domains.settings import Order
 
@@ -41,6 +41,17 @@ class Domain:
     weights_E: np.ndarray | None = None
     first_weights_E: np.ndarray | None = None  # float32: the weight of the first of these, which is the one kept
     facts: tuple[tuple[Fact, ...], ...] = ()  # of each item, from the knowledge graph; () without one
+    # The interactions that data.min_rating leaves out, see `low_ratings`; None without data.min_rating.
+    low_items_A: np.ndarray | None = None
+    low_ratings_A: np.ndarray | None = None
+    low_place_A: np.ndarray | None = None
+    low_offsets: np.ndarray | None = None
+    # Lists of shown items, see `impressions`; None: interactions.csv has none.
+    shown_users_Q: np.ndarray | None = None
+    shown_place_Q: np.ndarray | None = None
+    shown_offsets: np.ndarray | None = None
+    shown_items_A: np.ndarray | None = None
+    shown_clicked_A: np.ndarray | None = None
 
     def history(self, user: int) -> np.ndarray:
         """All events of a user, oldest first (int32 item numbers)."""
@@ -89,13 +100,23 @@ def open_domain(
             msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
         )
         names = prepare.ARRAYS + (prepare.WEIGHTS if facts.report["weights"] else ())
+        if facts.report["below_min_rating"]:
+            names += low_ratings.NAMES
+        if "impressions" in facts.report:
+            names += impressions.NAMES
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedError(str(error)) from error
     events = facts.report["interactions"]
     if (len(items), len(user_ids)) != (facts.report["items"], facts.report["users"]):
         raise DamagedError("items.json or users.json does not fit facts.json")
-    if any(len(array) != (len(user_ids) + 1 if name == "offsets" else events) for name, array in arrays.items()):
+    sizes = {"offsets": len(user_ids) + 1, "low_offsets": len(user_ids) + 1}
+    if "low_offsets" in arrays:
+        sizes |= dict.fromkeys(low_ratings.NAMES[:-1], int(arrays["low_offsets"][-1]))
+    if "shown_offsets" in arrays:
+        lists, shown = facts.report["impressions"], int(arrays["shown_offsets"][-1])
+        sizes |= dict(zip(impressions.NAMES, (lists, lists, lists + 1, shown, shown), strict=True))
+    if any(len(array) != sizes.get(name, events) for name, array in arrays.items()):
         raise DamagedError("the arrays do not fit facts.json")
     cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
     notes = [f"{cut:,} descriptions cut to {description_chars} characters (data.description_chars)"] if cut else []
