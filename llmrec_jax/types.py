@@ -65,12 +65,55 @@ class Batch(NamedTuple):
     masked_RS: Array | None = None  # bool, BERT4Rec: steps whose item is masked; these are what is predicted
     # int32, HSTU: seconds since the first event of the history; -1: unknown. None: no domain has times.
     time_RS: Array | None = None
+    ratings: "Ratings | None" = None  # if a task predicts them
+    impressions: "Impressions | None" = None  # if a task predicts their clicks
+    triples: "Triples | None" = None  # if a task learns a knowledge graph
+
+
+class Ratings(NamedTuple):
+    """Ratings of the batch to predict, of all domains: what a user gave to an item after a step of the history."""
+
+    step_N: Array  # int32: the last step before the rating, as an index into the flattened histories [R * S]
+    item_N: Array  # int32: the rated item, as an index into the batch's items
+    rating_N: Array  # float32; 0 on padding, as in what follows
+    prior_N: Array  # float32: the rating predicted without training
+    scale_N: Array  # float32: standard deviation of the ratings of the domain
+    features_NF: Array  # float32: what the prior is made from
+    mask_N: Array  # bool: False on padding
+
+
+class Impressions(NamedTuple):
+    """Lists of items that were shown after a step of the histories, and the clicks. J items of a list, padded."""
+
+    step_N: Array  # int32: the last step before the list, as an index into the flattened histories [R * S]
+    item_NJ: Array  # int32: index into the batch's items; 0 on padding
+    is_shown_NJ: Array  # bool: False on padding
+    is_clicked_NJ: Array  # bool
+    mask_N: Array  # bool: False on padding
+
+
+class Triples(NamedTuple):
+    """Triples (head, relation, tail) of a knowledge graph; each with K sampled tails of its relation."""
+
+    head_N: Array  # int32: an item, as an index into the batch's items
+    relation_N: Array  # int32
+    tail_N: Array  # int32
+    negative_NK: Array  # int32
+    is_negative_NK: Array  # bool: False where a sampled tail is true
+    log_q_N: Array  # float32: log of the expected number of times that each tail of the relation is sampled
 
 
 class TextBatch(NamedTuple):
     """One batch of item texts, for a language model."""
 
     items: tuple[Items, ...]  # one per group of texts of similar length, shortest texts first
+
+
+class Head(NamedTuple):
+    """A module that one or more terms of the objective train on top of item or user vectors."""
+
+    kind: str  # key of `models.heads.HEADS`
+    options: Mapping[str, Any] = {}  # further keyword arguments of its class
 
 
 class Catalog(NamedTuple):
@@ -119,7 +162,7 @@ class Outputs(NamedTuple):
     candidates: tuple[Candidates, ...] | None  # one per domain, if the ranking loss needs the whole catalogue
     users_ND: Array  # one per user of the global batch: the user vector after the last event, without the bias's 1
     user_domain_N: Array  # int32
-    heads: Mapping[str, Callable[[Any], jax.Array]]  # by level: features [N, D] -> [N], for the adaptation
+    heads: Mapping[str, Any]  # by name; those of the adaptation by level: features [N, D] -> [N]
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
     key: Array | None = None  # for terms that draw at random, the same on every device; None is deterministic
@@ -127,6 +170,9 @@ class Outputs(NamedTuple):
     seen_PS: tuple[Array, ...] = ()
     log_prior_I: Array | None = None  # of the catalogue
     weight_I: Array | None = None  # of the catalogue
+    # The batch, as the device sees it: whole, or under `pmap` one device's shard.
+    batch: Any = None
+    states_ND: Array | None = None  # the user vector after each step of the global batch's flattened histories
 
 
 class TokenOutputs(NamedTuple):

@@ -2,6 +2,7 @@
 
     text          the same words or meaning as the last items
     structure     the next volume of a series, the same platform or year in the title
+    graph         the same facts of the knowledge graph, such as a director or a genre
     co_purchase   what others had along with the last items
     popularity    what others had lately
 
@@ -36,13 +37,15 @@ TEXT = (Use(*RECENT, 0.8), Use(*LONG, 0.4))  # of the encoder, or of TF-IDF of t
 TITLE_AND_BRAND = (Use(*RECENT, 0.6),)  # exact words, which an encoder blurs
 SERIES = (Use(*RECENT, 2.0),)  # above any text similarity, which is about 1 for a near neighbour
 FACET = (Use(*LONG, 0.8),)
+FACTS = (Use(*RECENT, 0.4), Use(*LONG, 0.4))
+GRAPH = "graph"  # the part that starts at weight 0
 CO_PURCHASE = (Use(10, 0.65, 80.0),)  # a pair bought once is below 0.05 (`EVIDENCE`, `PRIOR`), then 4 in the score
 CO_PURCHASE_WITHOUT_ORDER = (Use(50, 1.0, 80.0),)
 POPULARITY = (Use(1, 1.0, 0.3),)
 
 
 def text_channels(items: Sequence[Item], features_IF: np.ndarray | None) -> dict[str, list[Fitted]]:
-    """The channels of the parts `text` and `structure`; channels that the texts do not allow are left out.
+    """The channels of the parts `text`, `structure` and `graph`; channels that the texts do not allow are left out.
 
     Args:
       items: the catalogue.
@@ -61,6 +64,7 @@ def text_channels(items: Sequence[Item], features_IF: np.ndarray | None) -> dict
             *_channels("series", series_rows(items), SERIES, "sum"),
             *_channels("facet", facet_rows(items), FACET, "sum"),
         ],
+        GRAPH: _channels("facts", tfidf_rows(items, "facts"), FACTS, "l2"),
     }
     return {name: channels for name, channels in parts.items() if channels}
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from llmrec_jax.baselines.channel import Channel, Matrix
-from llmrec_jax.baselines.terms import EQUAL, SIMILAR
+from llmrec_jax.baselines.terms import EQUAL, PRIOR, SIMILAR
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.data.texts.tfidf import Tfidf
 from llmrec_jax.data.texts.whitening import Whitening
@@ -31,7 +31,8 @@ class TermReader(NamedTuple):
         """Of items in a history, and as candidates: float32 [Q, V]. The same array where both are equal."""
         known = {term: number for number, term in enumerate(self.terms)}
         if self.kind in SIMILAR:
-            rows_QV = Tfidf(self.terms, self.weight_V)([SIMILAR[self.kind](item, known)[0] for item in items])
+            lists = [SIMILAR[self.kind](item, known)[0] for item in items]
+            rows_QV = Tfidf(self.terms, self.weight_V)(lists, PRIOR.get(self.kind, 0.0))
             return rows_QV, rows_QV
         found = [EQUAL[self.kind](item, known) for item in items]
         history_QV, candidate_QV = (_ones([terms[side] for terms in found], known) for side in (0, 1))

@@ -30,6 +30,11 @@ def whole_text(item: Item) -> list[str]:
     return terms_of(item_text(item.title, item.category, item.brand, item.description))
 
 
+def facts(item: Item) -> list[str]:
+    """The facts of the knowledge graph, each as one term."""
+    return [f"{relation}\t{tail}" for relation, tail in item.facts]
+
+
 def volumes(item: Item) -> list[tuple[str, int]]:
     """The series that the title names, with the item's number in each."""
     found = ((" ".join(terms_of(match[1])), int(match[2])) for match in _VOLUME.finditer(plain(item.title)))
@@ -90,5 +95,9 @@ def _series(item: Item, known: Container[str]) -> tuple[Sequence[str], Sequence[
 SIMILAR: dict[str, Terms] = {  # compared by TF-IDF cosine
     "title_and_brand": _same(title_and_brand),
     "whole_text": _same(whole_text),
+    "facts": _same(facts),
 }
+# Added to the norm of a row, so that of two items with the same cosine the one with more facts has the higher score.
+# Most items with few facts have only common ones, such as a genre and a decade, and would be equal to many others.
+PRIOR = {"facts": 20.0}
 EQUAL: dict[str, Terms] = {"series": _series, "facet": _facet}  # compared for equality

@@ -8,7 +8,7 @@ import tyro
 from llmrec_jax.cli.printing import Folder, listed, print_facts
 from llmrec_jax.config import DataConfig
 
-COUNTS = ("users", "items", "interactions", "repeats_dropped", "items_without_interactions")
+COUNTS = ("users", "items", "interactions", "triples", "repeats_dropped", "items_without_interactions")
 Root = Annotated[str, tyro.conf.arg(name="data.root")]
 CacheDir = Annotated[str, tyro.conf.arg(name="data.cache-dir")]
 OnBadRecord = Annotated[Literal["fail", "skip"], tyro.conf.arg(name="data.on-bad-record")]
@@ -21,7 +21,8 @@ def validate(folder: Folder, json: bool = False) -> int:
     Example: llmrec validate data/my_shop
 
     Args:
-      folder: Folder with items.jsonl and interactions.csv, plain or gzipped, and optionally domain.json, which declares
+      folder: Folder with items.jsonl and interactions.csv, plain or gzipped, and optionally kg.tsv, a knowledge graph
+        (head_item_id<TAB>relation<TAB>tail), and domain.json, which declares
         what cannot be recognised: {"order": "timestamp|sequence|none", "encoding": "cp1252", "separator": ";",
         "time_unit": "s|ms|us|ns", "columns": {"user_id": "customer"}, "fields": {"brand": "author"}}.
       json: Print one JSON object with every bad record.
@@ -36,7 +37,7 @@ def validate(folder: Folder, json: bool = False) -> int:
         facts = {"sound": False, "bad": bad, "notes": error.findings.notes, "remedies": error.findings.remedies}
         print_facts(json, facts, *problems.causes(error.findings), *_notes(error.findings.notes))
         return 2
-    counts = {name: report[name] for name in COUNTS[:3]}
+    counts = {name: report[name] for name in COUNTS[:4] if name in report}
     print_facts(json, {"sound": True, "bad": [], **report}, f"{folder}: sound: {listed(counts)}", *_lines(report))
     return 0
 
@@ -67,7 +68,7 @@ def prepare(
     loaded = load_domain(domain, config)
     report = loaded.report
     facts = {"name": loaded.name, "folder": str(loaded.folder), "hash": loaded.hash, **report}
-    counts = listed({name: report[name] for name in COUNTS})
+    counts = listed({name: report[name] for name in COUNTS if name in report})
     print_facts(json, facts, f"{loaded.name} in {loaded.folder}: {counts}", *_lines(report))
     return 0
 

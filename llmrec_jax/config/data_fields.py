@@ -52,6 +52,10 @@ class DataConfig:
     """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
     description_chars: int = 200
     """Characters of the description that the text takes."""
+    graph_text: bool = False
+    """Whether an item's text names its facts of the knowledge graph (kg.tsv), before the description.
+    As in "director: Ann. genre: drama, comedy": the facts that few other items share first, and none that the title,
+    brand or category has. Facts held out for link prediction are left out."""
     max_history: int = 50
     """The user tower reads at most this many events of a history, the most recent ones."""
     max_tokens: int = 64

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from llmrec_jax.config.data_fields import DataConfig
 from llmrec_jax.config.model_fields import LossConfig, ModelConfig
+from llmrec_jax.config.task_fields import TasksConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,10 @@ class AnswerConfig:
     """Weight of the trained model's standardized scores in the answer; None: fitted.
     Fitted on validation users of the target, and 0 unless it improves them significantly.
     In zero-shot and transductive runs they are those of a source that is left out of training, if there is one."""
+    graph_weight: float | None = None
+    """Weight of the facts of the knowledge graph (kg.tsv) in the answer; None: fitted.
+    It is 0 without enough users to fit on. A fit sees mostly items with many events; a shop with many new items may
+    want 1, which helps items without events and may cost a little on the others (docs/knowledge_graph.md)."""
     weights_from: str | None = None
     """Work folder of a finished run whose weights of the parts are taken instead; for a refit."""
 
@@ -180,6 +185,7 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     adapt: AdaptConfig = AdaptConfig()
+    tasks: TasksConfig = dataclasses.field(default_factory=TasksConfig)
     answer: AnswerConfig = AnswerConfig()
     mesh: MeshConfig = MeshConfig()
     optim: OptimConfig = OptimConfig()

@@ -27,6 +27,7 @@ SHARE = Range(lambda value: 0 <= value <= 1, "is not between 0 and 1")
 INSIDE = Range(lambda value: 0 < value < 1, "must be above 0 and below 1")
 DROPOUT = Range(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 SEED = Range(lambda value: 0 <= value < 2**32, "must be at least 0 and below 2**32")
+WEIGHT_OR_NONE = Range(lambda value: value is None or value >= 0, "must be at least 0, or none")
 DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 for all devices left")
 
 RANGES = {
@@ -65,7 +66,11 @@ RANGES = {
     "loss.propensity": SHARE,
     "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
-    "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
+    "tasks.rating_weight": AT_LEAST_0,
+    "tasks.knowledge_graph_weight": AT_LEAST_0,
+    "tasks.click_weight": AT_LEAST_0,
+    "answer.model_weight": WEIGHT_OR_NONE,
+    "answer.graph_weight": WEIGHT_OR_NONE,
     "mesh.data": DEVICES_OR_REST,
     "mesh.fsdp": AT_LEAST_1,
     "mesh.tensor": AT_LEAST_1,
@@ -93,7 +98,7 @@ def validate(config: Config) -> None:
                 raise UserError(f"stage {name}: {error}") from error
         return
     problems = [*_range_problems(config), *_data_problems(config), *_balance_problems(config)]
-    problems += _encoder_problems(config)
+    problems += [*_encoder_problems(config), *_task_problems(config)]
     # These checks divide by fields that must be in range.
     if not problems:
         problems = _shape_problems(config)
@@ -172,6 +177,18 @@ def _balance_problems(config: Config) -> list[str]:
     return problems
 
 
+def _task_problems(config: Config) -> list[str]:
+    problems, tasks = [], config.tasks
+    has_task = tasks.rating != "none" or tasks.click_weight > 0
+    if has_task and config.model.user_tower == "bert4rec":
+        problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
+                        "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
+    if config.train.objective == "language_model" and has_task:
+        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none and "
+                        "tasks.click_weight=0")  # fmt: skip
+    return problems
+
+
 def _regimes(target_fraction: float) -> tuple[str, ...]:
     """The regimes that a share of the target's users allows."""
     if target_fraction == 0:
@@ -211,6 +228,8 @@ def _shape_problems(config: Config) -> list[str]:
     if config.encoder.pretrained is None and config.model.item_features != "id":
         stacks.append(("encoder", config.encoder.width, config.encoder.num_heads))
     problems = []
+    if config.tasks.knowledge_graph == "complex" and config.model.width % 2:
+        problems.append(f"tasks.knowledge_graph=complex needs an even model.width, not {config.model.width}")
     for section, width, num_heads in stacks:
         if width % num_heads:
             problems.append(f"{section}.num_heads={num_heads} does not divide {section}.width={width}")

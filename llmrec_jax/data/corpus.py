@@ -15,6 +15,7 @@ import scipy.sparse
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.batches.batch import BatchPlan
 from llmrec_jax.data.batches.pipeline import plan_batches
+from llmrec_jax.data.batches.triples import Graph, joint_graph
 from llmrec_jax.data.domains.domain import Domain, load_domain
 from llmrec_jax.data.domains.split import Split, leaks, split, temporal_cuts
 from llmrec_jax.data.protocol import LAST_STEP, Protocol, make_protocol
@@ -44,6 +45,7 @@ class Corpus:
     plan: BatchPlan
     hashes: dict[str, str]  # see `_hashes`
     facts: dict[str, Any]  # for the report: counts, split methods, leaks
+    graph: Graph | None = None  # the knowledge graphs of all domains, if a task learns them
 
     @property
     def hash(self) -> str:
@@ -137,6 +139,7 @@ def load_corpus(
     num_negatives: int = 0,
     mask_rate: float = 0.0,
     reads_times: bool = False,
+    reads_graph: bool = False,
     domains: Sequence[Domain] | None = None,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
@@ -149,6 +152,7 @@ def load_corpus(
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
       mask_rate, reads_times: see `plan_batches`.
+      reads_graph: whether a task learns the knowledge graphs; `data.split_seed` draws the triples that are held out.
       domains: those of the configuration, if they are loaded already.
 
     Raises:
@@ -164,6 +168,7 @@ def load_corpus(
     protocol = make_protocol(domains, splits, config, selection)
     joint = JointCatalog.of(domains)
     left_out = protocol.left_out
+    graph = joint_graph(domains, config.split_seed) if reads_graph else None
     plan = plan_batches(
         splits,
         joint.starts,
@@ -175,6 +180,7 @@ def load_corpus(
         num_negatives=num_negatives,
         mask_rate=mask_rate,
         reads_times=reads_times,
+        graph=graph.part(is_held_out=False) if graph else None,
     )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {
@@ -191,11 +197,12 @@ def load_corpus(
     ignored = {"root", "cache_dir"}  # paths do not affect the content
     # Newer fields are in the hash only where they are used, so that older runs can be resumed.
     ignored |= {"source_temperature"} if config.source_temperature == 1 else set()
+    ignored |= set() if config.graph_text else {"graph_text"}
     ignored |= {"augment", "augment_rate"} if config.augment == "none" else set()
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ignored}
     settings |= {"sources": names[:-1], "target": names[-1]}
     run = (seed, batch_size, left_out, sorted(settings.items()))
-    return Corpus(domains, splits, protocol, joint, plan, _hashes(domains, splits[-1], config, run), facts)
+    return Corpus(domains, splits, protocol, joint, plan, _hashes(domains, splits[-1], config, run), facts, graph)
 
 
 def _hashes(domains: tuple[Domain, ...], held_out: Split, config: DataConfig, run: Any) -> dict[str, str]:

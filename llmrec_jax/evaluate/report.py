@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class Evaluation(NamedTuple):
     ranks: dict[str, np.ndarray]  # method -> rank of each user's test item, float64 [N]
     verdict: Verdict
     lists: list[dict[str, Any]]  # what the recommended lists are like, by method: see `lists`
+    tasks: Sequence[dict[str, Any]] = ()  # metrics of the tasks beside ranking, by task, method and split
 
 
 def rank_case(predictor: Predictor, case: Case, *, mesh: Mesh, batch_size: int) -> Ranks:
@@ -135,6 +136,7 @@ def as_json(corpus: Corpus, evaluation: Evaluation, hashes: Mapping[str, str]) -
         "results": evaluation.results,
         "left_out": evaluation.left_out,
         "lists": evaluation.lists,
+        "tasks": list(evaluation.tasks),
         "slices": slices(evaluation.users, {method: ndcg(rank_N) for method, rank_N in evaluation.ranks.items()}),
     }
 

@@ -1,5 +1,6 @@
 """Prints an evaluation: metrics and measures of the lists in tables, then the verdict."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Print the tables, the baselines left out, and the verdict."""
     print_table(evaluation.results, console)
     print_lists(evaluation.lists, console)
+    print_tasks(evaluation.tasks, console)
     for baseline in evaluation.left_out:
         console.print(f"left out: {baseline['method']}: {baseline['reason']}", markup=False, highlight=False)
     console.print(evaluation.verdict.text, markup=False, highlight=False)
@@ -38,6 +40,22 @@ def print_table(results: list[dict[str, Any]], console: Console) -> None:
         console.print(table)
         for sees in dict.fromkeys(row["sees"] for row in rows if "sees" in row):
             console.print(f"* sees {sees}, which the model does not", markup=False, highlight=False)
+
+
+def print_tasks(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the metrics of the tasks, a table per task and split."""
+    facts = {"task", "method", "domain", "split", "users", "events", "lists", "texts"}
+    for task, split in dict.fromkeys((row["task"], row["split"]) for row in rows):
+        own = [row for row in rows if (row["task"], row["split"]) == (task, split)]
+        names = [name for name in own[0] if name not in facts]
+        counts = [f"{own[0][name]:,} {name}" for name in ("users", "events", "lists", "texts") if name in own[0]]
+        title = ", ".join([task, own[0]["domain"], split, *counts])
+        table = Table("method", title=title, title_justify="left")
+        for name in names:
+            table.add_column(name, justify="right")
+        for row in own:
+            table.add_row(Text(row["method"]), *(f"{row[name]:.4f}" for name in names))
+        console.print(table)
 
 
 def print_lists(rows: list[dict[str, Any]], console: Console) -> None:

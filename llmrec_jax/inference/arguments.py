@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from llmrec_jax.data.domains.records import Item, check_item
+from llmrec_jax.data.domains.records import TEXT_FIELDS, Item, check_item
 from llmrec_jax.errors import UserError
 
 
@@ -64,7 +64,7 @@ def as_texts(texts: Iterable[Any]) -> list[str]:
 
 
 def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
-    """New items from dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`.
+    """New items from dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`, `facts`.
 
     Warns of other fields, which are not read.
 
@@ -97,8 +97,10 @@ def _item(fields: Any) -> Item:
         fields["item_id"] = str(int(fields["item_id"]))
     item = msgspec.convert(fields, Item)
     check_item(item)
-    for name in msgspec.structs.fields(Item):
-        _check_unicode(getattr(item, name.name) or "", name.name)
+    for name in ("item_id", *TEXT_FIELDS):
+        _check_unicode(getattr(item, name) or "", name)
+    for fact in item.facts:
+        _check_unicode("".join(fact), "facts")
     return item
 
 

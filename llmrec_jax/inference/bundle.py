@@ -2,6 +2,7 @@
 
     config.json         configuration of the run, dimensions of the model, name of the target
     model.safetensors   parameters except the encoder's, item vectors, popularity, whitening
+    heads.safetensors   parameters of the tasks beside recommending; recommending does not read it; absent without tasks
     items.jsonl         one line per item, in the order of the item vectors
     parts.json, parts.safetensors    the untrained parts of the answer and all weights; see `parts`
     tokenizer.json      of the encoder
@@ -27,6 +28,7 @@ from llmrec_jax.inference.parts import Parts
 from llmrec_jax.version import __version__
 
 NAME = "bundle"  # the folder's name in a run's work folder
+HEADS = "heads.safetensors"
 EXTRAS = ("item_vectors", "popularity", "whitening_mean", "whitening_transform")  # arrays that are not parameters
 ATTEMPTS = 10  # to read a bundle that is being replaced
 WAIT = 0.1  # seconds between them
@@ -46,6 +48,7 @@ class TextConfig(msgspec.Struct, frozen=True):
     max_tokens: int
     text_fields: tuple[str, ...] = DataConfig.text_fields
     description_chars: int = DataConfig.description_chars
+    graph_text: bool = DataConfig.graph_text
 
 
 class _RunConfig(msgspec.Struct, frozen=True):

@@ -135,7 +135,8 @@ class Recommender:
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
-        `brand`, `category`, `description`; other fields are named in a warning. If one is invalid, none is added.
+        `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs; other
+        fields are named in a warning. If one is invalid, none is added.
 
         Raises:
           ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.
@@ -144,7 +145,11 @@ class Recommender:
             catalog = self._catalog
             new = as_items(items, catalog.number)
             template = self._text.text_fields, self._text.description_chars
-            texts = [item_text(item.title, item.category, item.brand, item.description, *template) for item in new]
+            texts = [
+                item_text(item.title, item.category, item.brand, item.description, *template,
+                          item.facts if self._text.graph_text else ())
+                for item in new
+            ]  # fmt: skip
             vectors_QD = np.zeros((len(new), catalog.vectors_ID.shape[1]), np.float32)
             if self._reads_text:
                 vectors_QD = self._network.item_vectors(texts)

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import parts
-from llmrec_jax.inference.bundle import BundleItem, read_facts
+from llmrec_jax.inference.bundle import HEADS, BundleItem, read_facts
 from llmrec_jax.models import hf
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
@@ -28,7 +28,7 @@ from llmrec_jax.version import __version__
 
 ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 PARTS = {
-    *("config.json", "model.safetensors", "items.jsonl", "tokenizer.json", *parts.FILES),
+    *("config.json", "model.safetensors", "items.jsonl", "tokenizer.json", HEADS, *parts.FILES),
     *("encoder", "text_encoder"),
     *(f"{folder}/{name}" for folder in ("encoder", "text_encoder") for name in ENCODER_FILES),
 }
@@ -45,6 +45,7 @@ def write(
     encoder: Bert | Gpt2 | None,
     answer: parts.Parts,
     text_encoder: Bert | Gpt2 | None,
+    heads: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a bundle, replacing an existing one.
 
@@ -57,6 +58,7 @@ def write(
       encoder: None if the model reads no text.
       answer: the parts of the answer.
       text_encoder: of the answer's text part; None if it is `encoder`, or the part uses TF-IDF.
+      heads: parameters of the tasks by their path; none or None for a run without tasks.
 
     Raises:
       ValueError: `folder` holds something other than a bundle of this program; it is left unchanged.
@@ -65,6 +67,9 @@ def write(
         # `write_bytes` applies the umask; `safetensors.numpy.save_file` writes files that only their owner can read.
         rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         (draft / "model.safetensors").write_bytes(safetensors.numpy.save(rows))
+        if heads:
+            own = {name: np.asarray(array, order="C") for name, array in heads.items()}
+            (draft / HEADS).write_bytes(safetensors.numpy.save(own))
         (draft / "items.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(items))
         (draft / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         if encoder is not None:

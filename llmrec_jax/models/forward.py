@@ -101,6 +101,8 @@ def forward(
         seen_PS=seen_PS,
         log_prior_I=catalog.log_prior_I,
         weight_I=catalog.weight_I,
+        batch=batch,
+        states_ND=user_ND,
     )
 
 

@@ -1,7 +1,11 @@
-"""Heads: small modules on item or user vectors that only the adaptation losses of the training read."""
+"""Heads: small modules on item or user vectors that the terms of the objective train and read."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+
+from llmrec_jax.models.knowledge_graph import TripleEmbeddings
+from llmrec_jax.models.rating_head import Rating
 
 
 class Discriminator(nnx.Module):
@@ -17,5 +21,21 @@ class Discriminator(nnx.Module):
         return self.down(jax.nn.relu(self.up(x_ND)))[:, 0]
 
 
-# By the `head` of an adaptation method (`losses.methods`).
-HEADS = {"discriminator": Discriminator}
+class LogVariance(nnx.Module):
+    """A number that starts at 0."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs):
+        self.value = nnx.Param(jnp.zeros(()))
+
+    def __call__(self) -> jax.Array:
+        """The log variance, a float32 scalar."""
+        return self.value[...]
+
+
+# By the `kind` of a `types.Head`.
+HEADS = {
+    "discriminator": Discriminator,
+    "log_variance": LogVariance,
+    "rating": Rating,
+    "triples": TripleEmbeddings,
+}

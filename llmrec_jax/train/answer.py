@@ -4,9 +4,10 @@
     transductive    also co-purchase and popularity, counted from the histories at inference
     few-shot, full  the same, counted from the training events of the users that the run may see
 
-The weights of these parts are fixed, or fitted in the last two regimes if there are enough validation users. The
-trained model starts at weight 0. It gets a weight if it improves the ranking of validation events: in the last two
-regimes those of the target, in the first two those of a source that was left out of the training.
+The weights of these parts are fixed, or fitted in the last two regimes if there are enough validation users. Two parts
+start at weight 0: the knowledge graph, which helps items with few events and may cost a little on the others, and the
+trained model. The graph is fitted with the rest. The model gets a weight if it improves the ranking of validation
+events: in the last two regimes those of the target, in the first two those of a source that was left out of training.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmrec_jax.baselines.parts import Fitted, counting_channels, text_channels
+from llmrec_jax.baselines.parts import GRAPH, Fitted, counting_channels, text_channels
 from llmrec_jax.blend import Blend, fit_weights, model_part
 from llmrec_jax.blend.answer import MODEL, channel_part
 from llmrec_jax.blend.weights import FEWEST_USERS, MOST_USERS, Fit
@@ -68,9 +69,13 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
         fit = _fit_of(Path(config.weights_from), blends["test"])
     else:
         fit = _fit(judge, blends["test"], corpus.protocol.regime)
-    if config.model_weight is not None:
-        weight = {MODEL: config.model_weight}
-        fit = fit._replace(weights=fit.weights | weight, reason=f"{fit.reason}; answer.model_weight")
+    if config.graph_weight is not None and GRAPH not in fit.weights:
+        name = corpus.domains[corpus.target].name
+        raise UserError(f"answer.graph_weight={config.graph_weight}, but no two items of {name!r} share a fact of a "
+                        "knowledge graph (kg.tsv)")  # fmt: skip
+    for part, weight in ((MODEL, config.model_weight), (GRAPH, config.graph_weight)):
+        if weight is not None and part in fit.weights:
+            fit = fit._replace(weights=fit.weights | {part: weight}, reason=f"{fit.reason}; answer.{part}_weight")
     if not any(fit.weights.values()):  # without text and counts, the model is all there is
         fit = fit._replace(weights=fit.weights | {MODEL: 1.0})
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
@@ -99,7 +104,7 @@ class _Parts:
     def blend(self, channels: dict[str, list[Fitted]]) -> Blend:
         """All parts, with the weights that a fit starts from."""
         parts = [channel_part(name, [fitted.channel for fitted in found]) for name, found in channels.items()]
-        weights = {part.name: 1.0 for part in parts} | {MODEL: 0.0}
+        weights = {part.name: float(part.name != GRAPH) for part in parts} | {MODEL: 0.0}
         return Blend(self.num_items, (*parts, self.model), weights)
 
 

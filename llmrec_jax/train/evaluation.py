@@ -24,7 +24,9 @@ from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
+from llmrec_jax.train.links import link_rows
 from llmrec_jax.train.state import Params, shapes
+from llmrec_jax.train.task_metrics import click_rows, perplexity_rows, predictions_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config
 
 # Prefixes of the fields left out of the hash of a run: those that do not change its results, and the locations of data
@@ -108,7 +110,18 @@ class Evaluator:
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
         model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
-        return evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        found = evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        tasks = perplexity_rows(self._experiment.config)
+        if "rating" in self._experiment.spec.terms:
+            head, width = self._experiment.spec.terms["rating"].heads["rating"], self._experiment.config.model.width
+            predict = predictions_of(head, width, params["heads"]["rating"])
+            tasks += rating_rows(corpus, model, predict)
+        if "click" in self._experiment.spec.terms:
+            tasks += click_rows(corpus, model)
+        if "knowledge_graph" in self._experiment.spec.terms:
+            learned = self._experiment.config.tasks.knowledge_graph
+            tasks += link_rows(corpus, learned, params, self.item_vectors(params))
+        return found._replace(tasks=tasks)
 
 
 def hashes(experiment: Experiment) -> dict[str, str]:

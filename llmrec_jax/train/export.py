@@ -10,8 +10,11 @@ from flax import traverse_util
 from llmrec_jax.inference import bundle, writing
 from llmrec_jax.inference.bundle import BundleItem
 from llmrec_jax.inference.parts import Parts
+from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.init_from import trained_on
 from llmrec_jax.train.loop import Trained
+from llmrec_jax.train.ratings import fitted, training_ratings
+from llmrec_jax.train.state import Params
 
 
 def bundle_in(workdir: Path) -> Callable[[Trained], None]:
@@ -52,5 +55,23 @@ def save_bundle(trained: Trained, folder: Path) -> None:
         encoder=encoder,
         answer=Parts(trained.answer.fit.weights, trained.answer.channels),
         # A frozen encoder serves both; a trained one differs from the one whose vectors the text part compares.
+        heads=task_heads(experiment, trained.params),
         text_encoder=None if encoder is experiment.data.text_encoder else experiment.data.text_encoder,
     )
+
+
+def task_heads(experiment: Experiment, params: Params) -> dict[str, np.ndarray]:
+    """The parameters of the heads of the tasks by path, such as `rating.up.kernel`; those of the adaptation are not in.
+
+    With the rating head also the matrix factorization of the target that it starts from: `rating.prior.bias_I`, ...
+    """
+    terms, corpus = experiment.spec.terms, experiment.corpus
+    names = {name for term in ("ranking", *experiment.spec.tasks) for name in terms[term].heads}
+    heads = {name: head for name, head in params.get("heads", {}).items() if name in names}
+    arrays = {path: np.asarray(array) for path, array in traverse_util.flatten_dict(heads, sep=".").items()}
+    if "rating" in heads:
+        found, trains_A = training_ratings(corpus, corpus.target)
+        if trains_A.any():
+            prior = fitted(corpus, corpus.target, found, trains_A)
+            arrays |= {f"rating.prior.{name}": np.asarray(value) for name, value in prior._asdict().items()}
+    return arrays

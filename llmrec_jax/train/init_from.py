@@ -40,7 +40,7 @@ def trained_on(config: Config) -> dict[str, float]:
     """The share of its users that a run and those it starts from are trained on, by name of the domain."""
     shares = users_of(config)
     if config.train.init_from is not None:
-        for name, share in _facts(config.train.init_from).get("trained_on", {}).items():
+        for name, share in facts_of(config.train.init_from).get("trained_on", {}).items():
             shares[name] = max(share, shares.get(name, 0.0))
     return shares
 
@@ -49,7 +49,7 @@ def check_regime(config: Config) -> None:
     """Raises ValueError if the run of `train.init_from` learned from what this run may not, or on what it ranks."""
     if config.train.init_from is None:
         return
-    facts, target, data = _facts(config.train.init_from), domain_name(config.data.target), config.data
+    facts, target, data = facts_of(config.train.init_from), domain_name(config.data.target), config.data
     share = facts.get("trained_on", {}).get(target, 0.0)
     problems = []
     if share > data.target_fraction:
@@ -64,7 +64,7 @@ def check_regime(config: Config) -> None:
         raise UserError("\n  ".join([f"train.init_from={config.train.init_from}: its run was trained", *problems]))
 
 
-def _facts(init_from: str) -> dict[str, Any]:
+def facts_of(init_from: str) -> dict[str, Any]:
     """What a run has written about itself beside its parameters; {} if that cannot be read."""
     folder = bundle_lib.find(Path(init_from))
     path = next((path for path in (folder / PERPLEXITY, folder / "config.json") if path.exists()), None)

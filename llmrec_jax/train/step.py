@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from llmrec_jax.losses import balance, objective
+from llmrec_jax.losses import balance, objective, uncertainty
+from llmrec_jax.losses.term import Schedule, Term
+from llmrec_jax.train import gradients as surgery
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
 from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, TextBatch
 
@@ -21,12 +23,20 @@ class StepSpec(NamedTuple):
     """The constants of a run's steps."""
 
     forward: Forward
-    terms: Mapping[str, objective.Term]
+    terms: Mapping[str, Term]
     tx: optax.GradientTransformation
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
     group_dro: balance.GroupDro | None = None  # trains weights of the domains
-    gradient_share: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
+    gradient_share: Schedule | None = None  # see `_scaled`; None: the terms are added with their weights
+    tasks: tuple[str, ...] = ()  # the terms that are tasks beside ranking
+    weighting: str = "fixed"  # see `config.TasksConfig`
+    logs_conflicts: bool = False  # between the gradients of the tasks and that of the ranking loss
+
+    @property
+    def separates_gradients(self) -> bool:
+        """Whether the step needs the gradients of the groups of terms (`_group`), not only that of their sum."""
+        return self.gradient_share is not None or self.weighting == "pcgrad" or self.logs_conflicts
 
 
 def train_step(
@@ -54,30 +64,24 @@ def train_step(
         values = objective.finish({name: Mean(mean.total, counts[name]) for name, mean in means.items()})
         weights, log_weight_G = _group_weights(spec, state, values, counts, collectives)
         weighted = values | {name: weight * values[name] for name, weight in weights.items()}
+        if spec.weighting == "uncertainty":
+            log_variances = {name: outputs.heads[uncertainty.HEAD + name]() for name in ("ranking", *spec.tasks)}
+            weighted = uncertainty.weighted(weighted, log_variances, collectives.psum(jnp.ones(())))
+            weights |= {f"uncertainty/{name}": jnp.exp(-value) for name, value in log_variances.items()}
         return weighted, (values, weights, log_weight_G)
 
-    def total(values: dict[str, jax.Array]) -> jax.Array:
-        return objective.total(spec.terms, values, progress)
-
-    def loss_fn(params: Params) -> tuple[jax.Array, Logged]:
+    def losses_fn(params: Params) -> tuple[dict[str, jax.Array], Logged]:
         weighted, logged = values_fn(params)
-        return total(weighted), logged
+        groups: dict[str, dict[str, jax.Array]] = {}
+        for name, value in weighted.items():
+            groups.setdefault(_group(spec, name), {})[name] = value
+        return {name: objective.total(spec.terms, group, progress) for name, group in groups.items()}, logged
 
-    def losses_fn(params: Params) -> tuple[tuple[jax.Array, jax.Array], Logged]:
-        weighted, logged = values_fn(params)
-        ranking = {name: value for name, value in weighted.items() if name.startswith("ranking/")}
-        others = {name: value for name, value in weighted.items() if name not in ranking}
-        return (total(ranking), total(others)), logged
-
-    if spec.gradient_share is None:
-        (loss, (values, weights, log_weight_G)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-        loss, values, grads = collectives.psum((loss, values, grads))
-    else:
-        losses, pull_back, (values, weights, log_weight_G) = jax.vjp(losses_fn, params, has_aux=True)
-        one, zero = jnp.ones(()), jnp.zeros(())
-        (ranking,), (others,) = pull_back((one, zero)), pull_back((zero, one))
-        losses, values, ranking, others = collectives.psum((losses, values, ranking, others))
-        loss, grads = sum(losses), _balanced(ranking, others, spec.gradient_share(progress))
+    losses, pull_back, (values, weights, log_weight_G) = jax.vjp(losses_fn, params, has_aux=True)
+    nothing = {name: jnp.zeros(()) for name in losses}
+    gradients = {name: pull_back(nothing | {name: jnp.ones(())})[0] for name in losses}
+    losses, values, gradients = collectives.psum((losses, values, gradients))
+    loss, (grads, conflicts) = sum(losses.values()), _combined(spec, gradients, progress, key)
     updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
@@ -85,7 +89,7 @@ def train_step(
         "grad_norm": optax.tree.norm(grads),
         "items": collectives.psum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
-    metrics |= {f"weight/{name}": value for name, value in weights.items()}
+    metrics |= {f"weight/{name}": value for name, value in weights.items()} | conflicts
     return TrainState(state.step + 1, params, opt_state, state.rng, log_weight_G), metrics
 
 
@@ -107,13 +111,35 @@ def _group_weights(
     return dict(zip(parts, weight_G, strict=True)), log_weight_G
 
 
-def _balanced(ranking: Params, adaptation: Params, share: jax.Array) -> Params:
-    """Sum of two gradients; that of the adaptation scaled so that its norm is `share` times that of the ranking loss.
+def _group(spec: StepSpec, name: str) -> str:
+    """The group of terms whose gradient a part of the objective belongs to: "ranking", "adapt" or a task."""
+    term = name.split("/")[0]
+    if not spec.separates_gradients:
+        return "all"
+    return term if term == "ranking" or term in spec.tasks else "adapt"
+
+
+def _combined(
+    spec: StepSpec, gradients: dict[str, Params], progress: jax.Array, key: jax.Array
+) -> tuple[Params, dict[str, jax.Array]]:
+    """The gradient of the step from those of the groups, and the conflicts between the groups, to be logged."""
+    if spec.gradient_share is not None and "adapt" in gradients:
+        scaled = _scaled(gradients["adapt"], gradients["ranking"], spec.gradient_share(progress))
+        gradients = gradients | {"adapt": scaled}
+    if not (spec.weighting == "pcgrad" or spec.logs_conflicts):
+        return surgery.weighted_sum(gradients), {}
+    gradients = {"ranking": gradients["ranking"]} | gradients  # the first, with which the others are compared
+    dots_JJ = surgery.dot_products(gradients)
+    coefficient_J = surgery.without_conflicts(dots_JJ, key) if spec.weighting == "pcgrad" else None
+    return surgery.weighted_sum(gradients, coefficient_J), surgery.conflicts(gradients, dots_JJ)
+
+
+def _scaled(adaptation: Params, ranking: Params, share: jax.Array) -> Params:
+    """The gradient of the adaptation, scaled so that its norm is `share` times that of the ranking loss.
 
     Heads have a gradient from the adaptation only; they are neither scaled nor part of the norms.
     """
     norms = [optax.tree.norm({name: part for name, part in grads.items() if name != "heads"})
              for grads in (ranking, adaptation)]  # fmt: skip
     scale = jnp.where(norms[1] > 0, share * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 0.0)
-    scaled = {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}
-    return optax.tree.add(ranking, scaled)
+    return {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}

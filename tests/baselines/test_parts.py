@@ -21,7 +21,8 @@ def items():
     words = [" ".join(f"word{word}" for word in rng.integers(20, size=4)) for _ in range(30)]
     return [
         Item(f"i{n}", f"{words[n]} (Saga {n % 3}, #{n // 3}) - {PLATFORMS[n % 5]}", f"Games > {n % 4} > {n % 2}",
-             brand=f"maker {n % 6}", description=words[n - 1])
+             brand=f"maker {n % 6}", description=words[n - 1],
+             facts=(("genre", f"g{n % 3}"), ("director", f"d{n % 7}"), ("genre", f"only {n}"))[n % 2 :])
         for n in range(30)
     ]  # fmt: skip
 
@@ -37,12 +38,15 @@ def fitted(items, features_IF):
     rng = np.random.default_rng(2)
     events = rng.integers(30, size=200), np.sort(rng.integers(40, size=200))
     parts = text_channels(items, features_IF) | counting_channels(*events, 30)
-    assert list(parts) == ["text", "structure", "co_purchase", "popularity"]
+    assert list(parts) == ["text", "structure", "graph", "co_purchase", "popularity"]
     return {found.channel.name: found for channels in parts.values() for found in channels}
 
 
 def test_every_channel_is_there(fitted):
-    assert list(fitted) == ["text", "text_long", "title_and_brand", "series", "facet", "co_purchase", "popularity"]
+    assert list(fitted) == [
+        *("text", "text_long", "title_and_brand", "series", "facet"),
+        *("facts", "facts_long", "co_purchase", "popularity"),
+    ]
 
 
 def test_text_channels_are_scaled_cosines_with_the_decayed_mean(fitted, features_IF):
@@ -56,6 +60,18 @@ def test_text_channels_are_scaled_cosines_with_the_decayed_mean(fitted, features
             user_F = (decay ** np.arange(len(recent))) @ vectors_IF[recent]
             user_F /= np.linalg.norm(user_F) or 1
             np.testing.assert_allclose(found_I, weight / nearest * (vectors_IF @ user_F), atol=1e-5)
+
+
+def test_facts_are_compared_by_shrunk_tfidf(fitted, items):
+    idf = {("genre", f"g{n}"): np.log(31 / 6) + 1 for n in range(3)}
+    for n in range(7):
+        shared = sum(("director", f"d{n}") in item.facts for item in items)
+        idf["director", f"d{n}"] = np.log(31 / (1 + shared)) + 1
+    rows = np.array([[idf[fact] * (fact in item.facts) for fact in idf] for item in items])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 20
+    found_I = fitted["facts"].channel.scores([np.array([4])])[0]
+    expected_I = rows @ rows[4] / np.linalg.norm(rows[4])
+    np.testing.assert_allclose(found_I / found_I.max(), expected_I / expected_I.max(), atol=1e-6)
 
 
 def test_without_an_encoder_the_whole_text_is_compared(items):

@@ -30,7 +30,7 @@ def problems(**values):
 
 def test_every_number_has_a_range():
     numbers = [name for name, value in flatten(dataclasses.asdict(Config())).items() if type(value) in (int, float)]
-    assert {*numbers, "answer.model_weight"} == set(RANGES)  # the last may be None
+    assert {*numbers, "answer.model_weight", "answer.graph_weight"} == set(RANGES)  # the last two may be None
 
 
 def test_the_default_is_sound():

@@ -106,6 +106,11 @@ def test_a_weight_can_be_set_and_taken_from_another_run(load, tmp_path):
         answer_of(corpus, config=AnswerConfig(weights_from=str(tmp_path)))
 
 
+def test_a_weight_of_the_graph_needs_a_graph(load):
+    with pytest.raises(UserError, match=r"no two items of 'books' share a fact of a knowledge graph \(kg.tsv\)"):
+        answer_of(load(sources=()), config=AnswerConfig(graph_weight=1.0))
+
+
 def test_a_refit_counts_validation_events_and_tests_on_the_same_ones(load):
     before, after = load(sources=()), load(sources=(), train_on="train+valid")
     assert before.hashes["split"] == after.hashes["split"]

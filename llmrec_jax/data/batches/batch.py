@@ -13,21 +13,24 @@ I items of the joint catalogue   N events of the batch   E events of a domain
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 
-from llmrec_jax.data.batches import negatives
+from llmrec_jax.data.batches import negatives, triples
 from llmrec_jax.data.batches.augment import augmented
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
 from llmrec_jax.data.batches.packing import pack
+from llmrec_jax.data.batches.targets import Table, of_histories, padded_to
 from llmrec_jax.data.domains.split import Split
 from llmrec_jax.predictor import elapsed
-from llmrec_jax.types import Batch, Items, Predictions
+from llmrec_jax.types import Batch, Impressions, Items, Predictions, Ratings
 
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
 # other padding): otherwise a resumed run would silently continue with different batches.
 BATCH_RULE = 2
+TARGETS = {"ratings": Ratings, "impressions": Impressions}  # fields of a batch that tasks predict
 _ORDER, _STEP, _MASKS, _AUGMENT = range(4)  # independent random streams from one seed
 
 
@@ -51,6 +54,9 @@ class BatchPlan:
     capacities: tuple[Capacity, ...]  # a batch is padded to the first that it fits; it always fits the last
     augment: str = "none"  # how histories are changed, see `augment`
     augment_rate: float = 0.0
+    graph: triples.Graph | None = None  # to train on; None: no task learns it
+    # What tasks predict besides the next item: "ratings", "impressions"; one table per domain.
+    targets: Mapping[str, tuple[Table | None, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
@@ -81,20 +87,28 @@ class BatchPlan:
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step. The items of a bucket are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
-    items_BW, event_mask_BW, weight_BW, time_BW = _rows(plan, step, rng)
+    items_BW, event_mask_BW, weight_BW, time_BW, event_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
     sampled = negatives.sample(plan.seed, step, plan.starts, plan.rows, plan.num_negatives)
-    place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
-    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled]), place_I)
-    bucket = plan.bucket_I[distinct]
-    buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     in_history_BW, masked_BW, predicted_BW = _roles(plan, step, event_mask_BW)
     steps, lengths_B = plan.steps, in_history_BW.sum(axis=1)
     start_B = pack(lengths_B, steps)
     place_BW = start_B[:, None] + np.arange(event_mask_BW.shape[1])  # index into the flattened rows of histories
+    step_event_BW = np.where(in_history_BW, event_BW, -1)
+    targets = {
+        name: of_histories(tables, plan.domain_B, step_event_BW, place_BW) for name, tables in plan.targets.items()
+    }
+    head_N, facts = np.zeros(0, np.int64), None
+    if plan.graph is not None:
+        head_N, facts = triples.sample(plan.graph, plan.seed, step, plan.multiple)
+    more = [found.items_N[found.items_N >= 0] for found in targets.values()]
+    place_I = np.empty(num_items, np.int32)  # uninitialized: only the entries of the batch's items are written and read
+    distinct = distinct_items(np.concatenate([items_N, unlabelled, *sampled, *more, head_N]), place_I)
+    bucket = plan.bucket_I[distinct]
+    buckets = [distinct[bucket == number] for number in range(len(plan.lengths))]
     step_BW = place_BW - (0 if plan.mask_rate else 1)  # the step that predicts an event
     made_BW = predicted_BW & (weight_BW > 0)
     made = [made_BW & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
@@ -102,6 +116,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         rows=int(start_B.max()) // steps + 1,
         items=tuple(map(len, buckets)),
         predictions=tuple(int(made_BW.sum()) for made_BW in made),
+        targets=tuple(len(found.step_N) for found in targets.values()),
     )
     capacity = next(capacity for capacity in plan.capacities if capacity.holds(need))
 
@@ -138,6 +153,11 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         negatives=negatives.padded_to(plan.multiple, [place_I[items] for items in sampled], np.diff(plan.starts)),
         masked_RS=masked_RS,
         time_RS=time_RS,
+        triples=None if facts is None else facts._replace(head_N=place_I[head_N]),
+        **{
+            name: TARGETS[name](*padded_to(size, found, place_I))
+            for (name, found), size in zip(targets.items(), capacity.targets, strict=True)
+        },
     )
 
 
@@ -153,10 +173,9 @@ def _roles(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple[np.nd
     return event_mask_BW, masked_BW, masked_BW
 
 
-def _rows(
-    plan: BatchPlan, step: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Each row of the global batch, right-padded: joint-catalogue items; mask (False on padding); weights; times.
+def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Each row of the global batch, right-padded: joint-catalogue items; mask (False on padding); weights; times;
+    indices of the events in their domain.
 
     Times are `elapsed` seconds, -1 if the domain has none.
     """
@@ -165,6 +184,7 @@ def _rows(
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
     weight_BW = np.ones((plan.batch_size, length), np.float32)
     time_BW = np.full((plan.batch_size, length), -1, np.int32)
+    event_BW = np.zeros((plan.batch_size, length), np.int64)
     for domain, split in enumerate(plan.splits):
         users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
         if not users_M.size:
@@ -187,6 +207,7 @@ def _rows(
         event_mask_BW[mine_B] = np.arange(length) < length_M[:, None]
         if split.weights_E is not None:
             weight_BW[mine_B] = split.weights_E.take(event_MW, mode="clip")
+        event_BW[mine_B] = event_MW
         if plan.has_times and split.times_E is not None:
             time_BW[mine_B] = elapsed(split.times_E.take(begin_M[:, None] + time_place_MW, mode="clip"))
-    return items_BW, event_mask_BW, weight_BW, time_BW
+    return items_BW, event_mask_BW, weight_BW, time_BW, event_BW

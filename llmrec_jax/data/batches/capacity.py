@@ -17,6 +17,7 @@ class Capacity(NamedTuple):
     rows: int  # rows of histories: R
     items: tuple[int, ...]  # per bucket: U
     predictions: tuple[int, ...]  # per domain: P
+    targets: tuple[int, ...] = ()  # per task: rows to predict, see `BatchPlan.targets`
 
     @classmethod
     def of(cls, batch: Batch) -> "Capacity":
@@ -25,11 +26,12 @@ class Capacity(NamedTuple):
             rows=int(batch.last_B.max()) // batch.history_RS.shape[1] + 1,
             items=tuple(int(items.mask_U.sum()) for items in batch.items),
             predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
+            targets=tuple(int(rows.mask_N.sum()) for rows in (batch.ratings, batch.impressions) if rows is not None),
         )
 
     def holds(self, need: "Capacity") -> bool:
         """Whether all sizes are at least those of `need`."""
-        ours, theirs = ((capacity.rows, *capacity.items, *capacity.predictions) for capacity in (self, need))
+        ours, theirs = ((size.rows, *size.items, *size.predictions, *size.targets) for size in (self, need))
         return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 

@@ -20,8 +20,8 @@ def log_q(plan: BatchPlan) -> np.ndarray:
     item is missing from a batch with probability `prod_e (1 - draws * p_e)` over the item's training events e, where
     `p_e` is the probability that the user's window contains e, and that augmentation keeps it. Events are assumed to be
     independent. All values are finite: an item without training events gets the probability of an average event, and an
-    item of a domain without rows gets 1 / items. `unlabelled_items` are included: they are sampled uniformly from the
-    target's items.
+    item of a domain without rows gets 1 / items. `unlabelled_items`, sampled uniformly from the target's items, and the
+    heads of a knowledge graph's triples are included.
 
     Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
     """
@@ -42,6 +42,8 @@ def log_q(plan: BatchPlan) -> np.ndarray:
         log_missing_I[start:end] = np.where(never, log_missing_E.mean(), sums)
     unlabelled = min(plan.unlabelled_items / int(plan.starts[-1] - plan.starts[-2]), ALMOST_SURE)
     log_missing_I[plan.starts[-2] :] += np.log1p(-unlabelled)
+    if plan.graph is not None:
+        log_missing_I += plan.graph.log_missing(len(log_missing_I))
     return np.log(-np.expm1(log_missing_I)).astype(np.float32)
 
 

@@ -11,17 +11,19 @@ I items of the joint catalogue
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.batches.batch import BatchPlan, make_batch
+from llmrec_jax.data.batches.batch import TARGETS, BatchPlan, make_batch
 from llmrec_jax.data.batches.buckets import bucket_lengths
 from llmrec_jax.data.batches.capacity import Capacity
 from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import rows_per_domain
+from llmrec_jax.data.batches.targets import Table
+from llmrec_jax.data.batches.triples import Graph, num_triples
 from llmrec_jax.data.domains.split import Split, keep_fraction
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Batch
@@ -44,6 +46,7 @@ def plan_batches(
     num_negatives: int = 0,
     mask_rate: float = 0.0,
     reads_times: bool = False,
+    graph: Graph | None = None,
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
@@ -66,6 +69,7 @@ def plan_batches(
       num_negatives: negatives sampled per domain and step; 0 if the loss samples none.
       mask_rate: probability of masking an event of a history, for BERT4Rec; 0: the next items are predicted.
       reads_times: whether the model reads the times of events, which are in the batch if a domain has them.
+      graph: the triples that a task learns.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
@@ -95,6 +99,7 @@ def plan_batches(
         capacities=(),
         augment=data.augment,
         augment_rate=data.augment_rate,
+        graph=graph,
     )
     return _with_rooms(plan)
 
@@ -105,6 +110,12 @@ def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
     return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
 
 
+def with_targets(plan: BatchPlan, targets: Mapping[str, Sequence[Table | None]]) -> BatchPlan:
+    """The plan with what tasks predict besides the next item, see `BatchPlan.targets`."""
+    in_order = {name: tuple(targets[name]) for name in TARGETS if name in targets}
+    return _with_rooms(dataclasses.replace(plan, targets=in_order))
+
+
 def _with_rooms(plan: BatchPlan) -> BatchPlan:
     """The plan with capacities: the sizes of the first batches times each of `SLACK`, then the upper bound."""
 
@@ -112,11 +123,18 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         multiples = np.ceil(np.asarray(sizes) / plan.multiple).astype(int) * plan.multiple
         return tuple(multiples.tolist()) if multiples.ndim else int(multiples)
 
+    targets, shown = [], 0
+    for tables in plan.targets.values():
+        targets.append(sum(rows * table.most(plan.max_history) for rows, table in zip(plan.rows, tables, strict=True)
+                           if table))  # fmt: skip
+        shown += targets[-1] * max(table.items_A[:1].size for table in tables if table)
     at_most = plan.batch_size * (plan.max_history + 1) + plan.unlabelled_items + plan.num_negatives * len(plan.rows)
+    at_most += shown + (0 if plan.graph is None else num_triples(plan.multiple))
     bound = Capacity(
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.steps),
+        targets=rounded(targets),
     )
     plan = dataclasses.replace(plan, capacities=(bound,))
     needs = [Capacity.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]

@@ -72,6 +72,8 @@ def _read(line: str, separator: str, settings: Settings) -> Header:
             raise HeaderError(f"the header names {column} twice")
         if wanted.strip().casefold() in keys:
             at[column] = keys.index(wanted.strip().casefold())
+    if not {"action", "impression_id"} <= at.keys():  # one says nothing without the other
+        at = {column: index for column, index in at.items() if column not in ("action", "impression_id")}
     return Header(separator, names, at)
 
 

@@ -20,6 +20,7 @@ from llmrec_jax.data.cache import DamagedError, cached
 from llmrec_jax.data.domains import demo_words as words
 from llmrec_jax.data.domains.events import Event
 from llmrec_jax.data.domains.records import Item
+from llmrec_jax.data.domains.settings import FIELDS
 from llmrec_jax.errors import UserError
 
 Shop = Literal["films", "books"]
@@ -82,7 +83,7 @@ def generate(shop: Shop) -> dict[str, bytes]:
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(Event._fields)
     writer.writerows(_events(shop, [item.item_id for item in items], truths))
-    lines = (msgspec.json.encode(item) + b"\n" for item in items)
+    lines = (msgspec.json.encode({field: getattr(item, field) for field in FIELDS}) + b"\n" for item in items)
     return {"items.jsonl": b"".join(lines), "interactions.csv": table.getvalue().encode()}
 
 

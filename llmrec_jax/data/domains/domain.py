@@ -15,8 +15,8 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import demo, folders, prepare
-from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Item, item_text
+from llmrec_jax.data.domains import demo, folders, graph, impressions, low_ratings, prepare
+from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Fact, Item, item_text
 from llmrec_jax.data.domains.settings import Order
 
 
@@ -40,6 +40,18 @@ class Domain:
     # float32, at least 0: the largest weight of the user's interactions with the item; None: all interactions count 1
     weights_E: np.ndarray | None = None
     first_weights_E: np.ndarray | None = None  # float32: the weight of the first of these, which is the one kept
+    facts: tuple[tuple[Fact, ...], ...] = ()  # of each item, from the knowledge graph; () without one
+    # The interactions that data.min_rating leaves out, see `low_ratings`; None without data.min_rating.
+    low_items_A: np.ndarray | None = None
+    low_ratings_A: np.ndarray | None = None
+    low_place_A: np.ndarray | None = None
+    low_offsets: np.ndarray | None = None
+    # Lists of shown items, see `impressions`; None: interactions.csv has none.
+    shown_users_Q: np.ndarray | None = None
+    shown_place_Q: np.ndarray | None = None
+    shown_offsets: np.ndarray | None = None
+    shown_items_A: np.ndarray | None = None
+    shown_clicked_A: np.ndarray | None = None
 
     def history(self, user: int) -> np.ndarray:
         """All events of a user, oldest first (int32 item numbers)."""
@@ -64,15 +76,23 @@ def load_domain(spec: str, data: DataConfig) -> Domain:
     return cached(
         cache / "domains" / f"{folder.name}-{digest[:16]}",
         make,
-        lambda stored: open_domain(stored, data.text_fields, data.description_chars),
+        lambda stored: open_domain(
+            stored, data.text_fields, data.description_chars, data.split_seed if data.graph_text else None
+        ),
         f"preparing {folder.name}",
     )
 
 
 def open_domain(
-    folder: Path, text_fields: Sequence[str] = TEXT_FIELDS, description_chars: int = DESCRIPTION_CHARS
+    folder: Path,
+    text_fields: Sequence[str] = TEXT_FIELDS,
+    description_chars: int = DESCRIPTION_CHARS,
+    graph_seed: int | None = None,
 ) -> Domain:
-    """Open a prepared folder; texts consist of `text_fields`. Raises `DamagedError` if its files are inconsistent."""
+    """Open a prepared folder; texts consist of `text_fields`. Raises `DamagedError` if its files are inconsistent.
+
+    With `graph_seed`, the texts also name the facts of the knowledge graph that are not held out under this seed.
+    """
     try:
         facts = msgspec.json.decode((folder / "facts.json").read_bytes(), type=_Facts)
         items, user_ids = (
@@ -80,16 +100,28 @@ def open_domain(
             msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
         )
         names = prepare.ARRAYS + (prepare.WEIGHTS if facts.report["weights"] else ())
+        if facts.report["below_min_rating"]:
+            names += low_ratings.NAMES
+        if "impressions" in facts.report:
+            names += impressions.NAMES
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedError(str(error)) from error
     events = facts.report["interactions"]
     if (len(items), len(user_ids)) != (facts.report["items"], facts.report["users"]):
         raise DamagedError("items.json or users.json does not fit facts.json")
-    if any(len(array) != (len(user_ids) + 1 if name == "offsets" else events) for name, array in arrays.items()):
+    sizes = {"offsets": len(user_ids) + 1, "low_offsets": len(user_ids) + 1}
+    if "low_offsets" in arrays:
+        sizes |= dict.fromkeys(low_ratings.NAMES[:-1], int(arrays["low_offsets"][-1]))
+    if "shown_offsets" in arrays:
+        lists, shown = facts.report["impressions"], int(arrays["shown_offsets"][-1])
+        sizes |= dict(zip(impressions.NAMES, (lists, lists, lists + 1, shown, shown), strict=True))
+    if any(len(array) != sizes.get(name, events) for name, array in arrays.items()):
         raise DamagedError("the arrays do not fit facts.json")
     cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
     notes = [f"{cut:,} descriptions cut to {description_chars} characters (data.description_chars)"] if cut else []
+    triples = tuple(item.facts for item in items) if "triples" in facts.report else ()
+    in_text = [()] * len(items) if graph_seed is None else _not_held_out(items, graph_seed)
     return Domain(
         name=facts.name,
         folder=folder,
@@ -98,13 +130,23 @@ def open_domain(
         item_ids=[item.item_id for item in items],
         titles=[item.title for item in items],
         texts=[
-            item_text(item.title, item.category, item.brand, item.description, text_fields, description_chars)
-            for item in items
+            item_text(item.title, item.category, item.brand, item.description, text_fields, description_chars, own)
+            for item, own in zip(items, in_text, strict=True)
         ],
         user_ids=user_ids,
         **arrays,
         report=facts.report | {"notes": [*facts.report["notes"], *notes]},
+        facts=triples,
     )
+
+
+def _not_held_out(items: Sequence[Item], seed: int) -> list[tuple[Fact, ...]]:
+    """The facts of each item that a text may name, so that no text answers what link prediction asks."""
+    held_out = graph.held_out([item.item_id for item in items], [item.facts for item in items], seed)
+    return [
+        tuple(fact for fact, is_out in zip(item.facts, out, strict=True) if not is_out)
+        for item, out in zip(items, held_out, strict=True)
+    ]
 
 
 def stored_items(folder: Path) -> list[Item]:

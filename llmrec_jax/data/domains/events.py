@@ -16,14 +16,16 @@ import numpy as np
 
 from llmrec_jax.data.domains import times
 from llmrec_jax.data.domains.columns import SEPARATORS, Header, HeaderError, read_header
-from llmrec_jax.data.domains.folders import is_text, text_lines
+from llmrec_jax.data.domains.event_ids import check_readable_id, likely_cause
+from llmrec_jax.data.domains.folders import text_lines
 from llmrec_jax.data.domains.problems import BadRecord, Findings, file_error, some
-from llmrec_jax.data.domains.records import check_id
 from llmrec_jax.data.domains.rows import rows
 from llmrec_jax.data.domains.settings import Settings
 
 MAX_NUMBER = float(np.finfo(np.float32).max)
 MIN_WEIGHT, MAX_WEIGHT = 1e-30, 1e30  # of weights above 0: float32 holds the sum of a batch, and its inverse
+SHOWN = ("impression", "view")  # actions of a row whose item was only shown, in the list of its impression_id
+ACTIONS = ("click", *SHOWN)
 UNKNOWN = "item_id is not among the items"
 WHOLE = re.compile(r"(\d+)\.0+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -48,6 +50,8 @@ class Events(NamedTuple):
     times_E: np.ndarray  # int64 nanoseconds, -1 if empty
     kind: int  # kind of the times: index into times.KINDS
     weights_E: np.ndarray | None = None  # float32, at least 0; None: no row has a weight
+    impressions_E: np.ndarray | None = None  # int32: number of the list that the item was shown in; -1: none
+    shown_E: np.ndarray | None = None  # bool: the item was only shown, not clicked; set with `impressions_E`
 
     def keep(self, kept_E: np.ndarray) -> "Events":
         """The rows in a mask. Users without rows are dropped, the others renumbered in the same order."""
@@ -59,7 +63,10 @@ class Events(NamedTuple):
             self.ratings_E[kept_E],
             self.times_E[kept_E],
             self.kind,
-            None if self.weights_E is None else self.weights_E[kept_E],
+            *(
+                None if column is None else column[kept_E]
+                for column in (self.weights_E, self.impressions_E, self.shown_E)
+            ),
         )
 
 
@@ -78,7 +85,7 @@ def read_events(
     Raises:
       DataError: the header cannot be used.
     """
-    columns: tuple[array, ...] = tuple(array(code) for code in "iifqbfi")
+    columns: tuple[array, ...] = tuple(array(code) for code in "iifqbfibi")
     with text_lines(path, settings.encoding, findings) as lines:
         header = _header(path, lines, settings)
         parser = _Parser(header, numbers, settings)
@@ -99,7 +106,7 @@ def read_events(
             for values, value in zip(columns, (*event, number), strict=True):
                 values.append(value)
     parser.report(path.name, findings)
-    user_E, item_E, rating_E, time_E, kind_E, weight_E, line_E = map(np.asarray, columns)
+    user_E, item_E, rating_E, time_E, kind_E, weight_E, list_E, shown_E, line_E = map(np.asarray, columns)
     column = times.settle(kind_E, settings)
     if column.kind == times.SECONDS and not settings.time_unit and times.look_like_dates(time_E):
         raise file_error(path.parent, path.name, "timestamps could be dates (20200131) or seconds since 1970",
@@ -112,7 +119,8 @@ def read_events(
     findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in reasons.items())
     good_E = np.ones(len(user_E), bool)
     good_E[list(reasons)] = False
-    return Events(list(parser.users), user_E, item_E, rating_E, time_E, column.kind, weights_E).keep(good_E)
+    shown = (list_E, shown_E.astype(bool)) if "impression_id" in header.at else (None, None)
+    return Events(list(parser.users), user_E, item_E, rating_E, time_E, column.kind, weights_E, *shown).keep(good_E)
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) -> Header:
@@ -128,16 +136,18 @@ def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) ->
 
 
 class _Parser:
-    """Parses a row into (user number, item number, rating, time, kind of time, weight); counts conversions."""
+    """Parses a row into (user number, item number, rating, time, kind of time, weight, number of the list, whether the
+    item was only shown); counts conversions."""
 
     def __init__(self, header: Header, numbers: Mapping[str, int], settings: Settings):
         self.header, self.numbers = header, numbers
         self.unit = times.UNITS.get(settings.time_unit or "")
         self.users: dict[str, int] = {}
+        self.lists: dict[str, int] = {}
         self.unknown: set[str] = set()
         self.counts: collections.Counter[str] = collections.Counter()
 
-    def __call__(self, cells: list[str]) -> tuple[int, int, float, int, int, float]:
+    def __call__(self, cells: list[str]) -> tuple[int, int, float, int, int, float, int, bool]:
         at = self.header.at
         if len(cells) != len(self.header.names):
             raise ValueError(f"wrong number of columns: the header has {len(self.header.names)}")
@@ -148,7 +158,7 @@ class _Parser:
         user_id = self._strip(cells[at["user_id"]])
         user = self.users.get(user_id)
         if user is None:
-            _check_id("user_id", user_id)
+            check_readable_id("user_id", user_id)
         rating = self._number("rating", cells) if "rating" in at else float("nan")
         weight = self._weight(cells) if "weight" in at else float("nan")
         kind, time = times.EMPTY, times.NONE
@@ -157,9 +167,10 @@ class _Parser:
             kind, time = times.parse_time(cell, self.unit)
             if kind < times.ISO and "." in cell:
                 self.counts["{n} timestamps have a decimal point: read as numbers"] += 1
+        number, is_shown = self._impression(cells) if "impression_id" in at else (-1, False)
         if user is None:
             user = self.users.setdefault(user_id, len(self.users))
-        return user, item, rating, time, kind, weight
+        return user, item, rating, time, kind, weight, number, is_shown
 
     def is_row(self, cells: list[str]) -> bool:
         """Whether a row that spans lines is plausible: it has line breaks only in columns that are not read."""
@@ -173,7 +184,7 @@ class _Parser:
 
     def _near_item(self, item_id: str) -> int:
         """The number of the item whose id differs only by `.0` (3.0 for 3, 3 for 3.0)."""
-        _check_id("item_id", item_id)
+        check_readable_id("item_id", item_id)
         match = WHOLE.fullmatch(item_id)
         item = self.numbers.get(match[1] if match else f"{item_id}.0")
         if item is None:
@@ -189,6 +200,18 @@ class _Parser:
         if 0 < weight < MIN_WEIGHT or weight > MAX_WEIGHT:
             raise ValueError(f"weight is not 0 and not between {MIN_WEIGHT:g} and {MAX_WEIGHT:g}")
         return weight
+
+    def _impression(self, cells: list[str]) -> tuple[int, bool]:
+        """The number of the list, -1 if there is none, and whether the item was only shown."""
+        list_id = cells[self.header.at["impression_id"]].strip()
+        action = cells[self.header.at["action"]].strip().casefold()
+        if action not in ACTIONS and (list_id or action):
+            raise ValueError(f"action {action!r} is none of {', '.join(ACTIONS)}")
+        if not list_id:
+            if action in SHOWN:
+                raise ValueError(f"action is {action}, but impression_id is empty")
+            return -1, False
+        return self.lists.setdefault(list_id, len(self.lists)), action in SHOWN
 
     def _number(self, column: str, cells: list[str]) -> float:
         """The number in a column; NaN if the cell is empty."""
@@ -218,29 +241,7 @@ class _Parser:
             findings.note(count, f"{file}: {text}")
         if self.header.unread:
             findings.notes.append(f"{file}: columns that are not read: {some(self.header.unread)}")
-        if self.unknown and (remedy := _likely(self.unknown, self.numbers)):
+        if self.unknown and (remedy := likely_cause(self.unknown, self.numbers)):
             findings.remedies[UNKNOWN] = remedy
         elif self.unknown and not self.users:
             findings.remedies[UNKNOWN] = "no row names one: do both files belong to the same shop?"
-
-
-def _check_id(field: str, value: str) -> None:
-    if not is_text(value):
-        raise ValueError("not UTF-8")
-    check_id(field, value)
-
-
-def _likely(unknown: set[str], numbers: Mapping[str, int]) -> str:
-    """A likely cause of unknown ids: a conversion after which at least half of them match."""
-    changes = (
-        ("in upper and lower case", str.casefold),
-        ("in leading zeros", lambda item_id: item_id.lstrip("0")),
-        ("in quotes, blanks or punctuation", lambda item_id: re.sub(r"\W", "", item_id)),
-    )
-    for how, change in changes:
-        known = {change(item_id) for item_id in numbers}
-        if 2 * sum(change(item_id) in known for item_id in unknown) >= len(unknown):
-            return f"the ids of the two files differ {how}: write them alike"
-    if sum(re.fullmatch(r"\d[.,]\d+[eE]\+?\d+", item_id) is not None for item_id in unknown):
-        return "ids are in scientific notation: a spreadsheet shortened them; export them as text"
-    return ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from llmrec_jax.data.domains.problems import Findings, file_error, some
 from llmrec_jax.errors import UserError
 
-ITEMS, EVENTS = "items.jsonl", "interactions.csv"
+ITEMS, EVENTS, GRAPH = "items.jsonl", "interactions.csv", "kg.tsv"  # the graph is optional
 NEEDED = "a domain needs items and interactions; to add only items to a trained model, use Recommender.add_items"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 OTHERS = (  # other folders that this program writes, and the files that identify them
@@ -100,6 +100,11 @@ def find(folder: Path, name: str) -> Path:
         raise file_error(folder, name, f"both {name} and {name}.gz are there", "remove one of them")
     inside = some(sorted(child.name for child in folder.iterdir()))
     raise file_error(folder, name, f"neither {name} nor {name}.gz is there", f"{NEEDED}; the folder holds {inside}")
+
+
+def has(folder: Path, name: str) -> bool:
+    """Whether the file `name` is in a folder, plain or gzipped."""
+    return any((folder / file).is_file() for file in (name, f"{name}.gz"))
 
 
 @contextlib.contextmanager

@@ -121,7 +121,8 @@ class _Reader:
         texts = {field: self._text(field, found.get(field)) for field in TEXT_FIELDS}
         if found["title"] is None:
             raise ValueError("title is null")
-        item = Item(self._id(found["item_id"]), **{field: text for field, text in texts.items() if text is not None})
+        known: dict[str, Any] = {field: text for field, text in texts.items() if text is not None}
+        item = Item(self._id(found["item_id"]), **known)
         check_item(item)
         return item
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from llmrec_jax.data.domains import schema
 from llmrec_jax.data.domains.events import Events
-from llmrec_jax.data.domains.folders import EVENTS, ITEMS, decompressed, find
+from llmrec_jax.data.domains.folders import EVENTS, GRAPH, ITEMS, decompressed, find, has
+from llmrec_jax.data.domains.impressions import lists_of
+from llmrec_jax.data.domains.low_ratings import low_ratings
 from llmrec_jax.data.domains.problems import BadRecord
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.data.domains.settings import Order, read_settings
@@ -24,6 +26,7 @@ from llmrec_jax.data.domains.times import NONE, PER_SECOND
 from llmrec_jax.errors import UserError
 
 FORMAT = 3  # version of the prepared folder: incrementing it prepares all domains again
+HEADER_BYTES = 2**16  # more than any header has
 ARRAYS = ("items_E", "ratings_E", "timestamps_E", "offsets")
 REPEATS = "{n} repeats of an item by the same user dropped: the first is kept"
 WEIGHTS = ("weights_E", "first_weights_E")  # further arrays of a domain with weights
@@ -35,7 +38,7 @@ class Prepared:
 
     items: list[Item]
     user_ids: list[str]
-    arrays: dict[str, np.ndarray]  # keys: ARRAYS, and WEIGHTS if the interactions have weights
+    arrays: dict[str, np.ndarray]  # ARRAYS, WEIGHTS if there are weights, and those of `low_ratings` and `impressions`
     order: Order
     report: dict[str, Any]  # counts, the order and its reason, notes, skipped records
     bad: list[BadRecord]
@@ -44,6 +47,7 @@ class Prepared:
 def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> Prepared:
     """Read a domain folder, drop low ratings and repeats, and sort. Raises `DataError` and `UserError`."""
     raw = schema.read(folder, on_bad_record)
+    raw, shown = _without_shown(folder, raw)
     events, findings = raw.events, raw.findings
     if min_rating is not None:
         low_E = events.ratings_E < min_rating  # False if there is no rating
@@ -52,6 +56,12 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
             raise UserError(f"{folder}: data.min_rating={min_rating:g} leaves no interaction: {scale}")
         events = events.keep(~low_E)
     arrays, repeats = _arrange(raw.items, events, raw.order)
+    if min_rating is not None:
+        columns = raw.events.users_E, raw.events.items_E, raw.events.ratings_E
+        arrays |= low_ratings(*columns, low_E, _sorted(raw.items, raw.events, raw.order))
+    if shown is not None:
+        arrays |= lists_of(shown, events, arrays, raw.order)
+        findings.notes.append(f"{len(arrays['shown_users_Q']):,} lists of shown items (impression_id, action)")
     findings.note(repeats, REPEATS if events.weights_E is None else f"{REPEATS}, with the largest weight")
     findings.notes += _tie_notes(events) if raw.order == "timestamp" else []
     findings.notes += _rating_notes(raw.events.ratings_E, min_rating)
@@ -67,11 +77,14 @@ def build(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | N
         "items_without_interactions": len(raw.items) - len(np.unique(arrays["items_E"])),
         "below_min_rating": len(raw.events.users_E) - len(events.users_E),
         "weights": "weights_E" in arrays,
+        **({"impressions": len(arrays["shown_users_Q"])} if shown is not None else {}),
         "order": raw.order,
         "order_reason": raw.order_reason,
         "notes": findings.notes,
         "skipped": dict(skipped),
     }
+    if raw.num_triples is not None:
+        report["triples"] = raw.num_triples
     return Prepared(raw.items, events.user_ids, arrays, raw.order, report, findings.bad)
 
 
@@ -91,9 +104,13 @@ def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
 
 def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> str:
     """A hash (hex) of the bytes of a domain's files and of all settings that affect how they are read."""
-    settings = msgspec.json.encode(read_settings(folder))
-    total = hashlib.sha256(f"{FORMAT} {on_bad_record} {min_rating} ".encode() + settings)
-    for name in (ITEMS, EVENTS):
+    settings = read_settings(folder)
+    header = (settings.columns.get("impression_id") or "impression_id").encode(settings.encoding or "utf-8")
+    # A newer part of a prepared folder counts only where there is one, so that older runs can be resumed.
+    with decompressed(find(folder, EVENTS)) as file:
+        newer = " impressions" * (header.lower() in file.readline(HEADER_BYTES).lower())
+    total = hashlib.sha256(f"{FORMAT}{newer} {on_bad_record} {min_rating} ".encode() + msgspec.json.encode(settings))
+    for name in (ITEMS, EVENTS, *([GRAPH] if has(folder, GRAPH) else [])):
         with decompressed(find(folder, name)) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
@@ -147,13 +164,7 @@ def _weight_notes(arrays: dict[str, np.ndarray]) -> list[str]:
 
 def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str, np.ndarray], int]:
     """Arrays of the events, grouped by user, sorted by `order`, without repeated items; and the number of repeats."""
-    ties_E = _event_hash(items, events)
-    keys = {  # np.lexsort is stable and sorts by the last key first
-        "timestamp": (ties_E, events.times_E, events.users_E),
-        "sequence": (events.users_E,),
-        "none": (ties_E, events.users_E),
-    }
-    sorted_E = np.lexsort(keys[order])
+    sorted_E = _sorted(items, events, order)
     pair_E = events.users_E[sorted_E].astype(np.int64) * len(items) + events.items_E[sorted_E]
     places = np.sort(np.unique(pair_E, return_index=True)[1])
     kept_E = sorted_E[places]
@@ -169,6 +180,26 @@ def _arrange(items: list[Item], events: Events, order: Order) -> tuple[dict[str,
         largest_E = _largest(pair_E, events.weights_E[sorted_E])
         arrays |= {"weights_E": largest_E[places], "first_weights_E": events.weights_E[kept_E]}
     return arrays, len(pair_E) - len(kept_E)
+
+
+def _without_shown(folder: Path, raw: schema.RawDomain) -> tuple[schema.RawDomain, Events | None]:
+    """The records without the items that were only shown, and all rows if there are lists of these."""
+    if raw.events.shown_E is None:
+        return raw, None
+    if raw.events.shown_E.all():
+        raise UserError(f"{folder}: no interaction: no row of {EVENTS} is a click")
+    return raw._replace(events=raw.events.keep(~raw.events.shown_E)), raw.events
+
+
+def _sorted(items: list[Item], events: Events, order: Order) -> np.ndarray:
+    """Indices [E] that sort the events by user, then by `order`."""
+    ties_E = _event_hash(items, events)
+    keys = {  # np.lexsort is stable and sorts by the last key first
+        "timestamp": (ties_E, events.times_E, events.users_E),
+        "sequence": (events.users_E,),
+        "none": (ties_E, events.users_E),
+    }
+    return np.lexsort(keys[order])
 
 
 def _largest(pair_E: np.ndarray, weight_E: np.ndarray) -> np.ndarray:

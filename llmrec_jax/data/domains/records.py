@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -10,6 +11,8 @@ MAX_ID = 1_000  # characters of an id
 MAX_TEXT = 100_000  # characters of a text field; longer ones are truncated
 TEXT_FIELDS = ("title", "brand", "category", "description")  # in the order in which they are joined
 DESCRIPTION_CHARS = 200
+Fact: TypeAlias = tuple[str, str]  # a relation of the knowledge graph, and a tail of it
+WORD = re.compile(r"\w+")
 ENTITY = re.compile(r"&(#\d+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
 # Known tags only: "<3", "a < b > c" and "<unk>" are kept as text.
 TAG = re.compile(
@@ -21,13 +24,14 @@ TAG = re.compile(
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One line of `items.jsonl`."""
+    """One line of `items.jsonl`, and the item's lines of `kg.tsv`."""
 
     item_id: str
     title: str
     category: str | None = None
     brand: str | None = None
     description: str | None = None
+    facts: tuple[Fact, ...] = ()  # the most informative first
 
 
 def item_text(
@@ -37,9 +41,12 @@ def item_text(
     description: str | None,
     fields: Sequence[str] = TEXT_FIELDS,
     description_chars: int = DESCRIPTION_CHARS,
+    facts: Sequence[Fact] = (),
 ) -> str:
     """The text of an item: its non-empty `fields` joined by ". ", with the description truncated.
 
+    `facts` stand before the description, as in "director: Ann. genre: drama, comedy", without those whose tail another
+    field names.
     HTML is removed (`plain`), so that an item added later has the same text as in a prepared domain.
     """
     texts = {
@@ -48,7 +55,25 @@ def item_text(
         "brand": plain(brand or ""),
         "description": plain(description or "")[:description_chars],
     }
-    return ". ".join(texts[field] for field in fields if texts[field])
+    order = [*fields]
+    if facts:
+        named = _words(" ".join(texts[field] for field in fields if field != "description"))
+        texts["facts"] = _facts_text([fact for fact in facts if _words(fact[1]) not in named])
+        order.insert(order.index("description") if "description" in order else len(order), "facts")
+    return ". ".join(texts[field] for field in order if texts[field])
+
+
+def _facts_text(facts: Sequence[Fact]) -> str:
+    """The tails by relation, relations in the order of their first facts."""
+    tails: dict[str, list[str]] = {}
+    for relation, tail in facts:
+        tails.setdefault(relation.replace("_", " "), []).append(tail)
+    return ". ".join(f"{relation}: {', '.join(own)}" for relation, own in tails.items())
+
+
+def _words(text: str) -> str:
+    """The lowercase words of a text, between single spaces."""
+    return f" {' '.join(WORD.findall(text.casefold()))} "
 
 
 def plain(text: str) -> str:
@@ -70,6 +95,9 @@ def check_item(item: Item) -> None:
     for field in TEXT_FIELDS:
         if "\0" in (getattr(item, field) or ""):
             raise ValueError(f"{field} holds a NUL character")
+    for fact in item.facts:
+        for field, value in zip(("relation", "tail"), fact, strict=True):
+            check_id(field, value)
 
 
 def check_id(field: str, value: str) -> None:

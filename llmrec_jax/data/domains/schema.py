@@ -1,15 +1,18 @@
 """Reads a domain folder into columns; reports each bad record with file, line and reason, and how files were read.
 
-A folder contains `items.jsonl` and `interactions.csv`, each plain or `.gz`, and optionally a `domain.json`. Sorting
-and dropping repeats is done in `prepare.py`.
+A folder contains `items.jsonl` and `interactions.csv`, each plain or `.gz`, and optionally a knowledge graph, `kg.tsv`,
+and a `domain.json`. Sorting and dropping repeats is done in `prepare.py`.
 """
 
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from llmrec_jax.data.domains import times
 from llmrec_jax.data.domains.events import UNKNOWN, Events, read_events
-from llmrec_jax.data.domains.folders import EVENTS, ITEMS, NEEDED, find
+from llmrec_jax.data.domains.folders import EVENTS, GRAPH, ITEMS, NEEDED, find, has
+from llmrec_jax.data.domains.graph import read_graph
 from llmrec_jax.data.domains.items import read_items
 from llmrec_jax.data.domains.problems import BadRecord, DataError, Findings
 from llmrec_jax.data.domains.records import Item
@@ -22,11 +25,12 @@ OnBadRecord = Literal["fail", "skip"]
 class RawDomain(NamedTuple):
     """The valid records of a folder, in file order."""
 
-    items: list[Item]
+    items: list[Item]  # with their facts
     events: Events
     order: Order  # what the order of a user's events means
     order_reason: str
     findings: Findings
+    num_triples: int | None = None  # of the knowledge graph; None: there is none
 
 
 def read(folder: Path, on_bad_record: OnBadRecord) -> RawDomain:
@@ -44,14 +48,21 @@ def read(folder: Path, on_bad_record: OnBadRecord) -> RawDomain:
         if len(findings.bad) > len(bad_ids):
             findings.remedies[UNKNOWN] = f"mend the bad lines of {ITEMS} first: these rows may mean them"
         events = read_events(find(folder, EVENTS), numbers, bad_ids, settings, findings)
+        num_triples = None
+        if has(folder, GRAPH):
+            facts, num_triples = read_graph(find(folder, GRAPH), numbers, bad_ids, settings, findings)
+            items = [msgspec.structs.replace(item, facts=tuple(own)) for item, own in zip(items, facts, strict=True)]
     except DataError as error:
         findings.bad += error.records
         findings.remedies |= error.findings.remedies
         raise DataError(folder, findings) from None
     _check(folder, findings, EVENTS, len(events.users_E), on_bad_record)
+    if any(record.file.startswith(GRAPH) for record in findings.bad):
+        assert num_triples is not None
+        _check(folder, findings, GRAPH, num_triples, on_bad_record)
     if findings.bad and on_bad_record == "fail":
         raise DataError(folder, findings)
-    return RawDomain(items, events, *_order(folder, events, settings), findings)
+    return RawDomain(items, events, *_order(folder, events, settings), findings, num_triples)
 
 
 def _check(folder: Path, findings: Findings, name: str, good: int, on_bad_record: OnBadRecord) -> None:

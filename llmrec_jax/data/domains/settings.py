@@ -17,7 +17,7 @@ import msgspec
 from llmrec_jax.errors import UserError
 
 Order = Literal["timestamp", "sequence", "none"]
-COLUMNS = ("user_id", "item_id", "rating", "timestamp", "weight")
+COLUMNS = ("user_id", "item_id", "rating", "timestamp", "weight", "action", "impression_id")
 FIELDS = ("item_id", "title", "category", "brand", "description")
 
 

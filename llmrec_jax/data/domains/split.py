@@ -41,6 +41,8 @@ class Split(NamedTuple):
     order_E: np.ndarray | None = None  # int64: index of each event in the domain's arrays; None: the same
     weights_E: np.ndarray | None = None  # float32: how much each event counts as a target; None: 1
     times_E: np.ndarray | None = None  # int64 seconds; None: the events are not ordered by time
+    # int64 [users] each, of a temporal split: the first of a user's events, if any, from the two cuts on
+    cut_at: tuple[np.ndarray, np.ndarray] | None = None
 
     def training_events(self, users: np.ndarray) -> np.ndarray:
         """A mask [E] of the training events of `users` (a mask [users])."""
@@ -51,6 +53,17 @@ class Split(NamedTuple):
     def is_ordered(self) -> bool:
         """Whether the order of a user's events means anything."""
         return self.order_E is None
+
+    def held_out_range(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [users] each: where the events held out for "valid" or "test" begin and end, empty where there is none.
+
+        They are the held-out event, or with a temporal split all events of the period, of all users.
+        """
+        ends = self.offsets[1:]
+        if self.cut_at is not None:
+            return (self.cut_at[0], self.cut_at[1]) if name == "valid" else (self.cut_at[1], ends)
+        event = {"valid": self.valid, "test": self.test}[name]
+        return np.where(event >= 0, event, ends), np.where(event >= 0, event + 1, ends)
 
     def test_begin(self) -> np.ndarray:
         """int64 [users]: the end of the events that precede the test event, or would precede it if there were one."""
@@ -90,7 +103,8 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None, t
     result = _split(domain, method, seed, cuts)
     if train_on == "train+valid":
         nobody_E = np.full_like(result.valid, -1)
-        result = result._replace(train_end=result.test_begin(), valid=nobody_E)
+        cut_at = result.cut_at and (result.cut_at[1], result.cut_at[1])
+        result = result._replace(train_end=result.test_begin(), valid=nobody_E, cut_at=cut_at)
     if domain.order == "timestamp" and result.is_ordered:
         result = result._replace(times_E=domain.timestamps_E)
     weights_E = domain.first_weights_E if method == "temporal" else domain.weights_E
@@ -203,6 +217,7 @@ def _temporal(domain: Domain, cuts: Cuts) -> Split:
         train_end=before_valid,
         valid=np.where(has_valid & (before_valid > starts), before_valid, -1),
         test=np.where(has_test & (before_test > starts), before_test, -1),
+        cut_at=(before_valid, before_test),
         method=f"temporal (valid from {cuts.valid_from}, test from {cuts.test_from}, {cold} held-out events without "
         "history left out)",
     )

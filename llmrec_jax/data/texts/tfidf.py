@@ -42,11 +42,14 @@ class Tfidf(NamedTuple):
     terms: tuple[str, ...]  # that occur in at least two lists
     idf_V: np.ndarray  # float32
 
-    def __call__(self, lists: Sequence[Sequence[str]]) -> scipy.sparse.csr_matrix:
-        """Sparse float32 [N, V]; other terms are ignored, and the row of a list without these terms is empty."""
+    def __call__(self, lists: Sequence[Sequence[str]], prior: float = 0.0) -> scipy.sparse.csr_matrix:
+        """Sparse float32 [N, V]; other terms are ignored, and the row of a list without these terms is empty.
+
+        `prior` is added to the norm that a row is divided by, so that lists of little weight get short rows.
+        """
         counts_NV = _counts(lists, {term: number for number, term in enumerate(self.terms)}, grow=False)
         counts_NV.data = 1 + np.log(counts_NV.data)
-        return _normalized(counts_NV, self.idf_V)
+        return _normalized(counts_NV, self.idf_V, prior)
 
 
 def fit_tfidf(lists: Sequence[Sequence[str]]) -> Tfidf:
@@ -97,8 +100,8 @@ def _idf(num_texts: int, df_V: np.ndarray) -> np.ndarray:
     return (np.log((1 + num_texts) / (1 + df_V)) + 1).astype(np.float32)
 
 
-def _normalized(counts_NV: scipy.sparse.csr_matrix, idf_V: np.ndarray) -> scipy.sparse.csr_matrix:
+def _normalized(counts_NV: scipy.sparse.csr_matrix, idf_V: np.ndarray, prior: float = 0.0) -> scipy.sparse.csr_matrix:
     weights_NV = counts_NV.multiply(idf_V[None]).tocsr()
     norm_N = np.sqrt(np.asarray(weights_NV.multiply(weights_NV).sum(axis=1)).ravel())
-    weights_NV.data /= np.repeat(norm_N, np.diff(weights_NV.indptr))
+    weights_NV.data /= np.repeat(norm_N + np.float32(prior), np.diff(weights_NV.indptr))
     return weights_NV
