@@ -17,10 +17,11 @@ from llmrec_jax.losses import adaptation
 from llmrec_jax.losses.adaptation.rows import masked, product, unit
 from llmrec_jax.losses.ranking import EXCLUDED
 from llmrec_jax.losses.sides import Sides, scaled, without_bias
-from llmrec_jax.types import Array
+from llmrec_jax.types import Array, Head
 
 DIRECTIONS = 128  # of the sliced Wasserstein distance, drawn anew in every step
-PROJECTED = 4  # width of CDAN's random projections, as a multiple of that of the vectors; see `models.heads`
+PROJECTED = 4  # width of CDAN's random projections, as a multiple of that of the vectors
+DISCRIMINATOR = Head("discriminator")
 
 Adaptation = Callable[[Sides, jax.Array], jax.Array]  # (sides, progress) -> scalar
 
@@ -29,7 +30,7 @@ class Method(NamedTuple):
     """An adaptation method."""
 
     terms: dict[str, tuple[Adaptation, float]]  # by name: the loss, and its weight relative to `adapt.weight`
-    head: str | None = None  # the kind of the module that it trains at each level, see `models.heads`
+    head: Head | None = None  # the module that it trains at each level
     is_scheduled: bool = False  # whether it depends on the progress, that is on the number of steps
     levels: tuple[str, ...] = ("item", "user")  # that it can align
     # (sides, features [P, D] of source predictions at their level) -> weights [P] of their ranking losses
@@ -193,23 +194,23 @@ METHODS: dict[str, Method] = {
     "joint_mmd": Method({"adapt": (_joint_mmd, 1.0)}, levels=("user",)),
     "sliced_wasserstein": Method({"adapt": (_sliced_wasserstein, 1.0)}),
     "sinkhorn": Method({"adapt": (_sinkhorn, 1.0)}),
-    "dann": Method({"adapt": (_dann, 1.0), **_ACCURACY}, head="discriminator", is_scheduled=True),
+    "dann": Method({"adapt": (_dann, 1.0), **_ACCURACY}, head=DISCRIMINATOR, is_scheduled=True),
     "cdan": Method(
         {"adapt": (_cdan, 1.0), **_CONDITIONAL_ACCURACY},
-        head="conditional_discriminator", is_scheduled=True, levels=("user",),
+        head=Head("discriminator", {"factor": PROJECTED}), is_scheduled=True, levels=("user",),
     ),
     "cdan_e": Method(
         {"adapt": (_cdan_e, 1.0), **_CONDITIONAL_ACCURACY},
-        head="conditional_discriminator", is_scheduled=True, levels=("user",),
+        head=Head("discriminator", {"factor": PROJECTED}), is_scheduled=True, levels=("user",),
     ),
     "wdgrl": Method(
-        {"adapt": (_wdgrl, 1.0), "wasserstein": (_wasserstein, 0.0)}, head="discriminator", is_scheduled=True
+        {"adapt": (_wdgrl, 1.0), "wasserstein": (_wasserstein, 0.0)}, head=DISCRIMINATOR, is_scheduled=True
     ),
-    "mdd": Method({"adapt": (_mdd, 1.0)}, head="adversary", is_scheduled=True, levels=("user",)),
+    "mdd": Method({"adapt": (_mdd, 1.0)}, head=Head("adversary"), is_scheduled=True, levels=("user",)),
     "afn": Method({"adapt": (_afn, 1.0)}),
     "contrastive": Method({"adapt": (_contrastive, 1.0)}, levels=("item",)),
     "density_ratio": Method(
-        {"adapt": (_separation, 1.0), **_ACCURACY}, head="discriminator", weights=_density_ratio
+        {"adapt": (_separation, 1.0), **_ACCURACY}, head=DISCRIMINATOR, weights=_density_ratio
     ),
     "llm_recg": Method({"adapt": (_llm_recg, 1.0)}, levels=("item",)),
     "im": Method({"adapt": (_information_maximization, 1.0)}, levels=("user",)),

@@ -103,6 +103,8 @@ def forward(
         weight_I=catalog.weight_I,
         raw_items_UD=raw_UD,
         raw_users_ND=raw_ND[last_N],
+        batch=batch,
+        states_ND=user_ND,
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole model: text encoder, item tower, user tower, heads of the adaptation. See `forward` for a batch."""
+"""The whole model: text encoder, item tower, user tower, heads of the losses. See `forward` for a batch."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from llmrec_jax.models.item_tower import ItemTower
 from llmrec_jax.models.layers import pool
 from llmrec_jax.models.scoring import Scoring
 from llmrec_jax.models.user_tower import UserTower
-from llmrec_jax.types import Catalog
+from llmrec_jax.types import Catalog, Head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RecModel(nnx.Module):
         dims: Dimensions,
         encoder: Bert | Gpt2 | None,
         *,
-        heads: Mapping[str, str] | None = None,
+        heads: Mapping[str, Head] | None = None,
         rngs: nnx.Rngs,
     ):
         """Initialize the parameters randomly.
@@ -49,7 +49,7 @@ class RecModel(nnx.Module):
           config: of the towers.
           dims: see `Dimensions`.
           encoder: None if the catalogue holds vectors of a frozen encoder, or the items have no text.
-          heads: the kind of the head (see `heads`) of each level ("item", "user") that has one; for training only.
+          heads: what the terms of the objective train on top of the vectors, by name (see `heads`).
           rngs: stream "params".
         """
         self.pooling = dims.pooling
@@ -57,7 +57,9 @@ class RecModel(nnx.Module):
         self.item_tower = ItemTower(config, num_items=dims.num_items, feature_width=dims.feature_width, rngs=rngs)
         self.user_tower = UserTower(config, max_history=dims.max_history, has_times=dims.has_times, rngs=rngs)
         self.scoring = Scoring(config, num_items=dims.num_items)
-        modules = {level: HEADS[kind](config.width, rngs=rngs) for level, kind in (heads or {}).items()}
+        modules = {
+            name: HEADS[head.kind](config.width, **head.options, rngs=rngs) for name, head in (heads or {}).items()
+        }
         self.heads = nnx.Dict(modules) if modules else None
 
     def encode_texts(

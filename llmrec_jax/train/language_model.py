@@ -25,7 +25,7 @@ from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.losses.language_model import cross_entropy, token_loss
-from llmrec_jax.losses.objective import Term
+from llmrec_jax.losses.term import Term
 from llmrec_jax.models import hf
 from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.models.hf_tokenizer import SPECIAL_TOKENS

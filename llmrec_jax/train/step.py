@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from llmrec_jax.losses import balance, objective
+from llmrec_jax.losses.term import Schedule, Term
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
 from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, TextBatch
 
@@ -21,12 +22,12 @@ class StepSpec(NamedTuple):
     """The constants of a run's steps."""
 
     forward: Forward
-    terms: Mapping[str, objective.Term]
+    terms: Mapping[str, Term]
     tx: optax.GradientTransformation
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
     group_dro: balance.GroupDro | None = None  # trains weights of the domains
-    gradient_share: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
+    gradient_share: Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
 
 
 def train_step(
