@@ -38,7 +38,7 @@ class Method(NamedTuple):
 
 
 def _coral(sides: Sides, progress: jax.Array) -> jax.Array:
-    return adaptation.coral(sides.features_ND, sides.features_ND, sides.is_source_N, sides.is_target_N)
+    return _less_noise(sides, lambda s_N, t_N: adaptation.coral(sides.features_ND, sides.features_ND, s_N, t_N))
 
 
 def _mmd(sides: Sides, progress: jax.Array) -> jax.Array:
@@ -46,12 +46,19 @@ def _mmd(sides: Sides, progress: jax.Array) -> jax.Array:
 
 
 def _sinkhorn(sides: Sides, progress: jax.Array) -> jax.Array:
-    return adaptation.sinkhorn(sides.features_ND, sides.is_source_N, sides.is_target_N)
+    return _less_noise(sides, lambda s_N, t_N: adaptation.sinkhorn(sides.features_ND, s_N, t_N))
 
 
 def _sliced_wasserstein(sides: Sides, progress: jax.Array) -> jax.Array:
     directions_QD = adaptation.random_directions(sides.key, DIRECTIONS, sides.features_ND.shape[1])
-    return adaptation.sliced_wasserstein(sides.features_ND, sides.is_source_N, sides.is_target_N, directions_QD)
+    return _less_noise(
+        sides, lambda s_N, t_N: adaptation.sliced_wasserstein(sides.features_ND, s_N, t_N, directions_QD)
+    )
+
+
+def _less_noise(sides: Sides, distance: Callable[[Array, Array], jax.Array]) -> jax.Array:
+    """Without this, these distances make all vectors equal once the domains are alike; see `adaptation.noise`."""
+    return adaptation.less_noise(distance, sides.is_source_N, sides.is_target_N, jax.random.fold_in(sides.key, 1))
 
 
 def _dann(sides: Sides, progress: jax.Array) -> jax.Array:

@@ -333,26 +333,6 @@ def test_a_method_of_ones_own_is_an_entry_of_the_table(outputs, monkeypatch):
     assert heads(terms) == {}
 
 
-CASES = [(name, level) for name, method in METHODS.items() for level in method.levels if method.terms]
-
-
-@pytest.mark.parametrize(("name", "level"), CASES)
-def test_every_method_reaches_the_vectors_and_ignores_padding(outputs, name, level):
-    def loss(arrays, fill=0.0):
-        items_UD, users_ND = arrays
-        items_UD = jnp.where(outputs.item_mask_U[:, None], items_UD, fill)
-        terms = {"adapt": build(method=name, level=level)["adapt"]}
-        found = objective.evaluate(terms, outputs._replace(items_UD=items_UD, users_ND=users_ND), 0.5)
-        return objective.total(terms, objective.finish(found), 0.5)
-
-    arrays = (jnp.asarray(outputs.items_UD), jnp.asarray(outputs.users_ND))
-    value, gradients = jax.jit(jax.value_and_grad(loss))(arrays)
-    assert np.isfinite(value)
-    assert np.abs(gradients[level == "user"]).max() > 1e-6
-    assert all(np.isfinite(gradient).all() for gradient in gradients)
-    np.testing.assert_array_equal(loss(arrays, 7.0), loss(arrays))
-
-
 def test_levels_that_a_method_does_not_read_are_refused():
     with pytest.raises(ValueError, match=r"adapt\.method=mcc reads no item vectors: set adapt\.level=user, not both"):
         build(method="mcc", level="both")
