@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from llmrec_jax.losses import adaptation
 from llmrec_jax.losses.adaptation.rows import masked, product, unit
 from llmrec_jax.losses.ranking import EXCLUDED
-from llmrec_jax.losses.sides import Sides, scaled, without_bias
+from llmrec_jax.losses.sides import Sides, scaled, standardized, without_bias
 from llmrec_jax.types import Array, Head
 
 DIRECTIONS = 128  # of the sliced Wasserstein distance, drawn anew in every step
@@ -38,7 +38,8 @@ class Method(NamedTuple):
 
 
 def _coral(sides: Sides, progress: jax.Array) -> jax.Array:
-    return _less_noise(sides, lambda s_N, t_N: adaptation.coral(sides.features_ND, sides.features_ND, s_N, t_N))
+    rows_ND = sides.standardized_ND
+    return _less_noise(sides, lambda s_N, t_N: adaptation.coral(rows_ND, rows_ND, s_N, t_N))
 
 
 def _mmd(sides: Sides, progress: jax.Array) -> jax.Array:
@@ -46,14 +47,15 @@ def _mmd(sides: Sides, progress: jax.Array) -> jax.Array:
 
 
 def _sinkhorn(sides: Sides, progress: jax.Array) -> jax.Array:
-    return _less_noise(sides, lambda s_N, t_N: adaptation.sinkhorn(sides.features_ND, s_N, t_N))
+    """Divided by the width, so that it is a mean over the components, as the sliced Wasserstein distance is."""
+    rows_ND = sides.standardized_ND
+    return _less_noise(sides, lambda s_N, t_N: adaptation.sinkhorn(rows_ND, s_N, t_N) / rows_ND.shape[1])
 
 
 def _sliced_wasserstein(sides: Sides, progress: jax.Array) -> jax.Array:
-    directions_QD = adaptation.random_directions(sides.key, DIRECTIONS, sides.features_ND.shape[1])
-    return _less_noise(
-        sides, lambda s_N, t_N: adaptation.sliced_wasserstein(sides.features_ND, s_N, t_N, directions_QD)
-    )
+    rows_ND = sides.standardized_ND
+    directions_QD = adaptation.random_directions(sides.key, DIRECTIONS, rows_ND.shape[1])
+    return _less_noise(sides, lambda s_N, t_N: adaptation.sliced_wasserstein(rows_ND, s_N, t_N, directions_QD))
 
 
 def _less_noise(sides: Sides, distance: Callable[[Array, Array], jax.Array]) -> jax.Array:
@@ -67,7 +69,7 @@ def _dann(sides: Sides, progress: jax.Array) -> jax.Array:
 
 
 def _domain_accuracy(sides: Sides, progress: jax.Array) -> jax.Array:
-    logits_N = _head(sides)(sides.features_ND)
+    logits_N = _head(sides)(sides.standardized_ND)
     return adaptation.domain_accuracy(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
@@ -77,7 +79,7 @@ def _wdgrl(sides: Sides, progress: jax.Array) -> jax.Array:
 
 
 def _wasserstein(sides: Sides, progress: jax.Array) -> jax.Array:
-    scores_N = _head(sides)(sides.features_ND)
+    scores_N = _head(sides)(sides.standardized_ND)
     return adaptation.wdgrl_distance(scores_N, sides.is_source_N, sides.is_target_N)
 
 
@@ -87,12 +89,15 @@ def _conditional_logits(sides: Sides, progress: jax.Array) -> jax.Array:
     The probe of items is another in every batch. The mean of its vectors, weighted by the predictions, has the same
     meaning in all of them, and its width does not depend on the number of items.
     """
-    items_UD = without_bias(sides.outputs, sides.items_UD)
-    expected_ND = scaled(product(jax.nn.softmax(_logits(sides), axis=1), masked(items_UD, sides.is_target_item_U)[0]))
+    items_UD, _ = masked(without_bias(sides.outputs, sides.items_UD), sides.is_target_item_U)
+    expected_ND = product(jax.nn.softmax(_logits(sides), axis=1), items_UD)
+    expected_ND = standardized(expected_ND, expected_ND, sides.is_source_N | sides.is_target_N)
     width = expected_ND.shape[1]
     projections = adaptation.random_projections(jax.random.key(0), (width, width), PROJECTED * width)
     scale = adaptation.dann_schedule(progress)
-    features_ND, expected_ND = (adaptation.gradient_reversal(x_ND, scale) for x_ND in (sides.features_ND, expected_ND))
+    features_ND, expected_ND = (
+        adaptation.gradient_reversal(x_ND, scale) for x_ND in (sides.standardized_ND, expected_ND)
+    )
     return _head(sides)(adaptation.cdan_features(features_ND, expected_ND, projections))
 
 
@@ -146,12 +151,12 @@ def _contrastive(sides: Sides, progress: jax.Array) -> jax.Array:
 
 def _separation(sides: Sides, progress: jax.Array) -> jax.Array:
     """The loss of a discriminator that only watches: the vectors get no gradient from it."""
-    logits_N = _head(sides)(jax.lax.stop_gradient(sides.features_ND))
+    logits_N = _head(sides)(jax.lax.stop_gradient(sides.standardized_ND))
     return adaptation.dann(logits_N, logits_N, sides.is_source_N, sides.is_target_N)
 
 
 def _density_ratio(sides: Sides, features_PD: Array) -> jax.Array:
-    return adaptation.density_ratio(_head(sides)(jax.lax.stop_gradient(features_PD)))
+    return adaptation.density_ratio(_head(sides)(jax.lax.stop_gradient(sides.standardize(features_PD))))
 
 
 def _llm_recg(sides: Sides, progress: jax.Array) -> jax.Array:
@@ -172,7 +177,7 @@ def _bnm(sides: Sides, progress: jax.Array) -> jax.Array:
 
 
 def _reversed(sides: Sides, progress: jax.Array) -> jax.Array:
-    return adaptation.gradient_reversal(sides.features_ND, adaptation.dann_schedule(progress))
+    return adaptation.gradient_reversal(sides.standardized_ND, adaptation.dann_schedule(progress))
 
 
 def _head(sides: Sides) -> Callable[..., jax.Array]:

@@ -4,11 +4,13 @@ Shape letters: those of `types`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from llmrec_jax.losses.adaptation.rows import masked, mean
 from llmrec_jax.types import Array, Outputs
 
 LEVELS = ("item", "user")
@@ -31,6 +33,28 @@ class Sides:
     key: jax.Array  # the same on every device
     head: Callable[..., jax.Array] | None  # of this level
     outputs: Outputs  # everything else that a step has
+
+    @functools.cached_property
+    def standardized_ND(self) -> jax.Array:
+        """The features, `standardized` over both sides."""
+        return self.standardize(self.features_ND)
+
+    def standardize(self, features_ND: Array) -> jax.Array:
+        """Other features of this level, in the same way."""
+        return standardized(features_ND, self.features_ND, self.is_source_N | self.is_target_N)
+
+
+def standardized(features_ND: Array, of_MD: Array, mask_M: Array) -> jax.Array:
+    """Subtract the mean of the used rows `of_MD`, and divide by the root mean square of what is left of them.
+
+    The mean is a vector, the root mean square one number for all components. A new encoder gives vectors with cosines
+    of .98: without this, a discriminator sees little but their common part, and all vectors can move or shrink together
+    to confuse it, or to lower a distance. Both statistics pass gradients, so that doing so changes no loss.
+    """
+    rows_MD, _ = masked(of_MD, mask_M)
+    mean_D = jnp.sum(rows_MD, axis=0) / jnp.maximum(mask_M.sum(), 1)
+    variance = mean(jnp.mean(jnp.square(rows_MD - mean_D[None]), axis=1), mask_M)
+    return (jnp.asarray(features_ND) - mean_D[None]) * jax.lax.rsqrt(variance + 1e-6)
 
 
 def sides_of(outputs: Outputs, level: str, target: int, temperature: float) -> Sides:

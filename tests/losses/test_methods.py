@@ -12,7 +12,7 @@ from llmrec_jax.losses import adaptation, objective
 from llmrec_jax.losses.methods import METHODS
 from llmrec_jax.losses.term import heads
 from tests.losses import test_objective
-from tests.losses.test_objective import NUM_DOMAINS, TARGET, TEMPERATURE, D, build, values
+from tests.losses.test_objective import NUM_DOMAINS, TARGET, TEMPERATURE, D, build, standardized, values
 
 outputs = test_objective.outputs
 
@@ -114,9 +114,9 @@ def test_cdan_sees_the_user_and_the_item_that_its_predictions_expect(complete):
     found = complete("cdan_e", "user")
     got = values(build(method="cdan_e", level="user"), found)
     is_target_N = found.user_domain_N == TARGET
-    expected_ND = predictions_of(found) @ found.items_UD * D**0.5
+    expected_ND = standardized(predictions_of(found) @ found.items_UD)
     projections = adaptation.random_projections(jax.random.key(0), (D, D), 4 * D)
-    inputs = adaptation.cdan_features(found.users_ND * D**0.5, expected_ND, projections)
+    inputs = adaptation.cdan_features(standardized(found.users_ND), expected_ND, projections)
     logits_N = found.heads["user"](inputs)
     log_p_NU = np.log(np.maximum(predictions_of(found), 1e-30))
     sides = (logits_N, ~is_target_N, is_target_N)
@@ -131,7 +131,7 @@ def test_the_adversary_of_mdd_ranks_the_same_items_as_the_users(complete):
     got = values(build(method="mdd", level="user"), found)["adapt/user"]
     is_target_U, is_target_N = found.item_domain_U[:8] == TARGET, found.user_domain_N == TARGET
     items = found.items_UD[:8][is_target_U]
-    adversary_ND = np.array(found.heads["user"](found.users_ND * D**0.5))
+    adversary_ND = np.array(found.heads["user"](standardized(found.users_ND)))
     adversary_ND /= np.linalg.norm(adversary_ND, axis=1, keepdims=True)
     logits = (x_ND @ items.T / TEMPERATURE for x_ND in (found.users_ND, adversary_ND))
     np.testing.assert_allclose(got, adaptation.mdd(*logits, ~is_target_N, is_target_N), rtol=1e-4)
@@ -151,8 +151,10 @@ def test_a_density_ratio_weighs_the_predictions_of_the_sources_alone(complete):
             predictions = found.predictions[domain]
             weight_P = np.ones(int(predictions.mask_P.sum()))
             vectors = {"item": found.items_UD[predictions.target_P], "user": found.user_PD[domain]}
+            batch = {"item": found.items_UD[:8], "user": found.users_ND}
             for one, module in found.heads.items():
-                logits_P = module(vectors[one][predictions.mask_P] * D**0.5)
+                scale = np.sqrt(np.mean((batch[one] - batch[one].mean(axis=0)) ** 2))
+                logits_P = module((vectors[one][predictions.mask_P] - batch[one].mean(axis=0)) / scale)
                 weight_P *= adaptation.density_ratio(logits_P)
             weights += weight_P.tolist()
             losses += [
