@@ -1,0 +1,25 @@
+"""Learning rates that differ between parts of the model."""
+
+import jax
+import numpy as np
+
+from llmrec_jax.config import OptimConfig
+from llmrec_jax.train.optimizer import HEAD_SCALE, make_optimizer
+
+
+def test_the_encoder_and_the_heads_of_the_adaptation_have_rates_of_their_own():
+    params = {
+        "encoder": {"bias": np.ones(3, np.float32)},
+        "heads": {name: {"up": {"bias": np.ones(3, np.float32)}} for name in ("item", "user", "rating")},
+        "user_tower": {"bias": np.ones(3, np.float32)},
+    }
+    optim = OptimConfig(learning_rate=0.1, warmup_steps=0, schedule="constant", encoder_scale=0.5)
+    tx = make_optimizer(optim, 4)
+    _, state = tx.update(params, tx.init(params), params)  # the warm-up starts at a rate of 0
+    updates, _ = tx.update(params, state, params)
+    sizes = jax.tree.map(lambda x: float(-x[0]), updates)
+    np.testing.assert_allclose(sizes["user_tower"]["bias"], 0.1, rtol=1e-4)
+    np.testing.assert_allclose(sizes["encoder"]["bias"], 0.05, rtol=1e-4)
+    np.testing.assert_allclose(sizes["heads"]["rating"]["up"]["bias"], 0.1, rtol=1e-4)
+    for level in ("item", "user"):
+        np.testing.assert_allclose(sizes["heads"][level]["up"]["bias"], 0.1 * HEAD_SCALE, rtol=1e-4)
