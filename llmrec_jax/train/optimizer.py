@@ -33,7 +33,8 @@ def make_optimizer(config: OptimConfig, num_steps: int) -> optax.GradientTransfo
 def learning_rate(config: OptimConfig, num_steps: int) -> optax.Schedule:
     """The learning rate of each step, counted from 0. The encoder's is `encoder_scale` times as large."""
     if config.schedule == "constant":  # independent of num_steps: a run can be extended
-        return optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
+        start = 0.0 if config.warmup_steps else config.learning_rate  # optax stays at the start without a warm-up
+        return optax.warmup_constant_schedule(start, config.learning_rate, config.warmup_steps)
     warmup = min(config.warmup_steps, num_steps // 2)
     return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(num_steps, 1))
 

@@ -2,9 +2,16 @@
 
 import jax
 import numpy as np
+import pytest
 
 from llmrec_jax.config import OptimConfig
-from llmrec_jax.train.optimizer import HEAD_SCALE, make_optimizer
+from llmrec_jax.train.optimizer import HEAD_SCALE, learning_rate, make_optimizer
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_without_a_warm_up_the_first_step_has_the_peak_rate(schedule):
+    optim = OptimConfig(learning_rate=0.1, warmup_steps=0, schedule=schedule)
+    np.testing.assert_allclose(learning_rate(optim, 4)(0), 0.1, rtol=1e-6)
 
 
 def test_the_encoder_and_the_heads_of_the_adaptation_have_rates_of_their_own():
@@ -15,8 +22,7 @@ def test_the_encoder_and_the_heads_of_the_adaptation_have_rates_of_their_own():
     }
     optim = OptimConfig(learning_rate=0.1, warmup_steps=0, schedule="constant", encoder_scale=0.5)
     tx = make_optimizer(optim, 4)
-    _, state = tx.update(params, tx.init(params), params)  # the warm-up starts at a rate of 0
-    updates, _ = tx.update(params, state, params)
+    updates, _ = tx.update(params, tx.init(params), params)
     sizes = jax.tree.map(lambda x: float(-x[0]), updates)
     np.testing.assert_allclose(sizes["user_tower"]["bias"], 0.1, rtol=1e-4)
     np.testing.assert_allclose(sizes["encoder"]["bias"], 0.05, rtol=1e-4)
