@@ -70,6 +70,8 @@ def summary(workdir: Path, adapt: AdaptConfig) -> Summary | None:
         "gradient_share": float(np.median(shares)) if shares else None,
     }
     text = f"adaptation {adapt.method}"
+    if not distances and not shares:
+        text += ": what it did was not measured, because train.eval_every is 0"
     if distances:
         text += f": A-distance of the items {distances[0]:.2f} at the start, {distances[-1]:.2f} at the end"
     facts["is_faint"] = bool(shares) and facts["gradient_share"] < FAINT and method_of(adapt).weights is None
@@ -77,8 +79,8 @@ def summary(workdir: Path, adapt: AdaptConfig) -> Summary | None:
         size = adapt.weight * sum(float(np.median(np.abs(values))) for values in losses.values())
         text += (
             f". It changed next to nothing: the term was {size:.1g} beside a ranking loss of {np.median(ranking):.2g}, "
-            f"its gradient {_percent(facts['gradient_share'])} of the ranking loss's. Raise adapt.weight, or set "
-            "adapt.balance=gradient"
+            f"its gradient {_percent(facts['gradient_share'])} of the ranking loss's. Raise adapt.weight"
+            f"{', or set adapt.balance=gradient' if adapt.balance == 'loss' else ''}"
         )
     elif shares:
         text += f"; its gradient was {_percent(facts['gradient_share'])} of the ranking loss's (median)"

@@ -118,6 +118,13 @@ def test_the_report_says_what_the_adaptation_did(own):
     assert not found["is_faint"]
 
 
+def test_a_run_that_never_validates_says_that_nothing_was_measured(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss/adapt/item": 0.1, "loss/ranking/source": 4.0}\n')
+    found = adaptation.summary(tmp_path, AdaptConfig(method="mmd"))
+    assert found.text == "adaptation mmd: what it did was not measured, because train.eval_every is 0"
+    assert found.facts["gradient_share"] is None
+
+
 def write_metrics(folder: Path, share: float) -> Path:
     lines = [
         {"step": step, "loss/adapt/item": 2e-4, "loss/ranking/source": 4.5, "loss/ranking/target": 0.5,
@@ -137,6 +144,8 @@ def test_a_run_whose_adaptation_changed_next_to_nothing_says_so(tmp_path):
         "term was 0.0001 beside a ranking loss of 5, its gradient 0.4 % of the ranking loss's. Raise adapt.weight, or "
         "set adapt.balance=gradient"
     )
+    balanced = adaptation.summary(tmp_path, dataclasses.replace(adapt, balance="gradient"))
+    assert balanced.text.endswith("of the ranking loss's. Raise adapt.weight")
     strong = adaptation.summary(write_metrics(tmp_path, 0.1), adapt)
     assert not strong.facts["is_faint"]
     assert strong.text.endswith("1.10 at the end; its gradient was 10 % of the ranking loss's (median)")
