@@ -24,12 +24,12 @@ def less_noise(
     expected distance that falls with `1/n` to first order (exactly so for `coral`): `1/n1 + 1/n2` for the halves,
     times `w_s` that is `1/n`. The expectation is thus 0 for equal distributions, so values may be negative.
 
-    >>> from llmrec_jax.losses.adaptation import coral
-    >>> rows_ND = jax.random.normal(jax.random.key(0), (200, 4))
-    >>> sides = jnp.arange(200) < 100, jnp.arange(200) >= 100
-    >>> distance = lambda s, t: coral(rows_ND, rows_ND, s, t)
-    >>> bool(abs(less_noise(distance, *sides, jax.random.key(1))) < distance(*sides) / 2)
-    True
+    >>> rows_N, is_source_N = jax.random.normal(jax.random.key(0), 100), jnp.arange(100) < 50
+    >>> distance = lambda s_N, t_N: (rows_N.mean(where=s_N) - rows_N.mean(where=t_N)) ** 2
+    >>> print(f"{distance(is_source_N, ~is_source_N):.4f}")
+    0.0033
+    >>> print(f"{less_noise(distance, is_source_N, ~is_source_N, jax.random.key(1)):.4f}")
+    -0.0103
 
     Args:
       distance: (source mask, target mask) -> distance.
