@@ -70,9 +70,9 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
         fit = _fit(judge, blends["test"], corpus.protocol.regime)
     if config.model_weight is not None:
         weight = {MODEL: config.model_weight}
-        fit = fit._replace(weights=fit.weights | weight, reason=f"{fit.reason}; answer.model_weight")
+        fit = fit._replace(weights=fit.weights | weight, reason=f"{fit.reason}; answer.model_weight", held_out=None)
     if not any(fit.weights.values()):  # without text and counts, the model is all there is
-        fit = fit._replace(weights=fit.weights | {MODEL: 1.0})
+        fit = fit._replace(weights=fit.weights | {MODEL: 1.0}, held_out=None)
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
     by_split = {before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}
     return Answer(by_split, fit, counted["test"], judge)

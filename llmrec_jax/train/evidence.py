@@ -42,12 +42,14 @@ class Shown(NamedTuple):
 def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> Shown:
     """What the selection may know of the parameters (global arrays) and the answer of a candidate.
 
-    The step was selected and the model's weight fitted on the users that the guard reads, too, so that the NDCG@10 of
-    an answer with a model is slightly too high.
+    Where the weights of the answer were fitted, every user is judged under weights fitted on other users. The step was
+    selected on all of them, so that the NDCG@10 of an answer with a model is slightly too high.
     """
-    evidence, judge = gather(experiment, params, mesh), answer.judge
+    evidence, judge, held_out = gather(experiment, params, mesh), answer.judge, answer.fit.held_out
     if judge is None or not judge.num_users:
         return Shown(evidence, {})
+    if held_out is not None:
+        return Shown(evidence, {judge.domain: {ANSWER: held_out.answer_N, UNTRAINED: held_out.untrained_N}})
     arms: dict[str, list[np.ndarray]] = {ANSWER: [], UNTRAINED: []}
     for blend, histories, target_N in judge.folds():
         # Another domain may have parts that the target lacks.

@@ -98,7 +98,7 @@ def _finish(
         found = evaluator.evaluate(params, answer)
     if is_first:
         selection = evaluator.selection | fitted.best
-        more = {"selection": selection, "answer": answer.fit._asdict()}
+        more = {"selection": selection, "answer": answer.fit.report()}
         write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, **more)
         print_evaluation(found, console)
     return dataclasses.replace(trained, results=found.results)
