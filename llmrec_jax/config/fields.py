@@ -155,6 +155,8 @@ class TrainConfig:
     NAME: the source with this name in data.sources, which is left out of training."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints are kept, besides that of the best step."""
     eval_batch_size: int = 256
     """Users evaluated at a time; changes memory and speed, not the metrics."""
 

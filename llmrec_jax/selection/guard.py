@@ -123,6 +123,11 @@ def _compare(name: str, ndcg: Mapping[str, np.ndarray], arm: str, against: str, 
     return Comparison(arm, against, name, len(difference_N), int(np.count_nonzero(difference_N)), *means, interval)
 
 
+def worst_gain(evidence: Sets, arm: str, against: str, confidence: float) -> Comparison:
+    """The comparison of two arms on the set where the first does worst. See `decide` for the sets."""
+    return _worst([_compare(name, ndcg, arm, against, confidence) for name, ndcg in evidence.items()])
+
+
 def _worst(comparisons: Sequence[Comparison]) -> Comparison:
     """The one with the lowest lower bound; one with too few differing users comes before all others."""
     return min(comparisons, key=lambda comparison: (comparison.differing >= FEWEST_USERS, comparison.interval[0]))

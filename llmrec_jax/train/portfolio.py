@@ -1,6 +1,7 @@
 """Runs the candidates of an adaptation, chooses one without labels of the target, and applies the guard.
 
-    DIR/candidates/NAME    a run for each candidate, and `target`: the target alone, if the regime trains on it
+    DIR/candidates/NAME    a run, or the evidence of another candidate of it, such as an interpolation, see `points`;
+                           `target` is the run on the target alone, if the regime trains on it
     DIR/candidates/NAME/left_out/SOURCE    the same with another source left out; only its evidence is used
     DIR/choice.json        the choice and the guard's decision, written before any test event is ranked
     DIR/bundle             the bundle of the arm that the guard chose
@@ -11,7 +12,7 @@ Nothing here ranks test events; `reveal` does, afterwards.
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,10 @@ from llmrec_jax.blend.answer import ANSWER, MODEL
 from llmrec_jax.config import Config
 from llmrec_jax.inference import bundle, writing
 from llmrec_jax.train import compile_cache
-from llmrec_jax.train.candidate import NONE, run_candidate
+from llmrec_jax.train.candidate import export, run_candidates
 from llmrec_jax.train.evidence import UNTRAINED, Shown, merged
 from llmrec_jax.train.interrupts import Interrupts
+from llmrec_jax.train.points import NONE, Point
 from llmrec_jax.train.prepared import Data
 
 TARGET = "target"  # the arm, and the name of its run, that is trained on the target alone; no candidate
@@ -34,11 +36,12 @@ LEFT_OUT_SOURCE = "left_out_source"  # the validator that reads the users that t
 
 
 class Run(NamedTuple):
-    """A run, and its data, which several runs may share."""
+    """A run, its data, which several runs may share, and its candidates."""
 
     config: Config
     data: Data
     also: Mapping[str, Config]  # the same run with another source left out, by name of that source
+    points: Sequence[Point]  # the first is the selected step, with the name of the run
 
 
 class Outcome(NamedTuple):
@@ -52,17 +55,21 @@ class Outcome(NamedTuple):
     guard: str  # its reasons, for the report
     arms: tuple[str, ...]  # `TEXT`, `NONE`, the chosen candidate if it is another one, and `TARGET` if there is one
     decision: selection.Decision | None  # None: there is no evidence for the guard
+    gains: dict[str, selection.Comparison]  # of each candidate and `TARGET` over `TEXT`, on the evidence of the guard
 
     def as_json(self) -> dict[str, Any]:
         """`choice.json`."""
+        gains = {name: dataclasses.asdict(gain) for name, gain in self.gains.items()}
         return {
             "chosen": self.chosen,
             "validator": self.validator,
             "arm": self.arm,
             "guard": self.guard,
             "candidates": [
-                {"name": name, "scores": found, "left_out": self.left_out[name]} for name, found in self.scores.items()
+                {"name": name, "scores": found, "left_out": self.left_out[name], "gain": gains.get(name)}
+                for name, found in self.scores.items()
             ],
+            "arms": {arm: gains.get(arm) for arm in self.arms},
             "decision": None if self.decision is None else dataclasses.asdict(self.decision),
         }
 
@@ -86,27 +93,45 @@ def adapt(
     Raises:
       ValueError: see `train_and_evaluate`; or the validator gives no candidate a score.
     """
-    shown = {}
+    shown: dict[str, Shown] = {}
     with compile_cache.kept_in(workdir, console):
         for number, (name, run) in enumerate(runs.items(), 1):
             console.print(f"run {name}, {number} of {len(runs)}", markup=False, highlight=False)
-            folder = folder_of(workdir, name)
-            folders = {folder: run.config} | {folder / "left_out" / source: one for source, one in run.also.items()}
-            shown[name] = merged(
-                [run_candidate(one, place, run.data, console, interrupts) for place, one in folders.items()]
-            )
+            places = {"": run.config} | {f"left_out/{source}": config for source, config in run.also.items()}
+            found = [
+                run_candidates(
+                    config,
+                    folder_of(workdir, name) / place,
+                    {folder_of(workdir, point.name) / place: point for point in run.points},
+                    run.data,
+                    console,
+                    interrupts,
+                )
+                for place, config in places.items()
+            ]
+            shown |= {p.name: merged(of_p) for p, of_p in zip(run.points, zip(*found, strict=True), strict=True)}
     outcome = choose(shown, validator)
     if jax.process_index() == 0:
-        _write(workdir / "choice.json", outcome.as_json())
+        write_json(workdir / "choice.json", outcome.as_json())
+    _export(runs, NONE if outcome.arm == TEXT else outcome.arm, workdir)
+    if jax.process_index() == 0:
         folder = folder_of(workdir, NONE if outcome.arm == TEXT else outcome.arm)
         weights = {MODEL: 0.0} if outcome.arm == TEXT else None
         writing.copy(folder / bundle.NAME, workdir / bundle.NAME, weights)
     return outcome
 
 
+def _export(runs: Mapping[str, Run], name: str, workdir: Path) -> None:
+    """Write the bundle of a candidate; that of a run's selected step was written after its training."""
+    for run_name, run in runs.items():
+        for point in run.points[1:]:
+            if point.name == name:
+                export(point, folder_of(workdir, run_name), folder_of(workdir, name), run.config, run.data)
+
+
 def folder_of(workdir: Path, name: str) -> Path:
-    """The folder of a candidate's run."""
-    return workdir / "candidates" / name
+    """The folder of a candidate, by its name; that of the selected step of a run is the run's work folder."""
+    return workdir / "candidates" / name.replace(":", "-")
 
 
 def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
@@ -132,18 +157,21 @@ def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
             f"{TEXT} is kept: there are no validation events to judge a model on; zero-shot, this takes a second "
             f"source, which train.selection=auto leaves out. Without the guard, {chosen} would be chosen"
         )
-        return Outcome(chosen, validator, scores, left_out, TEXT, guard, arms, None)
-    sets = {
-        domain: {TEXT: ndcg[UNTRAINED]} | {name: shown[name].judged[domain][ANSWER] for name in runs}
+        return Outcome(chosen, validator, scores, left_out, TEXT, guard, arms, None, {})
+    everything = {
+        domain: {TEXT: ndcg[UNTRAINED]} | {name: one.judged[domain][ANSWER] for name, one in shown.items()}
         for domain, ndcg in judged_on.items()
     }
+    sets = {domain: {arm: ndcg[arm] for arm in arms} for domain, ndcg in everything.items()}
     # In zero-shot runs the best of the candidates was found on the users that the guard reads.
     tried = len(found) if validator == LEFT_OUT_SOURCE else 0
     decision = selection.decide(sets, unguarded=chosen, tried=tried)
-    return Outcome(chosen, validator, scores, left_out, decision.arm, decision.text, arms, decision)
+    gains = {name: selection.worst_gain(everything, name, TEXT, decision.confidence) for name in shown}
+    return Outcome(chosen, validator, scores, left_out, decision.arm, decision.text, arms, decision, gains)
 
 
-def _write(path: Path, facts: dict[str, Any]) -> None:
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write a JSON file, replacing the one that is there in one step."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)

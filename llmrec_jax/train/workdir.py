@@ -25,6 +25,7 @@ MAY_DIFFER = (
     "mesh.fsdp",
     "mesh.tensor",
     "train.checkpoint_every",
+    "train.keep_checkpoints",
     "train.eval_batch_size",
 )
 MAY_DIFFER_WITHOUT_DROPOUT = ("encoder.chunk_size", "mesh.mode")  # these change the dropout masks

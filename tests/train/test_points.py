@@ -1,0 +1,69 @@
+"""The candidates of `llmrec adapt` as text."""
+
+import dataclasses
+
+import pytest
+
+from llmrec_jax import config as config_lib
+from llmrec_jax.errors import UserError
+from llmrec_jax.train.points import Point, candidates
+from tests.train.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    tiny = tiny_config(tmp_path_factory.mktemp("cache"), sources=("demo:films",), target="demo:books")
+    return dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, steps=10, checkpoint_every=4))
+
+
+def test_none_is_first_and_every_run_is_a_candidate(config):
+    runs, points = candidates(config, ["coral:1", "mmd:.3:gradient"])
+    assert list(runs) == [point.name for point in points] == ["none", "coral:1", "mmd:.3:gradient"]
+    adapt = {name: (run.adapt.method, run.adapt.weight, run.adapt.balance) for name, run in runs.items()}
+    assert adapt["coral:1"] == ("coral", 1, "loss")
+    assert adapt["mmd:.3:gradient"] == ("mmd", 0.3, "gradient")
+    assert adapt["none"][0] == "none"
+    assert {run.train.keep_checkpoints for run in runs.values()} == {2}
+
+
+def test_checkpoints_means_and_interpolations(config):
+    runs, points = candidates(config, ["coral:1@8", "none@all", "coral:1@average", "coral:1@8@wise:0.25", "@wise:0"])
+    assert points == [
+        Point("none", "none"),
+        Point("coral:1", "coral:1"),
+        Point("coral:1@8", "coral:1", (8,)),
+        *(Point(f"none@{step}", "none", (step,)) for step in (4, 8, 10)),
+        Point("coral:1@average", "coral:1", (8, 10)),
+        Point("coral:1@8@wise:0.25", "coral:1", (8,), 0.25),
+        Point("none@wise:0", "none", (), 0.0),
+        Point("coral:1@wise:0", "coral:1", (), 0.0),
+    ]
+    assert {run.train.keep_checkpoints for run in runs.values()} == {10}
+    config_lib.validate(runs["coral:1"])
+
+
+@pytest.mark.parametrize("spec", ["coral", "corl:1", "coral:x", "none:1", "coral:1e999", "coral:1:", "wise:0.5"])
+def test_a_run_is_a_method_and_a_weight(config, spec):
+    with pytest.raises(UserError, match="name a method and its weight, such as coral:1; methods: coral, mmd, "):
+        candidates(config, [spec])
+
+
+@pytest.mark.parametrize("where", ["", "5", "12", "al", "wise", "wise:1", "wise:-1", "8@8", "wise:0.5@8", "all@"])
+def test_what_comes_after_an_at_is_checked(config, where):
+    with pytest.raises(UserError, match=r"after @ comes a step, all, average, or wise:SHARE .* checkpoint: 4, 8, 10"):
+        candidates(config, [f"none@{where}"])
+
+
+@pytest.mark.parametrize(
+    ("specs", "train", "message"),
+    [
+        (["coral:1:grad"], {}, r"candidate .coral:1:grad.: .*adapt\.balance"),
+        (["coral:1", "coral:1"], {}, "candidate 'coral:1' is there twice"),
+        (["@8", "none@8"], {}, "candidate 'none@8' is there twice"),
+        (["@all"], {"patience": 1}, "set train.patience=0"),
+        (["@average"], {"checkpoint_every": 10}, "lower train.checkpoint_every=10"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(config, specs, train, message):
+    with pytest.raises(UserError, match=message):
+        candidates(dataclasses.replace(config, train=dataclasses.replace(config.train, **train)), specs)
