@@ -74,7 +74,8 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
           workdir: Folder for candidates/, choice.json and bundle/.
           candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE of each run beside the one without adaptation, such as
             coral:1 or mmd:0.3:gradient. After a run, or alone for all runs: @STEP, @all and @average for its
-            checkpoints, @wise:SHARE for SHARE of its parameters and the rest from before the training.
+            checkpoints, @wise:SHARE for SHARE of its parameters and the rest from before the training. merge: the
+            sum of models that are trained on one source each.
           left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
             over them, and the guard decides by the worst one. The run without the first one is exported. By default
             one source is left out, see train.selection.
@@ -92,7 +93,7 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
     """Run the portfolio and print its tables; with `json` return the object instead, on the first process."""
     from llmrec_jax import cluster
     from llmrec_jax.train import candidate
-    from llmrec_jax.train.points import NONE, Point, candidates
+    from llmrec_jax.train.points import MERGE, NONE, Point, candidates
 
     config, workdir = given.config, given.workdir
     # All checks before waiting for other hosts or creating a folder.
@@ -104,7 +105,7 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
 
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
-    from llmrec_jax.train import portfolio, reveal
+    from llmrec_jax.train import merge, portfolio, reveal
     from llmrec_jax.train.loop import reading
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
@@ -113,6 +114,8 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
         ensure(config.encoder.pretrained)
     with stops_at_once():
         data = reading(configs[NONE], console)
+        if MERGE in configs:
+            merge.check(data.corpus)
         runs = {
             name: portfolio.Run(
                 found,

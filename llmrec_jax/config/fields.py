@@ -153,6 +153,8 @@ class TrainConfig:
     Zero-shot with one source, auto takes the last step; with several, it leaves out the smallest with 100 such users.
     last_step: none, the last step is taken.
     NAME: the source with this name in data.sources, which is left out of training."""
+    only_source: str | None = None
+    """Train on this one of data.sources; the others are in the catalogue only. Used by the candidate merge of adapt."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     keep_checkpoints: int = 2

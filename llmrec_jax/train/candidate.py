@@ -24,14 +24,14 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
 from llmrec_jax.parallel import make_layout, to_host
 from llmrec_jax.selection import Evidence
-from llmrec_jax.train import merging
+from llmrec_jax.train import merge, merging
 from llmrec_jax.train.evaluation import Evaluator, hashes, selected_params
 from llmrec_jax.train.evidence import Shown, show
 from llmrec_jax.train.experiment import Experiment, assemble
 from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.loop import Trained, train_and_evaluate
-from llmrec_jax.train.points import NONE, Point
+from llmrec_jax.train.points import MERGE, NONE, Point
 from llmrec_jax.train.prepared import Data
 from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import check
@@ -75,6 +75,7 @@ def run_candidates(
     interrupts: Interrupts,
 ) -> list[Shown]:
     """Train a run in `workdir`, or resume it there, and export its bundle; then gather what each candidate shows.
+    `merge` is several runs, and its bundle is written by `export` only.
 
     Nothing is trained or gathered again if it is finished.
 
@@ -94,8 +95,10 @@ def run_candidates(
     run = hashes(experiment)["run"]
     from_first(functools.partial(check, workdir, config))
     finished = from_first(lambda: [_is_finished(folder, run) for folder in points])
-    answer = None
-    if not (finished[0] and from_first((workdir / bundle.NAME).is_dir)):
+    answer, is_merge = None, points[workdir].run == MERGE
+    if is_merge and not finished[0]:
+        merge.train(config, workdir, data, console, interrupts)
+    elif not (finished[0] and (is_merge or from_first((workdir / bundle.NAME).is_dir))):
         trained = train_and_evaluate(
             config, workdir, console, export=bundle_in(workdir), interrupts=interrupts, data=data, reports=False
         )
@@ -119,7 +122,9 @@ def run_candidates(
 
 def params_of(point: Point, workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:
     """The parameters of a candidate of the run in `workdir`, global arrays. Raises ValueError as `selected_params`."""
-    if point.steps:
+    if point.run == MERGE:
+        params = merge.params_in(workdir, experiment, mesh)
+    elif point.steps:
         params = merging.average([selected_params(workdir, experiment, mesh, step) for step in point.steps])
     else:
         params = selected_params(workdir, experiment, mesh)

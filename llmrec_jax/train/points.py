@@ -7,6 +7,7 @@
     RUN@wise:SHARE     SHARE of the trained parameters and 1 - SHARE of those before the training (WiSE-FT)
     RUN@STEP@wise:SHARE, RUN@average@wise:SHARE    the same of a checkpoint or of the mean
     @...               that of every run
+    merge              the sum of task vectors of runs on one source each (MergeRec), see `merge`
 
 Only runs are trained; what follows an @ takes disk space for the checkpoints, and an evaluation.
 """
@@ -24,6 +25,7 @@ NONE = "none"  # the run without adaptation
 RUN = re.compile(r"(?P<method>[a-z_]+):(?P<weight>[0-9]*\.?[0-9]+)(:(?P<balance>[a-z_]+))?")
 SHARE = re.compile(r"wise:(0?\.[0-9]+|0)")
 ALL, AVERAGE = "all", "average"
+MERGE = "merge"
 
 
 class Point(NamedTuple):
@@ -50,10 +52,12 @@ def candidates(config: Config, specs: Sequence[str]) -> tuple[dict[str, Config],
     runs = {NONE: config_lib.changed(config, {"adapt.method": NONE})}
     config_lib.validate(runs[NONE])
     for spec in specs:
-        if (name := spec.partition("@")[0]) and name not in runs:
+        if (name := spec.partition("@")[0]) and name not in runs and spec != MERGE:
             runs[name] = _config_of(config, name, spec)
     given = [spec for spec in specs if "@" not in spec and spec != NONE]
     points = [Point(name, name) for name in runs]
+    if MERGE in specs:
+        points.append(Point(MERGE, MERGE))
     for spec in specs:
         if "@" in spec:
             name, _, where = spec.partition("@")
@@ -64,7 +68,7 @@ def candidates(config: Config, specs: Sequence[str]) -> tuple[dict[str, Config],
         raise UserError(f"candidate {twice[0]!r} is there twice")
     for run in {point.run for point in points if point.steps}:
         runs[run] = config_lib.changed(runs[run], {"train.keep_checkpoints": config.train.steps})
-    return runs, points
+    return runs | ({MERGE: runs[NONE]} if MERGE in specs else {}), points
 
 
 def _config_of(config: Config, name: str, spec: str) -> Config:

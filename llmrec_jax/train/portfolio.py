@@ -10,8 +10,6 @@ Nothing here ranks test events; `reveal` does, afterwards.
 """
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +25,9 @@ from llmrec_jax.train import compile_cache
 from llmrec_jax.train.candidate import export, run_candidates
 from llmrec_jax.train.evidence import UNTRAINED, Shown, merged
 from llmrec_jax.train.interrupts import Interrupts
-from llmrec_jax.train.points import NONE, Point
+from llmrec_jax.train.points import MERGE, NONE, Point
 from llmrec_jax.train.prepared import Data
+from llmrec_jax.train.workdir import write_json
 
 TARGET = "target"  # the arm, and the name of its run, that is trained on the target alone; no candidate
 TEXT = "text"  # the arm of the answer without a trained model
@@ -124,7 +123,7 @@ def adapt(
 def _export(runs: Mapping[str, Run], name: str, workdir: Path) -> None:
     """Write the bundle of a candidate; that of a run's selected step was written after its training."""
     for run_name, run in runs.items():
-        for point in run.points[1:]:
+        for point in run.points[run_name != MERGE :]:
             if point.name == name:
                 export(point, folder_of(workdir, run_name), folder_of(workdir, name), run.config, run.data)
 
@@ -168,10 +167,3 @@ def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
     decision = selection.decide(sets, unguarded=chosen, tried=tried)
     gains = {name: selection.worst_gain(everything, name, TEXT, decision.confidence) for name in shown}
     return Outcome(chosen, validator, scores, left_out, decision.arm, decision.text, arms, decision, gains)
-
-
-def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write a JSON file, replacing the one that is there in one step."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)

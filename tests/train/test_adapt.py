@@ -17,15 +17,16 @@ from rich.console import Console
 from llmrec_jax import cli, selection
 from llmrec_jax import config as config_lib
 from llmrec_jax.blend.answer import ANSWER
-from llmrec_jax.data.corpus import load_corpus
+from llmrec_jax.data.corpus import load_corpus, of_source
 from llmrec_jax.data.domains import demo
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
 from llmrec_jax.parallel import make_layout
-from llmrec_jax.train import candidate, portfolio, reveal
+from llmrec_jax.train import candidate, merge, merging, portfolio, reveal
 from llmrec_jax.train.evaluation import selected_params
 from llmrec_jax.train.evidence import UNTRAINED, Shown, _probe, gather, merged, without_labels
 from llmrec_jax.train.experiment import assemble
+from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.points import candidates
 from llmrec_jax.train.prepared import prepare
 from tests.train.tiny import initial_state
@@ -189,6 +190,52 @@ def test_the_bundle_of_a_candidate_that_is_not_a_run_can_be_written(adapted, non
     found = bundle.load(tmp_path)
     np.testing.assert_allclose(found.arrays["user_tower.decay"], expected, rtol=1e-6)
     assert found.parts.weights["model"] == 0.5
+
+
+@pytest.fixture(scope="module")
+def merged_run(adapted, tmp_path_factory):
+    """The candidate `merge` of a run that trains on both sources: its experiment, folder, point, and what it shows."""
+    folder, base = (
+        tmp_path_factory.mktemp("merge"),
+        config_lib.changed(adapted.config, {"train.selection": "last_step"}),
+    )
+    runs, points = candidates(base, ["merge"])
+    arguments = runs["merge"], folder, {folder: points[-1]}, adapted.data, Console(quiet=True), Interrupts()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llmrec_jax.data.batches.texts.GROUPS", 1)
+        patch.setattr(merge, "STEPS", 3)
+        found = candidate.run_candidates(*arguments)[0]
+        patch.setattr(merge, "train", None)  # nothing is trained again
+        assert selection.scores(candidate.run_candidates(*arguments)[0].evidence) == selection.scores(found.evidence)
+    return assemble(adapted.data, runs["merge"]), folder, points[-1], found
+
+
+def test_merge_adds_the_task_vectors_of_models_of_one_source_each(merged_run):
+    experiment, folder, point, found = merged_run
+    assert merge.sources_of(experiment.corpus) == ["films", "cinema"]
+    mesh, models = make_layout(experiment.config.mesh).mesh, []
+    for number, source in enumerate(("films", "cinema")):
+        config = config_lib.changed(experiment.config, {"train.only_source": source})
+        alone = assemble(experiment.data, config)
+        assert [len(users) > 0 for users in alone.corpus.plan.users] == [number == 0, number == 1, False]
+        assert alone.corpus.plan.batch_size == experiment.corpus.plan.batch_size
+        models.append(jax.device_get(selected_params(folder / "only" / source, alone, mesh)))
+    weights = json.loads((folder / "weights.json").read_text())["weights"]
+    assert all(0.2 < weight < 0.5 for weight in weights.values())  # three steps from .2 towards larger ones
+    expected = merging.add_task_vectors(initial_state(experiment).params, models, np.array([*weights.values()]))
+    params = candidate.params_of(point, folder, experiment, mesh)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), jax.device_get(params), expected)
+    assert {"bnm", "source_risk", "text_agreement"} <= selection.scores(found.evidence).values.keys()
+
+
+def test_merge_needs_two_sources_that_are_trained_on(adapted):
+    with pytest.raises(UserError, match=r"candidate merge: (films|cinema) is the only source that is trained on"):
+        merge.check(adapted.data.corpus)
+    few_shot = config_lib.changed(adapted.config, {"data.target_fraction": 0.5})
+    with pytest.raises(UserError, match=r"data\.target_fraction=0"):
+        merge.check(load_corpus(few_shot.data, 16, seed=0, selection="auto"))
+    with pytest.raises(UserError, match=r"train\.only_source=books: must be a source that is trained on"):
+        of_source(adapted.data.corpus, "books", adapted.config.data)
 
 
 def test_a_checkpoint_that_the_run_did_not_keep_is_named(adapted, none):

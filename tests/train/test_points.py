@@ -42,7 +42,15 @@ def test_checkpoints_means_and_interpolations(config):
     config_lib.validate(runs["coral:1"])
 
 
-@pytest.mark.parametrize("spec", ["coral", "corl:1", "coral:x", "none:1", "coral:1e999", "coral:1:", "wise:0.5"])
+def test_merge_is_a_run_of_its_own(config):
+    runs, points = candidates(config, ["merge", "coral:1", "@wise:0.5"])
+    assert [point.name for point in points] == ["none", "coral:1", "merge", "none@wise:0.5", "coral:1@wise:0.5"]
+    assert runs["merge"] == runs["none"]
+
+
+@pytest.mark.parametrize(
+    "spec", ["merge@average", "coral", "corl:1", "coral:x", "none:1", "coral:1e999", "coral:1:", "wise:0.5"]
+)
 def test_a_run_is_a_method_and_a_weight(config, spec):
     with pytest.raises(UserError, match="name a method and its weight, such as coral:1; methods: coral, mmd, "):
         candidates(config, [spec])
