@@ -75,7 +75,7 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
           candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE of each run beside the one without adaptation, such as
             coral:1 or mmd:0.3:gradient. After a run, or alone for all runs: @STEP, @all and @average for its
             checkpoints, @wise:SHARE for SHARE of its parameters and the rest from before the training. merge: the
-            sum of models that are trained on one source each.
+            sum of models that are trained on one source each. texts:STEPS: a language model on all texts first.
           left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
             over them, and the guard decides by the worst one. The run without the first one is exported. By default
             one source is left out, see train.selection.
@@ -93,7 +93,7 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
     """Run the portfolio and print its tables; with `json` return the object instead, on the first process."""
     from llmrec_jax import cluster
     from llmrec_jax.train import candidate
-    from llmrec_jax.train.points import MERGE, NONE, Point, candidates
+    from llmrec_jax.train.points import candidates
 
     config, workdir = given.config, given.workdir
     # All checks before waiting for other hosts or creating a folder.
@@ -105,35 +105,46 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
 
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
-    from llmrec_jax.train import merge, portfolio, reveal
-    from llmrec_jax.train.loop import reading
+    from llmrec_jax.train import portfolio, reveal
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
     check_replaceable(workdir / "bundle")
     if config.encoder.pretrained is not None:
         ensure(config.encoder.pretrained)
     with stops_at_once():
-        data = reading(configs[NONE], console)
-        if MERGE in configs:
-            merge.check(data.corpus)
-        runs = {
-            name: portfolio.Run(
-                found,
-                data,
-                candidate.leaving_out(found, given.left_out[1:]),
-                [point for point in points if point.run == name],
-            )
-            for name, found in configs.items()
-        }
-        if (alone := candidate.target_alone(config)) is not None:
-            point = Point(portfolio.TARGET, portfolio.TARGET)
-            runs[portfolio.TARGET] = portfolio.Run(alone, reading(alone, console), {}, [point])
+        runs = _runs(given, configs, points, console, interrupts)
         outcome = portfolio.adapt(runs, workdir, console, interrupts, given.validator)
         facts = reveal.reveal(runs, workdir, outcome, console) if given.reveal else reveal.facts(outcome)
     if given.json:
         return facts if jax.process_index() == 0 else None
     _print(facts, outcome.gains, workdir, console)
     return None
+
+
+def _runs(
+    given: Arguments, configs: dict[str, Config], points: list[Any], console: Console, interrupts: Interrupts
+) -> dict[str, Any]:
+    """The runs of the portfolio on their data, which all share but the target alone and those that start from texts."""
+    from llmrec_jax.train import candidate, merge, portfolio, texts
+    from llmrec_jax.train import points as points_lib
+    from llmrec_jax.train.loop import reading
+
+    shared = reading(configs[points_lib.NONE], console)
+    if points_lib.MERGE in configs:
+        merge.check(shared.corpus)
+    runs = {}
+    for name, config in configs.items():
+        data = shared
+        if found := points_lib.TEXTS.fullmatch(name):
+            folder = portfolio.folder_of(given.workdir, name)
+            config = texts.started_from_texts(config, int(found[1]), folder, console, interrupts)
+            data = reading(config, console)
+        also = candidate.leaving_out(config, given.left_out[1:])
+        runs[name] = portfolio.Run(config, data, also, [point for point in points if point.run == name])
+    if (alone := candidate.target_alone(given.config)) is not None:
+        point = points_lib.Point(portfolio.TARGET, portfolio.TARGET)
+        runs[portfolio.TARGET] = portfolio.Run(alone, reading(alone, console), {}, [point])
+    return runs
 
 
 def _check(given: Arguments) -> None:

@@ -1,6 +1,7 @@
 """What `llmrec adapt` calls a candidate, as text.
 
-    RUN                METHOD:WEIGHT, METHOD:WEIGHT:BALANCE (see `adapt.balance`), or `none`: its selected step
+    RUN                METHOD:WEIGHT, METHOD:WEIGHT:BALANCE (see `adapt.balance`), `none`, or texts:STEPS, which is
+                       `none` after STEPS steps of a language model (see `texts`): its selected step
     RUN@STEP           its checkpoint of that step
     RUN@all            each of its checkpoints
     RUN@average        the mean of its checkpoints in the second half of the training
@@ -20,12 +21,14 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
 from llmrec_jax.losses.methods import METHODS
+from llmrec_jax.train.texts import language_model
 
 NONE = "none"  # the run without adaptation
 RUN = re.compile(r"(?P<method>[a-z_]+):(?P<weight>[0-9]*\.?[0-9]+)(:(?P<balance>[a-z_]+))?")
 SHARE = re.compile(r"wise:(0?\.[0-9]+|0)")
 ALL, AVERAGE = "all", "average"
 MERGE = "merge"
+TEXTS = re.compile(r"texts:([1-9][0-9]*)")
 
 
 class Point(NamedTuple):
@@ -72,7 +75,10 @@ def candidates(config: Config, specs: Sequence[str]) -> tuple[dict[str, Config],
 
 
 def _config_of(config: Config, name: str, spec: str) -> Config:
-    """The configuration of the run that a candidate names."""
+    """The configuration of the run that a candidate names; for texts:STEPS, of the run that follows."""
+    if texts := TEXTS.fullmatch(name):
+        _validate(language_model(config, int(texts[1])), spec)
+        return config_lib.changed(config, {"adapt.method": NONE})
     found = RUN.fullmatch(name)
     if not found or found["method"] not in METHODS or found["method"] == NONE:
         known = ", ".join(name for name in METHODS if name != NONE)
@@ -81,10 +87,17 @@ def _config_of(config: Config, name: str, spec: str) -> Config:
     try:
         balance = {"adapt.balance": found["balance"]} if found["balance"] else {}
         made = config_lib.changed(config, changes | balance)
-        config_lib.validate(made)
     except UserError as error:
         raise UserError(f"candidate {spec!r}: {error}") from error
+    _validate(made, spec)
     return made
+
+
+def _validate(config: Config, spec: str) -> None:
+    try:
+        config_lib.validate(config)
+    except UserError as error:
+        raise UserError(f"candidate {spec!r}: {error}") from error
 
 
 def _points(config: Config, run: str, where: str, spec: str) -> Iterable[Point]:

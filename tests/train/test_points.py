@@ -1,11 +1,15 @@
 """The candidates of `llmrec adapt` as text."""
 
 import dataclasses
+import json
 
 import pytest
+from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax.errors import UserError
+from llmrec_jax.train import texts
+from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.points import Point, candidates
 from tests.train.tiny import tiny_config
 
@@ -42,6 +46,26 @@ def test_checkpoints_means_and_interpolations(config):
     config_lib.validate(runs["coral:1"])
 
 
+def test_a_run_can_start_from_texts(config, tmp_path, monkeypatch):
+    runs, points = candidates(config, ["texts:20", "texts:20@8"])
+    assert [point.name for point in points] == ["none", "texts:20", "texts:20@8"]
+    assert runs["texts:20"].adapt.method == "none"
+    made = []
+
+    def train(model, folder, console, interrupts):
+        made.append((model.train.objective, model.train.steps, model.data))
+        folder.mkdir(parents=True)
+        (folder / "perplexity.json").write_text(json.dumps({"config": {"train": {"steps": model.train.steps}}}))
+
+    monkeypatch.setattr(texts, "train_language_model", train)
+    for _ in range(2):  # the second time, it is finished
+        run = texts.started_from_texts(runs["texts:20"], 20, tmp_path / "run", Console(quiet=True), Interrupts())
+    assert made == [("language_model", 20, config.data)]
+    assert run == config_lib.changed(runs["texts:20"], {"train.init_from": str(tmp_path / "run" / "texts")})
+    with pytest.raises(UserError, match=r"candidate 'texts:5': .*reads no text"):
+        candidates(config_lib.changed(config, {"model.item_features": "id", "adapt.method": "none"}), ["texts:5"])
+
+
 def test_merge_is_a_run_of_its_own(config):
     runs, points = candidates(config, ["merge", "coral:1", "@wise:0.5"])
     assert [point.name for point in points] == ["none", "coral:1", "merge", "none@wise:0.5", "coral:1@wise:0.5"]
@@ -49,7 +73,7 @@ def test_merge_is_a_run_of_its_own(config):
 
 
 @pytest.mark.parametrize(
-    "spec", ["merge@average", "coral", "corl:1", "coral:x", "none:1", "coral:1e999", "coral:1:", "wise:0.5"]
+    "spec", ["merge@average", "texts:0", "coral", "corl:1", "coral:x", "none:1", "coral:1e999", "coral:1:", "wise:0.5"]
 )
 def test_a_run_is_a_method_and_a_weight(config, spec):
     with pytest.raises(UserError, match="name a method and its weight, such as coral:1; methods: coral, mmd, "):
