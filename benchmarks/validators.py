@@ -1,8 +1,8 @@
 """How good choices without target labels are: `python benchmarks/validators.py RESULT.json ...` prints Markdown tables.
 
-A result is what `llmrec adapt --json --reveal` prints, one file for each pair of shops and seed: the name of a file,
-without `.json` and a seed at its end (`films_to_books-seed0`, `films_to_books.s0`), is the name of the pair. Several
-seeds of a pair are averaged first, so that every pair counts once.
+A result is what `llmrec adapt --json --reveal` prints or its `revealed.json`, one file for each pair of shops and seed:
+the name of a file, without `.json` and a seed at its end (`films_to_books-seed0`, `films_to_books.s0`), is the name of
+the pair. Several seeds of a pair are averaged first, so that every pair counts once.
 
 A candidate can recommend in two ways: by its trained model alone (`--figure model`) or by the answer, the weighted sum
 of text, structure and the model (`--figure answer`). `text` is the answer without a model in both. Nothing is trained
@@ -26,7 +26,9 @@ from llmrec_jax.selection import Candidate, choose, judge
 METRIC = "ndcg@10"
 TEXT, NONE, TARGET = "text", "none", "target"
 SEED = re.compile(r"[-_.]s(eed)?[-_]?[0-9]+$")
-NAME = re.compile(r"(?P<method>[a-z_]+)[-:](?P<weight>[0-9.]+)(?P<balance>:[a-z]+)?(@(?P<step>\w+))?(?P<other>\*.*)?")
+NAME = re.compile(
+    r"(?P<method>[a-z_]+)[-:](?P<weight>[0-9.]+)(?P<balance>:[a-z_]+)?(@(?P<step>[0-9]+))?(?P<other>@.*)?"
+)
 
 Rule = Callable[["Result"], str | None]  # gives the name of an arm; None: the rule does not apply
 
@@ -84,14 +86,14 @@ def rules(dann: str | None = None, coral: str | None = None) -> dict[str, Rule]:
 
 
 def fixed(result: Result, method: str) -> str | None:
-    """The candidate of a method whose weight is nearest to 1; of its checkpoints the last, without interpolation."""
+    """The candidate of a method whose weight is nearest to 1; of its checkpoints the last, of no interpolation."""
     matches = {candidate.name: NAME.fullmatch(candidate.name) for candidate in result.candidates}
     found = {name: m for name, m in matches.items() if m and m["method"] == method and not m["other"]}
 
     def order(name: str) -> tuple[float, bool, int]:
         step = found[name]["step"] or ""
         distance = abs(np.log(float(found[name]["weight"]) or 1e-9))
-        return -distance, not found[name]["balance"], int(step) if step.isdecimal() else -1
+        return -distance, not found[name]["balance"], int(step or -1)
 
     return max(found, key=order, default=None)
 

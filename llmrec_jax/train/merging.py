@@ -113,8 +113,8 @@ def learn_weights(
         updates, state = tx.update(jax.grad(loss)(weights_S), state)
         return optax.apply_updates(weights_S, updates), state
 
-    weights_S: Any = jnp.full(len(trained), FIRST_WEIGHT)
-    state = tx.init(weights_S)
+    weights_S: Any = np.full(len(trained), FIRST_WEIGHT, np.float32)
+    state = jax.device_get(tx.init(weights_S))  # arrays of one device do not mix with those of several hosts
     for items_N in items_TN:
         weights_S, state = step(weights_S, state, (start, tuple(trained)), constants, items_N)
     return np.asarray(weights_S)

@@ -1,9 +1,10 @@
 """Runs the candidates of an adaptation, chooses one without labels of the target, and applies the guard.
 
-    DIR/candidates/NAME    a run, or the evidence of another candidate of it, such as an interpolation, see `points`;
-                           `target` is the run on the target alone, if the regime trains on it
+    DIR/candidates/NAME    the work folder of a run; `target` is trained on the target alone, if the regime allows it.
+                           A candidate that is made from a run (see `points`) has a folder with its evidence
     DIR/candidates/NAME/left_out/SOURCE    the same with another source left out; only its evidence is used
-    DIR/choice.json        the choice and the guard's decision, written before any test event is ranked
+    DIR/choice.json        the choice and the guard's decision, written before any test event is ranked. The test
+                           figures of another choice, `revealed.json`, are deleted
     DIR/bundle             the bundle of the arm that the guard chose
 
 Nothing here ranks test events; `reveal` does, afterwards.
@@ -29,6 +30,7 @@ from llmrec_jax.train.points import MERGE, NONE, Point
 from llmrec_jax.train.prepared import Data
 from llmrec_jax.train.workdir import write_json
 
+CHOICE, REVEALED = "choice.json", "revealed.json"
 TARGET = "target"  # the arm, and the name of its run, that is trained on the target alone; no candidate
 TEXT = "text"  # the arm of the answer without a trained model
 LEFT_OUT_SOURCE = "left_out_source"  # the validator that reads the users that the guard reads in zero-shot runs
@@ -111,13 +113,22 @@ def adapt(
             shown |= {p.name: merged(of_p) for p, of_p in zip(run.points, zip(*found, strict=True), strict=True)}
     outcome = choose(shown, validator)
     if jax.process_index() == 0:
-        write_json(workdir / "choice.json", outcome.as_json())
-    _export(runs, NONE if outcome.arm == TEXT else outcome.arm, workdir)
+        _write_choice(workdir, outcome)
+    exported = NONE if outcome.arm == TEXT else outcome.arm
+    _export(runs, exported, workdir)
     if jax.process_index() == 0:
-        folder = folder_of(workdir, NONE if outcome.arm == TEXT else outcome.arm)
+        folder = folder_of(workdir, exported)
         weights = {MODEL: 0.0} if outcome.arm == TEXT else None
         writing.copy(folder / bundle.NAME, workdir / bundle.NAME, weights)
     return outcome
+
+
+def _write_choice(workdir: Path, outcome: Outcome) -> None:
+    path = workdir / CHOICE
+    before = path.read_bytes() if path.exists() else None
+    write_json(path, outcome.as_json())
+    if before != path.read_bytes():
+        (workdir / REVEALED).unlink(missing_ok=True)
 
 
 def _export(runs: Mapping[str, Run], name: str, workdir: Path) -> None:

@@ -23,12 +23,11 @@ from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.evidence import UNTRAINED, rank_answer
 from llmrec_jax.train.experiment import assemble
 from llmrec_jax.train.points import NONE
-from llmrec_jax.train.portfolio import TEXT, Outcome, Run, folder_of
+from llmrec_jax.train.portfolio import CHOICE, REVEALED, TEXT, Outcome, Run, folder_of
 from llmrec_jax.train.workdir import write_json
 
 FIGURE = "ndcg@10"  # of the models, for the regret and the rank correlation
 GAIN = ("gain", "interval_95")  # of an answer's NDCG@10 over that of the answer without a model, in `facts`
-CHOICE, REVEALED = "choice.json", "revealed.json"
 
 
 def reveal(runs: Mapping[str, Run], workdir: Path, outcome: Outcome, console: Console) -> dict[str, Any]:

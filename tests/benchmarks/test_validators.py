@@ -89,7 +89,7 @@ def test_validators_and_arms(files, capsys):
 
 
 def test_checkpoints_and_the_target_alone(tmp_path, capsys):
-    names = ("none", "dann:1@200", "dann:1@400", "dann:1@400*0.5", "dann:10", "coral:0.1")
+    names = ("none", "dann:1@200", "dann:1@400", "dann:1@400@wise:0.5", "dann:1@average", "dann:10", "coral:0.1")
     models = {name: 0.1 * number for number, name in enumerate(names, 1)}
     file = write(tmp_path / "a.s1.json", models, arm="target", scores={name: {} for name in names}, target=0.9)
     result = validators.read(file)

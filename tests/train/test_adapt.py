@@ -124,6 +124,14 @@ def test_the_test_figures_judge_the_choice_and_do_not_change_it(adapted):
     assert all(found["untrained"] == test["none"]["untrained"] for found in test.values())
 
 
+def test_test_figures_of_another_choice_are_deleted(tmp_path):
+    outcome = portfolio.choose({"none": shown(), "coral:1": shown(0.3)})
+    for chosen, is_kept in ((outcome, False), (outcome, True), (outcome._replace(chosen="none"), False)):
+        (tmp_path / "revealed.json").touch()
+        portfolio._write_choice(tmp_path, chosen)
+        assert (tmp_path / "revealed.json").exists() == is_kept
+
+
 def test_the_tables_have_every_candidate_and_validator_the_choice_and_the_reasons_of_the_guard(adapted):
     rows = [line.split("│")[1].strip() for line in adapted.table.splitlines() if line.startswith("│")]
     assert rows == [*NAMES, *adapted.choice["candidates"][0]["scores"]]
