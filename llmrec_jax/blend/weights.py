@@ -41,6 +41,12 @@ class Fit(NamedTuple):
     users: int
     reason: str
     held_out: HeldOut | None = None  # None: nothing was fitted
+    fitted_untrained: dict[str, float] | None = None  # fitted without the model; None: not fitted
+
+    @property
+    def untrained(self) -> dict[str, float]:
+        """The weights of the answer without the trained model, which may differ from those beside a model."""
+        return self.weights | (self.fitted_untrained or {}) | {MODEL: 0.0}
 
     def report(self) -> dict[str, Any]:
         """The facts for the report."""
@@ -94,8 +100,13 @@ def fit_weights(
         f"{'fitted' if free else 'fixed'}; the model {'improves' if helps else 'does not improve'} validation users of "
         f"{domain}: {gain_N.mean():+.4f} NDCG@10, standard error {gain_N.std() / np.sqrt(len(gain_N)):.4f}"
     )
-    fitted = {name: float(weight) for name, weight in zip(names, weights_K, strict=True)}
-    return Fit(fitted, len(fold_N), reason, HeldOut(best_N, answer_N if helps else best_N))
+    untrained_K = ascend(scores_KNC, start_K, free) if free and helps else weights_K
+    fitted, fitted_untrained = (
+        {name: float(weight) for name, weight in zip(names, found_K, strict=True)}
+        for found_K in (weights_K, untrained_K)
+    )
+    held_out = HeldOut(best_N, answer_N if helps else best_N)
+    return Fit(fitted, len(fold_N), reason, held_out, fitted_untrained if free else None)
 
 
 def candidates(blend: Blend, histories: Sequence[np.ndarray], target_N: np.ndarray) -> np.ndarray:

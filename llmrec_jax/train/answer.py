@@ -146,7 +146,8 @@ def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
     fit = fit_weights(judge.folds(), judge.domain, fit_untrained=judge.is_target)
     # Another domain may have other parts.
     fitted_parts = list(blend.weights) if judge.is_target else [MODEL]
-    return fit._replace(weights=dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts})
+    weights = dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts}
+    return fit._replace(weights=weights, fitted_untrained=fit.fitted_untrained if judge.is_target else None)
 
 
 def _rows(case: Case, rows: np.ndarray) -> tuple[Sequence[np.ndarray], np.ndarray]:

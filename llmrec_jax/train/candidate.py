@@ -158,6 +158,7 @@ def _save(path: Path, shown: Shown, run: str) -> None:
     arrays: dict[str, Any] = {f"evidence.{name}": value for name, value in evidence.items() if value is not None}
     for domain, arms in shown.judged.items():
         arrays |= {f"judged.{domain}/{arm}": ndcg_N for arm, ndcg_N in arms.items()}
+    arrays |= {f"untrained.{part}": weight for part, weight in shown.untrained.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.stem}.tmp.npz")
     np.savez_compressed(temporary, run=run, **arrays)
@@ -176,4 +177,4 @@ def _load(path: Path) -> Shown:
     for name, ndcg_N in of("judged.").items():
         domain, _, arm = name.rpartition("/")
         judged.setdefault(domain, {})[arm] = ndcg_N
-    return Shown(Evidence(**evidence), judged)
+    return Shown(Evidence(**evidence), judged, {part: float(weight) for part, weight in of("untrained.").items()})

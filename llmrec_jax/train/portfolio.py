@@ -19,7 +19,7 @@ import jax
 from rich.console import Console
 
 from llmrec_jax import selection
-from llmrec_jax.blend.answer import ANSWER, MODEL
+from llmrec_jax.blend.answer import ANSWER
 from llmrec_jax.config import Config
 from llmrec_jax.inference import bundle, writing
 from llmrec_jax.train import compile_cache
@@ -118,7 +118,7 @@ def adapt(
     _export(runs, exported, workdir)
     if jax.process_index() == 0:
         folder = folder_of(workdir, exported)
-        weights = {MODEL: 0.0} if outcome.arm == TEXT else None
+        weights = shown[NONE].untrained if outcome.arm == TEXT else None
         writing.copy(folder / bundle.NAME, workdir / bundle.NAME, weights)
     return outcome
 

@@ -12,7 +12,7 @@ import jax
 from rich.console import Console
 
 from llmrec_jax import selection
-from llmrec_jax.blend.answer import ANSWER, MODEL
+from llmrec_jax.blend.answer import ANSWER
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.ranking import metrics
 from llmrec_jax.evaluate.report import rank_case
@@ -48,10 +48,11 @@ def reveal(runs: Mapping[str, Run], workdir: Path, outcome: Outcome, console: Co
             params = params_of(point, folder_of(workdir, name), experiment, mesh)
             model, size = evaluator.predictor(params, case.domain), experiment.config.train.eval_batch_size
             found: dict[str, Any] = dict(metrics(rank_case(model, case, mesh=mesh, batch_size=size).rank_N))
-            blend = evaluator.answer(params).blends["test"]
+            answer = evaluator.answer(params)
+            blend = answer.blends["test"]
             ranks = {
                 arm: rank_answer(dataclasses.replace(blend, weights=weights), case.histories, case.target_N).rank_N
-                for arm, weights in ((ANSWER, blend.weights), (UNTRAINED, {**blend.weights, MODEL: 0.0}))
+                for arm, weights in ((ANSWER, blend.weights), (UNTRAINED, answer.fit.untrained))
             }
             gain_N = ndcg(ranks[ANSWER]) - ndcg(ranks[UNTRAINED])
             gain = dict(zip(GAIN, (float(gain_N.mean()), list(paired_bootstrap(gain_N))), strict=True))

@@ -61,6 +61,15 @@ def test_weights_of_untrained_parts_can_stay_fixed():
     assert found.weights["model"] > 0
 
 
+def test_the_answer_without_the_model_has_weights_of_its_own():
+    parts = {"text": informative(0, 1.5), "structure": informative(2, 1.0)}
+    found, alone = fit(**parts, model=informative(1, 1.5)), fit(**parts, model=NOISE[1])
+    assert found.weights["model"] > 0
+    assert found.untrained == alone.untrained == alone.weights
+    fixed = fit(**parts, model=informative(1, 1.5), fit_untrained=False)
+    assert fixed.untrained == fixed.weights | {"model": 0} == {"text": 1, "structure": 1, "model": 0}
+
+
 def test_folds_are_fitted_together():
     parts = {"text": informative(0, 1.5), "structure": NOISE[2], "model": informative(1, 1.5)}
     halves = [(blend_of(rows, **parts), HISTORIES[rows], TARGETS[rows]) for rows in (slice(0, 750), slice(750, USERS))]

@@ -276,7 +276,7 @@ def test_zero_shot_the_probe_has_none_of_the_items_that_stand_for_histories(adap
 
 
 def shown(left_out=0.1, **judged):
-    return Shown(selection.Evidence(left_out_ndcg=left_out), judged)
+    return Shown(selection.Evidence(left_out_ndcg=left_out), judged, {})
 
 
 def test_the_guard_replaces_the_text_by_what_is_significantly_better_only(monkeypatch):
