@@ -64,8 +64,9 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
         json: Annotated[bool, Flag] = False,
         config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
     ) -> Arguments:
-        """Train with several adaptation methods and weights, choose one without labels of the target, and keep the
-        untrained answer unless the choice is significantly better. The same command again resumes.
+        """Train with several adaptation methods and weights, choose one without labels of the target (but those that
+        it is trained on), and keep a simpler way to recommend unless the choice is significantly better. The same
+        command again resumes.
 
         Example: llmrec adapt CONFIG.py --candidates coral:1 dann:0.1
 
@@ -79,7 +80,8 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
           left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
             over them, and the guard decides by the worst one. The run without the first one is exported. By default
             one source is left out, see train.selection.
-          validator: Chooses among the candidates; by default left_out_source, or bnm if no source is left out.
+          validator: Chooses among the candidates. By default target_users with users of the target to train on, else
+            left_out_source, or bnm if no source is left out.
           reveal: After the choice, rank the test events of all candidates and print how good the choice was.
           json: Print one JSON object; the progress goes to standard error.
           config: The fields of the configuration.
@@ -150,9 +152,10 @@ def _runs(
 def _check(given: Arguments) -> None:
     """Raises ValueError for what `adapt` cannot do."""
     from llmrec_jax.selection import VALIDATORS
+    from llmrec_jax.train.portfolio import TARGET_USERS
 
-    if given.validator not in (None, *VALIDATORS):
-        raise UserError(f"--validator {given.validator}: must be one of {', '.join(VALIDATORS)}")
+    if given.validator not in (None, TARGET_USERS, *VALIDATORS):
+        raise UserError(f"--validator {given.validator}: must be one of {', '.join((TARGET_USERS, *VALIDATORS))}")
     if given.config.stages or given.config.train.objective == "language_model":
         raise UserError(
             "adapt trains recommenders in one stage: take stages out of the configuration, run the earlier ones with "

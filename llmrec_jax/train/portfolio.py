@@ -1,4 +1,6 @@
-"""Runs the candidates of an adaptation, chooses one without labels of the target, and applies the guard.
+"""Runs the candidates of an adaptation, chooses one, and applies the guard.
+
+No label of the target is read, except, where the run is trained on users of the target, their validation events.
 
     DIR/candidates/NAME    the work folder of a run; `target` is trained on the target alone, if the regime allows it.
                            A candidate that is made from a run (see `points`) has a folder with its evidence
@@ -33,7 +35,9 @@ from llmrec_jax.train.workdir import write_json
 CHOICE, REVEALED = "choice.json", "revealed.json"
 TARGET = "target"  # the arm, and the name of its run, that is trained on the target alone; no candidate
 TEXT = "text"  # the arm of the answer without a trained model
-LEFT_OUT_SOURCE = "left_out_source"  # the validator that reads the users that the guard reads in zero-shot runs
+# The validators that read the users that the guard reads: zero-shot, and with users of the target, whose validation
+# events the run may use. The second is the mean NDCG@10 of the answer; it is no function of the evidence.
+LEFT_OUT_SOURCE, TARGET_USERS = "left_out_source", "target_users"
 
 
 class Run(NamedTuple):
@@ -147,6 +151,8 @@ def folder_of(workdir: Path, name: str) -> Path:
 def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
     """Choose among candidates and apply the guard. A pure function.
 
+    By default the validator is `TARGET_USERS` where there are any, else that of `selection.default_validator`.
+
     Args:
       shown: by name, `none` first; `TARGET` may be among them, as an arm of the guard only.
       validator: see `adapt`.
@@ -155,13 +161,16 @@ def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
       ValueError: the validator gives no candidate a score.
     """
     found = {name: selection.scores(one.evidence) for name, one in shown.items() if name != TARGET}
-    scores = {name: one.values for name, one in found.items()}
+    judged_on = shown[NONE].judged
+    has_target_users = judged_on and shown[NONE].evidence.left_out_ndcg is None
+    scores = {name: _of_users(shown[name]) | one.values if has_target_users else one.values
+              for name, one in found.items()}  # fmt: skip
     left_out = {name: one.left_out for name, one in found.items()}
     candidates = [selection.Candidate(*item) for item in scores.items()]
-    validator = validator or selection.default_validator(candidates)
+    validator = validator or (TARGET_USERS if has_target_users else selection.default_validator(candidates))
     chosen = selection.choose(candidates, validator).name
     runs = dict.fromkeys([NONE, chosen, *(name for name in shown if name == TARGET)])
-    arms, judged_on = (TEXT, *runs), shown[NONE].judged
+    arms = (TEXT, *runs)
     if not judged_on:
         guard = (
             f"{TEXT} is kept: there are no validation events to judge a model on; zero-shot, this takes a second "
@@ -173,8 +182,14 @@ def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
         for domain, ndcg in judged_on.items()
     }
     sets = {domain: {arm: ndcg[arm] for arm in arms} for domain, ndcg in everything.items()}
-    # In zero-shot runs the best of the candidates was found on the users that the guard reads.
-    tried = len(found) if validator == LEFT_OUT_SOURCE else 0
+    # The best of the candidates was found on the users that the guard reads.
+    tried = len(shown) if validator in (LEFT_OUT_SOURCE, TARGET_USERS) else 0
     decision = selection.decide(sets, unguarded=chosen, tried=tried)
     gains = {name: selection.worst_gain(everything, name, TEXT, decision.confidence) for name in shown}
     return Outcome(chosen, validator, scores, left_out, decision.arm, decision.text, arms, decision, gains)
+
+
+def _of_users(shown: Shown) -> dict[str, float]:
+    """The score by `TARGET_USERS`."""
+    (arms,) = shown.judged.values()
+    return {TARGET_USERS: float(arms[ANSWER].mean())}

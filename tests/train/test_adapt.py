@@ -300,6 +300,21 @@ def test_the_guard_replaces_the_text_by_what_is_significantly_better_only(monkey
     assert "on music, the worst of 2 sets" in two.guard
 
 
+def test_with_users_of_the_target_these_choose_and_judge(monkeypatch):
+    monkeypatch.setattr("llmrec_jax.evaluate.verdict.RESAMPLES", 1000)
+    rng = np.random.default_rng(0)
+    text_N = rng.random(400) * 0.2
+    gains = {"none": 0.1, "coral:1": 0.3, "dann:1": -0.1, "target": 0.2}
+    runs = {name: shown(None, books={UNTRAINED: text_N, ANSWER: text_N + gain}) for name, gain in gains.items()}
+    outcome = portfolio.choose(runs)
+    assert (outcome.chosen, outcome.validator, outcome.arm) == ("coral:1", "target_users", "coral:1")
+    assert outcome.scores["none"]["target_users"] == pytest.approx(text_N.mean() + 0.1)
+    assert "target" not in outcome.scores
+    # None, two candidates and the target alone: each is a try.
+    assert outcome.decision.confidence == 1 - 0.05 / 4
+    assert portfolio.choose({"none": shown()}).validator == "left_out_source"
+
+
 def test_without_evidence_the_text_is_kept():
     outcome = portfolio.choose({"none": shown(), "coral:1": shown(0.3)})
     assert (outcome.chosen, outcome.arm, outcome.decision) == ("coral:1", "text", None)
@@ -329,7 +344,7 @@ def test_the_target_alone_is_an_arm_where_it_is_trained_on(adapted):
 def test_what_cannot_be_adapted_is_refused_before_anything_is_read(adapted, capsys):
     file = str(adapted.workdir.parent / "two.py")
     for arguments, message in (
-        ((file, "--validator", "bmn"), "--validator bmn: must be one of left_out_source, source_risk"),
+        ((file, "--validator", "bmn"), "--validator bmn: must be one of target_users, left_out_source"),
         ((file, "--candidates", "coral:1", "coral:1"), "candidate 'coral:1' is there twice"),
         ((file, "--left-out", "books"), "--left-out books: must be a source (films, cinema)"),
         ((file, "--left-out", "films", "films"), "--left-out films films: a source is there twice"),
