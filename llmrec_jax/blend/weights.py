@@ -9,7 +9,7 @@ Shape letters besides those of `types.py`: K parts, C candidates of a user.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,12 +27,30 @@ FACTORS = (0.0, 0.3, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0, 3.0)  # tried on each weight
 FROM_ZERO = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # tried on a weight of 0
 
 
+class HeldOut(NamedTuple):
+    """NDCG@10 of each user under weights that were fitted on other users, among the candidates of the fit."""
+
+    untrained_N: np.ndarray  # without the trained model
+    answer_N: np.ndarray  # with it; equal if it got no weight
+
+
 class Fit(NamedTuple):
     """Fitted weights and what they were fitted on."""
 
     weights: dict[str, float]
     users: int
-    reason: str  # for the report
+    reason: str
+    held_out: HeldOut | None = None  # None: nothing was fitted
+    fitted_untrained: dict[str, float] | None = None  # fitted without the model; None: not fitted
+
+    @property
+    def untrained(self) -> dict[str, float]:
+        """The weights of the answer without the trained model, which may differ from those beside a model."""
+        return self.weights | (self.fitted_untrained or {}) | {MODEL: 0.0}
+
+    def report(self) -> dict[str, Any]:
+        """The facts for the report."""
+        return {"weights": self.weights, "users": self.users, "reason": self.reason}
 
 
 def fit_weights(
@@ -74,14 +92,21 @@ def fit_weights(
     if fit_untrained and (fitted_N := cross_fitted(untrained)).mean() > best_N.mean():
         free, best_N = untrained, fitted_N
     model = names.index(MODEL)
-    gain_N = cross_fitted([*free, model]) - best_N
+    answer_N = cross_fitted([*free, model])
+    gain_N = answer_N - best_N
     helps = gain_N.mean() > 1.96 * gain_N.std() / np.sqrt(len(gain_N))
     weights_K = ascend(scores_KNC, start_K, [*free, model] if helps else free)
     reason = (
         f"{'fitted' if free else 'fixed'}; the model {'improves' if helps else 'does not improve'} validation users of "
         f"{domain}: {gain_N.mean():+.4f} NDCG@10, standard error {gain_N.std() / np.sqrt(len(gain_N)):.4f}"
     )
-    return Fit({name: float(weight) for name, weight in zip(names, weights_K, strict=True)}, len(fold_N), reason)
+    untrained_K = ascend(scores_KNC, start_K, free) if free and helps else weights_K
+    fitted, fitted_untrained = (
+        {name: float(weight) for name, weight in zip(names, found_K, strict=True)}
+        for found_K in (weights_K, untrained_K)
+    )
+    held_out = HeldOut(best_N, answer_N if helps else best_N)
+    return Fit(fitted, len(fold_N), reason, held_out, fitted_untrained if free else None)
 
 
 def candidates(blend: Blend, histories: Sequence[np.ndarray], target_N: np.ndarray) -> np.ndarray:

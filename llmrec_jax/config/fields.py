@@ -168,8 +168,12 @@ class TrainConfig:
     Zero-shot with one source, auto takes the last step; with several, it leaves out the smallest with 100 such users.
     last_step: none, the last step is taken.
     NAME: the source with this name in data.sources, which is left out of training."""
+    only_source: str | None = None
+    """Train on this one of data.sources; the others are in the catalogue only. Used by the candidate merge of adapt."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints are kept, besides that of the best step."""
     eval_batch_size: int = 256
     """Users evaluated at a time; changes memory and speed, not the metrics."""
 

@@ -84,6 +84,7 @@ RANGES = {
     "train.eval_every": AT_LEAST_0,
     "train.patience": AT_LEAST_0,
     "train.checkpoint_every": AT_LEAST_1,
+    "train.keep_checkpoints": AT_LEAST_1,
     "train.eval_batch_size": AT_LEAST_1,
 }
 

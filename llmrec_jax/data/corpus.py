@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from llmrec_jax.config import DataConfig
+from llmrec_jax.config import DataConfig, domain_name
 from llmrec_jax.data.batches.batch import BatchPlan
-from llmrec_jax.data.batches.pipeline import plan_batches
+from llmrec_jax.data.batches.pipeline import only_source, plan_batches
 from llmrec_jax.data.batches.triples import Graph, joint_graph
 from llmrec_jax.data.domains.domain import Domain, load_domain
 from llmrec_jax.data.domains.split import Split, leaks, split, temporal_cuts
@@ -228,3 +228,21 @@ def _hashes(domains: tuple[Domain, ...], held_out: Split, config: DataConfig, ru
 def cache_folder(config: DataConfig, kind: str) -> Path:
     """The cache folder of one kind of derived data."""
     return Path(config.cache_dir) / kind
+
+
+def of_source(corpus: Corpus, source: str, config: DataConfig) -> Corpus:
+    """The corpus with the batches of a run that trains on one source; catalogue and held-out events stay the same.
+
+    Raises:
+      ValueError: `source` is none of the sources, or it is left out.
+    """
+    names = [domain.name for domain in corpus.domains[:-1]]
+    if domain_name(source) not in names or names.index(domain_name(source)) == corpus.protocol.left_out:
+        raise UserError(f"train.only_source={source}: must be a source that is trained on ({', '.join(names)})")
+    number = names.index(domain_name(source))
+    run = hashlib.sha256(repr((corpus.hash, number)).encode()).hexdigest()
+    plan = only_source(corpus.plan, number, config)
+    trained = {name: len(users) for name, users in zip([*names, corpus.domains[-1].name], plan.users, strict=True)}
+    domains = {name: {**facts, "trained_users": trained[name]} for name, facts in corpus.facts["domains"].items()}
+    facts = corpus.facts | {"domains": domains}
+    return dataclasses.replace(corpus, plan=plan, hashes=corpus.hashes | {"run": run}, facts=facts)

@@ -1,7 +1,7 @@
 """Selection without labels of the target: validators, choice among candidates, guard against negative transfer."""
 
 from llmrec_jax.selection.evidence import PROBE_ITEMS, ROWS, Evidence, sample
-from llmrec_jax.selection.guard import Decision, decide
+from llmrec_jax.selection.guard import Comparison, Decision, decide, worst_gain
 from llmrec_jax.selection.portfolio import Candidate, Choice, choose, default_validator, judge, regret, spearman
 from llmrec_jax.selection.validators import VALIDATORS, Scores, scores
 
@@ -11,6 +11,7 @@ __all__ = [
     "VALIDATORS",
     "Candidate",
     "Choice",
+    "Comparison",
     "Decision",
     "Evidence",
     "Scores",
@@ -22,4 +23,5 @@ __all__ = [
     "sample",
     "scores",
     "spearman",
+    "worst_gain",
 ]

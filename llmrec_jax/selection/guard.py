@@ -1,9 +1,10 @@
 """The guard against negative transfer: the choice of an arm by paired bootstrap, on evidence without test events.
 
-An arm is a way to recommend: text k-NN with structure, the source model, the adapted model, a model trained on the
-target alone. The first is the default: one that needs no training, or what a shop has today. Another replaces it only
-if it is significantly better, on every set of evidence. Chance alone replaces the default in 2.5 % of the cases at
-most, however many arms there are (nominally; 1.6 to 3.0 % in simulations with three arms that find few items).
+An arm is a way to recommend. The arms come in an order, the simplest first: the answer without a model, the model
+trained on the sources only, the adapted model; a model trained on the target alone comes last. The first is kept unless
+the next one is significantly better, on every set of evidence; then that one is kept, and so on. So every arm that is
+chosen is significantly better than the simpler one that it replaces, and noise replaces the first in 2.5 % of the cases
+at most, however many arms there are (nominally; 1.6 to 3.0 % in simulations with three arms that find few items).
 
 It does not say that the chosen arm is the best: `shortfall` bounds how much better another one may be.
 """
@@ -54,6 +55,7 @@ class Decision:
     default: str
     confidence: float  # of the intervals
     comparisons: tuple[Comparison, ...]  # of every other arm with the default, in the order given
+    tests: tuple[Comparison, ...]  # of every other arm with the arm that was kept before it; these decide
     unguarded: str  # the arm that would be chosen without the guard
     without_guard: Comparison | None  # of that arm with the chosen one; None if they are the same
     shortfall: float  # upper bound of what another arm gains over the chosen one on any set; at least 0
@@ -65,11 +67,11 @@ def decide(evidence: Sets, *, unguarded: str | None = None, tried: int = 0) -> D
 
     Args:
       evidence: for each set of users (a left-out source, or the kept users of the target), for each arm the NDCG@10 of
-        each user on the validation event, float [N], in the same order of users. The first arm of the first set is
-        the default. All sets have the same arms.
+        each user on the validation event, float [N], in the same order of users. The arms of the first set are in
+        order, the default first. All sets have the same arms.
       unguarded: the arm that would be chosen without a guard; None: the one with the highest mean over the sets.
       tried: how many candidates the arms were chosen from by their NDCG@10 on these users. The best of many looks
-        better than it is, so that the intervals become wider.
+        better than it is, so that the intervals become wider (Bonferroni).
 
     Raises:
       ValueError: no set, sets with different arms, users that differ between arms, or NaN.
@@ -84,15 +86,17 @@ def decide(evidence: Sets, *, unguarded: str | None = None, tried: int = 0) -> D
         return [_compare(name, ndcg, arm, against, confidence) for name, ndcg in evidence.items()]
 
     comparisons = tuple(_worst(on_sets(arm, default)) for arm in others)
-    better = [comparison.arm for comparison in comparisons if comparison.is_better]
-    chosen = max(better, key=mean.__getitem__) if better else default
+    chosen, tests = default, []
+    for arm in others:
+        tests.append(_worst(on_sets(arm, chosen)))
+        chosen = arm if tests[-1].is_better else chosen
     unguarded = max(arms, key=mean.__getitem__) if unguarded is None else unguarded
     if unguarded not in arms:
         raise UserError(f"unguarded={unguarded!r} is none of the arms {', '.join(arms)}")
     lost = None if unguarded == chosen else _worst(on_sets(unguarded, chosen))
     gains = [comparison.interval[1] for arm in arms if arm != chosen for comparison in on_sets(arm, chosen)]
-    text = _text(chosen, comparisons, unguarded, lost, confidence, len(evidence))
-    return Decision(chosen, default, confidence, comparisons, unguarded, lost, max([0.0, *gains]), text)
+    text = _text(chosen, tests, unguarded, lost, confidence, len(evidence))
+    return Decision(chosen, default, confidence, comparisons, tuple(tests), unguarded, lost, max([0.0, *gains]), text)
 
 
 def _arms(evidence: Sets) -> list[str]:
@@ -119,23 +123,28 @@ def _compare(name: str, ndcg: Mapping[str, np.ndarray], arm: str, against: str, 
     return Comparison(arm, against, name, len(difference_N), int(np.count_nonzero(difference_N)), *means, interval)
 
 
+def worst_gain(evidence: Sets, arm: str, against: str, confidence: float) -> Comparison:
+    """The comparison of two arms on the set where the first does worst. See `decide` for the sets."""
+    return _worst([_compare(name, ndcg, arm, against, confidence) for name, ndcg in evidence.items()])
+
+
 def _worst(comparisons: Sequence[Comparison]) -> Comparison:
     """The one with the lowest lower bound; one with too few differing users comes before all others."""
     return min(comparisons, key=lambda comparison: (comparison.differing >= FEWEST_USERS, comparison.interval[0]))
 
 
 def _text(
-    chosen: str, comparisons: Sequence[Comparison], unguarded: str, lost: Comparison | None, confidence: float,
+    chosen: str, tests: Sequence[Comparison], unguarded: str, lost: Comparison | None, confidence: float,
     num_sets: int,
 ) -> str:  # fmt: skip
     """The chosen arm, the evidence, and what the guard changed."""
-    by_arm = {comparison.arm: comparison for comparison in comparisons}
+    by_arm = {test.arm: test for test in tests}
     if not by_arm:
         return f"{chosen} is kept: there is no other arm"
     is_kept = chosen not in by_arm
-    nearest = max(comparisons, key=lambda comparison: comparison.interval[0])
+    nearest = max(tests, key=lambda test: test.interval[0])
     shown = by_arm.get(unguarded, nearest) if is_kept else by_arm[chosen]
-    why = "is kept: no other arm is significantly better" if is_kept else "is chosen"
+    why = "is kept: no other arm is significantly better" if is_kept else f"is chosen over {shown.against}"
     text = f"{chosen} {why}: {_figures(shown, confidence, num_sets)}. Without the guard, {unguarded} would be chosen"
     if lost is None:
         return f"{text}, too"

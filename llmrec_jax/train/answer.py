@@ -75,9 +75,10 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
                         "knowledge graph (kg.tsv)")  # fmt: skip
     for part, weight in ((MODEL, config.model_weight), (GRAPH, config.graph_weight)):
         if weight is not None and part in fit.weights:
-            fit = fit._replace(weights=fit.weights | {part: weight}, reason=f"{fit.reason}; answer.{part}_weight")
+            reason = f"{fit.reason}; answer.{part}_weight"
+            fit = fit._replace(weights=fit.weights | {part: weight}, reason=reason, held_out=None)
     if not any(fit.weights.values()):  # without text and counts, the model is all there is
-        fit = fit._replace(weights=fit.weights | {MODEL: 1.0})
+        fit = fit._replace(weights=fit.weights | {MODEL: 1.0}, held_out=None)
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
     by_split = {before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}
     return Answer(by_split, fit, counted["test"], judge)
@@ -151,7 +152,8 @@ def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
     fit = fit_weights(judge.folds(), judge.domain, fit_untrained=judge.is_target)
     # Another domain may have other parts.
     fitted_parts = list(blend.weights) if judge.is_target else [MODEL]
-    return fit._replace(weights=dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts})
+    weights = dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts}
+    return fit._replace(weights=weights, fitted_untrained=fit.fitted_untrained if judge.is_target else None)
 
 
 def _rows(case: Case, rows: np.ndarray) -> tuple[Sequence[np.ndarray], np.ndarray]:

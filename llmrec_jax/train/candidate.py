@@ -1,19 +1,19 @@
-"""One candidate of the portfolio: its changes of the configuration, its run, and what it shows to the selection.
+"""One run of the portfolio: its changes of the configuration, its training, and what its candidates show.
 
-`selection.npz` in its folder holds what it shows, without pickle. It is written last and marks the candidate as
-finished.
+`selection.npz` in the folder of a candidate holds what it shows, without pickle. It is written last and marks the
+candidate as finished.
 """
 
 import dataclasses
 import functools
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
@@ -22,50 +22,21 @@ from llmrec_jax.config import Config, domain_name
 from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
-from llmrec_jax.losses.methods import METHODS
-from llmrec_jax.parallel import make_layout
+from llmrec_jax.parallel import make_layout, to_host
 from llmrec_jax.selection import Evidence
-from llmrec_jax.train.evaluation import hashes, selected_params
+from llmrec_jax.train import merge, merging
+from llmrec_jax.train.evaluation import Evaluator, hashes, selected_params
 from llmrec_jax.train.evidence import Shown, show
-from llmrec_jax.train.experiment import assemble
+from llmrec_jax.train.experiment import Experiment, assemble
 from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.interrupts import Interrupts
-from llmrec_jax.train.loop import train_and_evaluate
+from llmrec_jax.train.loop import Trained, train_and_evaluate
+from llmrec_jax.train.points import MERGE, NONE, Point
 from llmrec_jax.train.prepared import Data
+from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import check
 
 FILE = "selection.npz"
-NONE = "none"  # the candidate without adaptation
-WEIGHT = re.compile(r"[0-9]*\.?[0-9]+")
-
-
-def candidates(config: Config, specs: Sequence[str]) -> dict[str, Config]:
-    """The configurations of the candidates, by name (`coral-1`). The first is `none`, so that it wins ties.
-
-    Args:
-      config: what they have in common.
-      specs: METHOD:WEIGHT of each; `none` need not be among them.
-
-    Raises:
-      ValueError: an unknown method, no weight, the same candidate twice, or an invalid configuration.
-    """
-    found = {NONE: config_lib.changed(config, {"adapt.method": NONE})}
-    config_lib.validate(found[NONE])
-    for spec in specs:
-        if spec == NONE:
-            continue
-        method, _, weight = spec.partition(":")
-        if method not in METHODS or method == NONE or not WEIGHT.fullmatch(weight):
-            known = ", ".join(name for name in METHODS if name != NONE)
-            raise UserError(f"candidate {spec!r}: name a method and its weight, such as coral:1; methods: {known}")
-        if (name := f"{method}-{weight}") in found:
-            raise UserError(f"candidate {spec!r} is there twice")
-        found[name] = config_lib.changed(config, {"adapt.method": method, "adapt.weight": float(weight)})
-        try:
-            config_lib.validate(found[name])
-        except UserError as error:
-            raise UserError(f"candidate {spec!r}: {error}") from error
-    return found
 
 
 def target_alone(config: Config) -> Config | None:
@@ -95,38 +66,88 @@ def leaving_out(config: Config, sources: Sequence[str]) -> dict[str, Config]:
     return {name: config_lib.changed(config, {"train.selection": name}) for name in names}
 
 
-def run_candidate(config: Config, workdir: Path, data: Data, console: Console, interrupts: Interrupts) -> Shown:
-    """Train a candidate in `workdir`, or resume it there, and export its bundle; nothing is trained if it is finished.
+def run_candidates(
+    config: Config,
+    workdir: Path,
+    points: Mapping[Path, Point],
+    data: Data,
+    console: Console,
+    interrupts: Interrupts,
+) -> list[Shown]:
+    """Train a run in `workdir`, or resume it there, and export its bundle; then gather what each candidate shows.
+    `merge` is several runs, and its bundle is written by `export` only.
+
+    Nothing is trained or gathered again if it is finished.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      points: its candidates by their folders; the first is the selected step, in `workdir`.
+      data: see `train_and_evaluate`.
+      console: see `train_and_evaluate`.
+      interrupts: see `train_and_evaluate`.
 
     Raises:
-      ValueError: see `train_and_evaluate`.
+      ValueError: see `train_and_evaluate`, or the run did not keep a checkpoint that a candidate needs.
     """
+    assert next(iter(points)) == workdir
     experiment = assemble(data, config)
     run = hashes(experiment)["run"]
     from_first(functools.partial(check, workdir, config))
-    if from_first(functools.partial(_is_finished, workdir, run)):
+    finished = from_first(lambda: [_is_finished(folder, run) for folder in points])
+    answer, is_merge = None, points[workdir].run == MERGE
+    if is_merge and not finished[0]:
+        merge.train(config, workdir, data, console, interrupts)
+    elif not (finished[0] and (is_merge or from_first((workdir / bundle.NAME).is_dir))):
+        trained = train_and_evaluate(
+            config, workdir, console, export=bundle_in(workdir), interrupts=interrupts, data=data, reports=False
+        )
+        experiment, answer = trained.experiment, trained.answer
+    else:
         console.print(f"finished in {workdir}", markup=False, highlight=False)
-        return _load(workdir / FILE)
-    trained = train_and_evaluate(
-        config,
-        workdir,
-        console,
-        export=bundle_in(workdir),
-        interrupts=interrupts,
-        data=data,
-        reports=False,
-    )
-    mesh = make_layout(config.mesh).mesh
-    shown = show(trained.experiment, trained.answer, selected_params(workdir, experiment, mesh), mesh)
+    mesh, found = make_layout(config.mesh).mesh, []
+    for (folder, point), is_finished in zip(points.items(), finished, strict=True):
+        if is_finished:
+            found.append(_load(folder / FILE))
+            continue
+        if folder != workdir:
+            console.print(f"candidate {point.name}", markup=False, highlight=False)
+        params = params_of(point, workdir, experiment, mesh)
+        its_answer = answer if folder == workdir and answer else Evaluator(experiment, mesh).answer(params)
+        found.append(show(experiment, its_answer, params, mesh))
+        if jax.process_index() == 0:
+            _save(folder / FILE, found[-1], run)
+    return found
+
+
+def params_of(point: Point, workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:
+    """The parameters of a candidate of the run in `workdir`, global arrays. Raises ValueError as `selected_params`."""
+    if point.run == MERGE:
+        params = merge.params_in(workdir, experiment, mesh)
+    elif point.steps:
+        params = merging.average([selected_params(workdir, experiment, mesh, step) for step in point.steps])
+    else:
+        params = selected_params(workdir, experiment, mesh)
+    if point.share == 1:
+        return params
+    layout = make_layout(experiment.config.mesh)
+    start = experiment.start(layout.to_global(layout.init(experiment.init_state)))
+    return merging.interpolate(start.params, params, point.share)
+
+
+def export(point: Point, workdir: Path, folder: Path, config: Config, data: Data) -> None:
+    """Write the bundle of a candidate of the run in `workdir` to `folder/bundle`."""
+    experiment, mesh = assemble(data, config), make_layout(config.mesh).mesh
+    evaluator, params = Evaluator(experiment, mesh), params_of(point, workdir, experiment, mesh)
+    trained = Trained(experiment, to_host(params), evaluator.item_vectors(params), evaluator.answer(params))
     if jax.process_index() == 0:
-        _save(workdir / FILE, shown, run)
-    return shown
+        bundle_in(folder)(trained)
 
 
-def _is_finished(workdir: Path, run: str) -> bool:
-    """Whether this run, with the same data and steps, is finished in `workdir`."""
-    path = workdir / FILE
-    if not (path.exists() and (workdir / bundle.NAME).is_dir()):
+def _is_finished(folder: Path, run: str) -> bool:
+    """Whether a candidate of this run, with the same data and steps, is finished in `folder`."""
+    path = folder / FILE
+    if not path.exists():
         return False
     with np.load(path) as arrays:
         return str(arrays["run"]) == run
@@ -137,6 +158,8 @@ def _save(path: Path, shown: Shown, run: str) -> None:
     arrays: dict[str, Any] = {f"evidence.{name}": value for name, value in evidence.items() if value is not None}
     for domain, arms in shown.judged.items():
         arrays |= {f"judged.{domain}/{arm}": ndcg_N for arm, ndcg_N in arms.items()}
+    arrays |= {f"untrained.{part}": weight for part, weight in shown.untrained.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.stem}.tmp.npz")
     np.savez_compressed(temporary, run=run, **arrays)
     os.replace(temporary, path)
@@ -154,4 +177,4 @@ def _load(path: Path) -> Shown:
     for name, ndcg_N in of("judged.").items():
         domain, _, arm = name.rpartition("/")
         judged.setdefault(domain, {})[arm] = ndcg_N
-    return Shown(Evidence(**evidence), judged)
+    return Shown(Evidence(**evidence), judged, {part: float(weight) for part, weight in of("untrained.").items()})

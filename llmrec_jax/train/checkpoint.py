@@ -18,7 +18,6 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.train import manifest
 from llmrec_jax.train.state import TrainState
 
-KEPT = 2  # newest checkpoints kept, in addition to the best steps that they name
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a folder that Orbax is writing or that is being deleted
 ORBAX_FILE = "_CHECKPOINT_METADATA"
 # By default each device that has a copy of an array writes a slice of it, for which a program is compiled per shape:
@@ -54,18 +53,20 @@ class RunInfo(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest two and the best steps that they name.
+    """The checkpoints of one run: the newest ones and the best steps that they name.
 
     All processes save and restore; process 0 writes manifests and deletes old checkpoints.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False):
+    def __init__(self, folder: Path, *, read_only: bool = False, keep: int = 2):
         """Open `folder` (the first save creates it); unless `read_only`, delete unfinished checkpoints.
+
+        `keep` is the number of the newest checkpoints that are kept; each save deletes the older ones.
 
         Raises:
           ValueError: `folder` contains a folder that is named like a step but is not a checkpoint.
         """
-        self._folder = folder.absolute()
+        self._folder, self._keep = folder.absolute(), keep
         self._manages = not read_only and jax.process_index() == 0
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._saving: Future[None] | None = None
@@ -96,7 +97,7 @@ class Checkpoints:
         """
         problems: list[str] = []
         for step in reversed(self.steps()):
-            if (problem := self._problem(step)) is None:
+            if (problem := self.problem(step)) is None:
                 return step, problems
             problems.append(f"{self._folder / str(step)}: {problem}")
         if any((self._folder / str(step) / manifest.NAME).exists() for step in self.steps()):
@@ -159,13 +160,13 @@ class Checkpoints:
 
     def _prune(self) -> None:
         """Delete all checkpoints but the newest and the best steps that they name."""
-        newest = self.steps()[-KEPT:]
+        newest = self.steps()[-self._keep :]
         kept = {*newest, *map(self._best_step, newest)}
         for step in self.steps():
             if step not in kept:
                 self._delete(step)
 
-    def _problem(self, step: int) -> str | None:
+    def problem(self, step: int) -> str | None:
         """Why a run cannot resume from `step`, None if it can."""
         if (problem := manifest.damage(self._folder / str(step))) is not None:
             return problem

@@ -33,7 +33,7 @@ from llmrec_jax.train.workdir import as_json, read_config
 # and encoder, whose contents are hashed instead.
 NOT_HASHED = (
     *("data.", "encoder.pretrained", "encoder.remat", "encoder.chunk_size", "loss.block_size"),
-    *("mesh.", "train.checkpoint_every", "train.eval_batch_size"),
+    *("mesh.", "train.checkpoint_every", "train.keep_checkpoints", "train.eval_batch_size"),
 )
 
 
@@ -170,17 +170,19 @@ def evaluate_run(
     return experiment, evaluator.evaluate(params, evaluator.answer(params))
 
 
-def selected_params(workdir: Path, experiment: Experiment, mesh: Mesh) -> Params:
-    """The parameters of the selected step of the run in `workdir`, global arrays.
+def selected_params(workdir: Path, experiment: Experiment, mesh: Mesh, step: int | None = None) -> Params:
+    """The parameters of the selected step of the run in `workdir`, or of another one that it kept; global arrays.
 
     Raises:
-      ValueError: there is no checkpoint, or data or encoder are not what the run was trained with.
+      ValueError: there is no such checkpoint, or data or encoder are not what the run was trained with.
     """
-    step, info = _selected(workdir)  # again: the run may have deleted the old checkpoint during the build
+    selected, info = _selected(workdir)  # again: the run may have deleted the old checkpoint during the build
     encoder_identity.check_same(workdir, experiment.config, info.encoder, experiment.encoder_identity)
     info.check_data(workdir, experiment.corpus.hash)
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    return checkpoints.restore(step, shapes(experiment.init_state, mesh)).params
+    if step is not None and (problem := checkpoints.problem(step)) is not None:
+        raise UserError(f"{workdir} has no intact checkpoint of step {step}: {problem}")
+    return checkpoints.restore(selected if step is None else step, shapes(experiment.init_state, mesh)).params
 
 
 def _selected(workdir: Path) -> tuple[int, RunInfo]:

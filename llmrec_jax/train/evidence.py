@@ -37,17 +37,22 @@ class Shown(NamedTuple):
     evidence: Evidence
     # Domain -> `ANSWER` and `UNTRAINED` -> NDCG@10 [N] on validation events that may judge the model, if there are any.
     judged: dict[str, dict[str, np.ndarray]]
+    untrained: dict[str, float]  # the weights of the answer without the trained model, by part
 
 
 def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> Shown:
     """What the selection may know of the parameters (global arrays) and the answer of a candidate.
 
-    The step was selected and the model's weight fitted on the users that the guard reads, too, so that the NDCG@10 of
-    an answer with a model is slightly too high.
+    Where the weights of the answer were fitted, every user is judged under weights fitted on other users. The step was
+    selected on all of them, so that the NDCG@10 of an answer with a model is slightly too high.
     """
-    evidence, judge = gather(experiment, params, mesh), answer.judge
+    evidence, judge, held_out = gather(experiment, params, mesh), answer.judge, answer.fit.held_out
+    untrained = answer.fit.untrained
     if judge is None or not judge.num_users:
-        return Shown(evidence, {})
+        return Shown(evidence, {}, untrained)
+    if held_out is not None:
+        arrays = {ANSWER: held_out.answer_N, UNTRAINED: held_out.untrained_N}
+        return Shown(evidence, {judge.domain: arrays}, untrained)
     arms: dict[str, list[np.ndarray]] = {ANSWER: [], UNTRAINED: []}
     for blend, histories, target_N in judge.folds():
         # Another domain may have parts that the target lacks.
@@ -55,7 +60,7 @@ def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> 
         for arm, weights in ((ANSWER, fitted), (UNTRAINED, fitted | {MODEL: 0.0})):
             ranks = rank_answer(dataclasses.replace(blend, weights=weights), histories, target_N)
             arms[arm].append(ndcg(ranks.rank_N))
-    return Shown(evidence, {judge.domain: {arm: np.concatenate(found) for arm, found in arms.items()}})
+    return Shown(evidence, {judge.domain: {arm: np.concatenate(found) for arm, found in arms.items()}}, untrained)
 
 
 def merged(shown: Sequence[Shown]) -> Shown:
@@ -65,7 +70,7 @@ def merged(shown: Sequence[Shown]) -> Shown:
     evidence, ndcg = shown[0].evidence, [one.evidence.left_out_ndcg for one in shown]
     if len(shown) > 1:
         evidence = dataclasses.replace(evidence, left_out_ndcg=float(np.mean(np.array(ndcg))))
-    return Shown(evidence, {domain: arms for one in shown for domain, arms in one.judged.items()})
+    return Shown(evidence, {domain: arms for one in shown for domain, arms in one.judged.items()}, shown[0].untrained)
 
 
 def rank_answer(blend: Blend, histories: Sequence[np.ndarray], target_N: np.ndarray) -> Ranks:

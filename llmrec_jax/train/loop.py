@@ -98,7 +98,7 @@ def _finish(
         found = evaluator.evaluate(params, answer)
     if is_first:
         selection = evaluator.selection | fitted.best
-        more = {"selection": selection, "answer": answer.fit._asdict()}
+        more = {"selection": selection, "answer": answer.fit.report()}
         if (adapted := adaptation.summary(workdir, experiment.config.adapt)) is not None:
             more["adaptation"] = adapted.facts
             console.print(adapted.text, markup=False, highlight=False)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from llmrec_jax.baselines.standard import standard_baselines
 from llmrec_jax.config import Config, flatten
-from llmrec_jax.data.corpus import Corpus, load_corpus
+from llmrec_jax.data.corpus import Corpus, load_corpus, of_source
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
@@ -139,7 +139,7 @@ def _untrained(
 
 
 def _corpus(config: Config, domains: Sequence[Domain] | None = None) -> Corpus:
-    return load_corpus(
+    corpus = load_corpus(
         config.data,
         config.train.batch_size,
         config.seed,
@@ -151,3 +151,5 @@ def _corpus(config: Config, domains: Sequence[Domain] | None = None) -> Corpus:
         reads_graph=config.tasks.knowledge_graph != "none",
         domains=domains,
     )
+    source = config.train.only_source
+    return corpus if source is None else of_source(corpus, source, config.data)

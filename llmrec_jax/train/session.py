@@ -70,7 +70,9 @@ def fit(
     """Run the remaining steps of `config` in `workdir`, which is held."""
     seconds: dict[str, float] = {}
     is_first = jax.process_index() == 0
-    with contextlib.closing(Checkpoints(workdir / "checkpoints")) as checkpoints:  # waits for the current save
+    with contextlib.closing(
+        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
+    ) as checkpoints:  # waits for the current save
         latest = newest_checkpoint(checkpoints, config.train.steps, console)
         with timed(seconds, "prepare"):
             layout = make_layout(config.mesh)

@@ -25,6 +25,7 @@ MAY_DIFFER = (
     "mesh.fsdp",
     "mesh.tensor",
     "train.checkpoint_every",
+    "train.keep_checkpoints",
     "train.eval_batch_size",
 )
 MAY_DIFFER_WITHOUT_DROPOUT = ("encoder.chunk_size", "mesh.mode")  # these change the dropout masks
@@ -57,9 +58,13 @@ def check(workdir: Path, config: Config) -> None:
 def claim(workdir: Path, config: Config) -> None:
     """Write `config.json`: from now on the work folder belongs to this configuration."""
     workdir.mkdir(parents=True, exist_ok=True)
-    path = workdir / "config.json"
+    write_json(workdir / "config.json", as_json(config))
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write a JSON file, replacing the one that is there in one step."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(as_json(config), indent=1, allow_nan=False) + "\n")
+    temporary.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)
 
 

@@ -61,10 +61,38 @@ def test_weights_of_untrained_parts_can_stay_fixed():
     assert found.weights["model"] > 0
 
 
+def test_the_answer_without_the_model_has_weights_of_its_own():
+    parts = {"text": informative(0, 1.5), "structure": informative(2, 1.0)}
+    found, alone = fit(**parts, model=informative(1, 1.5)), fit(**parts, model=NOISE[1])
+    assert found.weights["model"] > 0
+    assert found.untrained == alone.untrained == alone.weights
+    fixed = fit(**parts, model=informative(1, 1.5), fit_untrained=False)
+    assert fixed.untrained == fixed.weights | {"model": 0} == {"text": 1, "structure": 1, "model": 0}
+
+
 def test_folds_are_fitted_together():
     parts = {"text": informative(0, 1.5), "structure": NOISE[2], "model": informative(1, 1.5)}
     halves = [(blend_of(rows, **parts), HISTORIES[rows], TARGETS[rows]) for rows in (slice(0, 750), slice(750, USERS))]
-    assert fit_weights(halves, "shop") == fit(**parts)
+    assert fit_weights(halves, "shop").report() == fit(**parts).report()
+
+
+def test_the_users_that_judge_a_fit_are_not_those_it_was_fitted_on(monkeypatch):
+    found = fit(text=informative(0, 1.5), model=informative(1, 1.5), fit_untrained=False)
+    assert len(found.held_out.answer_N) == len(found.held_out.untrained_N) == USERS
+    assert found.held_out.answer_N.mean() > found.held_out.untrained_N.mean() + 0.05
+    seen = []
+    monkeypatch.setattr("llmrec_jax.blend.weights.ascend", lambda scores, start, free: seen.append(scores) or start + 1)
+    again = fit(text=informative(0, 1.5), model=informative(1, 1.5), fit_untrained=False)
+    assert [scores.shape[1] for scores in seen[:5]] == [USERS * 4 // 5] * 5
+    whole_KNC = candidates(blend_of(text=informative(0, 1.5), model=informative(1, 1.5)), HISTORIES, TARGETS)
+    np.testing.assert_array_equal(again.held_out.answer_N, ndcg(whole_KNC, np.array([2.0, 1.0])))
+    np.testing.assert_array_equal(again.held_out.untrained_N, ndcg(whole_KNC, np.array([1.0, 0.0])))
+
+
+def test_a_model_without_a_weight_is_judged_as_the_answer_without_it():
+    noise = fit(text=informative(0, 1.5), model=NOISE[1])
+    assert noise.weights["model"] == 0
+    np.testing.assert_array_equal(noise.held_out.answer_N, noise.held_out.untrained_N)
 
 
 def test_candidates_give_the_ranks_of_the_whole_catalogue():

@@ -51,7 +51,7 @@ def test_a_clear_gain_replaces_the_default():
     assert (worse.arm, worse.is_better, better.is_better) == ("worse", False, True)
     assert better.difference == pytest.approx(arms["better"].mean() - arms[DEFAULT].mean())
     assert better.interval[0] < better.difference < better.interval[1]
-    assert "better is chosen: NDCG@10 better 0." in decision.text
+    assert "better is chosen over text_knn: NDCG@10 better 0." in decision.text
     assert "on beauty, left out: difference +0.1" in decision.text
     assert "Without the guard, better would be chosen, too" in decision.text
 
@@ -61,6 +61,27 @@ def test_of_several_better_arms_the_best_is_taken():
     rates = {DEFAULT: 0.1, "good": 0.3, "best": 0.5}
     arms = {name: arm(rng, rate, 1000) for name, rate in rates.items()}
     assert decide({"valid": arms}).arm == "best"
+
+
+def test_a_more_complex_arm_has_to_be_better_than_the_simpler_one_that_is_kept():
+    """Both arms are clearly better than the default, and the second a little better than the first."""
+    rng = np.random.default_rng(0)
+    source = arm(rng, 0.3, 1000)
+    adapted = source + 0.01 * rng.standard_normal(1000)
+    arms = {DEFAULT: arm(rng, 0.1, 1000), "source": source, "adapted": adapted + 0.0005 - (adapted - source).mean()}
+    decision = decide({"valid": arms})
+    assert (decision.arm, decision.unguarded) == ("source", "adapted")
+    assert [comparison.is_better for comparison in decision.comparisons] == [True, True]
+    assert [(test.arm, test.against, test.is_better) for test in decision.tests] == [
+        ("source", DEFAULT, True),
+        ("adapted", "source", False),
+    ]
+    assert "source is chosen over text_knn: NDCG@10 source 0." in decision.text
+    assert "Without the guard, adapted would be chosen: NDCG@10 adapted 0." in decision.text
+    # A source model that is not better than the default does not stand in the way of an adapted one.
+    arms["source"] = arms[DEFAULT] + 0.01 * rng.standard_normal(1000)
+    decision = decide({"valid": arms})
+    assert (decision.arm, decision.tests[1].against) == ("adapted", DEFAULT)
 
 
 def test_the_loss_that_the_guard_prevents_is_given():

@@ -64,6 +64,15 @@ def test_the_newest_two_and_the_best_are_kept_and_read_back(three):
     np.testing.assert_array_equal(checkpoints.restore(4, state(0)).params["kernel"], 4.0)
 
 
+@pytest.mark.parametrize(("keep", "steps"), [(1, [3]), (2, [2, 3]), (9, [1, 2, 3])])
+def test_as_many_are_kept_as_asked_for(tmp_path, keep, steps):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=keep)
+    for step in (1, 2, 3):
+        checkpoints.save(state(step), step, info())
+    checkpoints.close()
+    assert checkpoints.steps() == steps
+
+
 def test_domain_weights_are_saved_where_there_are_any(three, tmp_path):
     """Without them a checkpoint is as those of earlier versions, which had no such field."""
     names = json.loads((three / "6" / "state" / "_METADATA").read_text())["tree_metadata"]

@@ -150,3 +150,12 @@ def batches(plan: BatchPlan, num_steps: int) -> Iterator:
 
 def _batch_of(step: int, plan: BatchPlan) -> Batch:
     return make_batch(plan, int(step))
+
+
+def only_source(plan: BatchPlan, source: int, data: DataConfig) -> BatchPlan:
+    """The plan without the users of the other sources, whose rows the users of `source` fill."""
+    last = len(plan.users) - 1
+    users = tuple(users_d if domain in (source, last) else users_d[:0] for domain, users_d in enumerate(plan.users))
+    sizes = [len(users_d) for users_d in users]
+    rows = rows_per_domain(plan.batch_size, sizes[:-1], data.target_share, sizes[-1] > 0, data.source_temperature)
+    return _with_rooms(dataclasses.replace(plan, users=users, rows=tuple(rows)))
