@@ -65,12 +65,29 @@ class Batch(NamedTuple):
     masked_RS: Array | None = None  # bool, BERT4Rec: steps whose item is masked; these are what is predicted
     # int32, HSTU: seconds since the first event of the history; -1: unknown. None: no domain has times.
     time_RS: Array | None = None
+    ratings: "Ratings | None" = None  # if a task predicts them
+
+
+class Ratings(NamedTuple):
+    """Ratings of the batch to predict, of all domains: what a user gave to an item after a step of the history."""
+
+    step_N: Array  # int32: the last step before the rating, as an index into the flattened histories [R * S]
+    item_N: Array  # int32: the rated item, as an index into the batch's items
+    value_N: Array  # float32: the rating; 0 on padding
+    mask_N: Array  # bool: False on padding
 
 
 class TextBatch(NamedTuple):
     """One batch of item texts, for a language model."""
 
     items: tuple[Items, ...]  # one per group of texts of similar length, shortest texts first
+
+
+class Head(NamedTuple):
+    """A module that one or more terms of the objective train on top of item or user vectors."""
+
+    kind: str  # key of `models.heads.HEADS`
+    options: Mapping[str, Any] = {}  # further keyword arguments of its class
 
 
 class Catalog(NamedTuple):
@@ -119,7 +136,7 @@ class Outputs(NamedTuple):
     candidates: tuple[Candidates, ...] | None  # one per domain, if the ranking loss needs the whole catalogue
     users_ND: Array  # one per user of the global batch: the user vector after the last event, without the bias's 1
     user_domain_N: Array  # int32
-    heads: Mapping[str, Callable[[Any], jax.Array]]  # by level: features [N, D] -> [N], for the adaptation
+    heads: Mapping[str, Callable[..., Any]]  # by name; those of the adaptation by level: features [N, D] -> [N]
     collectives: "Collectives"  # to reduce over shards of the candidates
     negatives: tuple[Negatives, ...] = ()  # one per domain, whole, if the ranking loss samples negatives
     key: Array | None = None  # for terms that draw at random, the same on every device; None is deterministic
@@ -127,6 +144,12 @@ class Outputs(NamedTuple):
     seen_PS: tuple[Array, ...] = ()
     log_prior_I: Array | None = None  # of the catalogue
     weight_I: Array | None = None  # of the catalogue
+    # Like `items_UD` (without a bias) and `users_ND`, before L2-normalization. None: not computed.
+    raw_items_UD: Array | None = None
+    raw_users_ND: Array | None = None
+    # The batch, as the device sees it: whole, or under `pmap` one device's shard.
+    batch: Any = None
+    states_ND: Array | None = None  # the user vector after each step of the global batch's flattened histories
 
 
 class TokenOutputs(NamedTuple):

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, Mesh
 from benchmarks.aot import program
 from llmrec_jax.config import Config
 from llmrec_jax.losses import objective
+from llmrec_jax.losses.term import heads
 from llmrec_jax.models.architectures import ENCODERS
 from llmrec_jax.models.forward import ForwardSpec
 from llmrec_jax.models.rec_model import Dimensions
@@ -108,8 +109,10 @@ def check(config: Config) -> None:
     problems = []
     if config.mesh.mode != "jit":
         problems.append(f"mesh.mode={config.mesh.mode}")
-    if config.loss.ranking in objective.SAMPLED:
+    if "negatives" in objective.ranking_of(config.loss).needs:
         problems.append(f"loss.ranking={config.loss.ranking} (no sampled negatives in the batch)")
+    if config.tasks.rating != "none":
+        problems.append(f"tasks.rating={config.tasks.rating} (no ratings in the batch)")
     if config.model.item_features == "id":
         problems.append("model.item_features=id (no encoder)")
     if encoder.mode == "frozen":
@@ -176,8 +179,9 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         log_prior_I=_abstract((num_items,), jnp.float32) if config.loss.logit_adjustment else None,
         weight_I=_abstract((num_items,), jnp.float32) if config.loss.propensity else None,
     )
+    terms = objective.build(config.loss, config.adapt, len(task.starts) - 1)
     graphdef = nnx.graphdef(
-        nnx.eval_shape(lambda: experiment_lib.make_model(config, dims, encoder_config, nnx.Rngs(0)))
+        nnx.eval_shape(lambda: experiment_lib.make_model(config, dims, encoder_config, heads(terms), nnx.Rngs(0)))
     )
     nothing: Any = None
     return Experiment(
@@ -188,7 +192,7 @@ def abstract_experiment(config: Config, num_items: int) -> Experiment:
         dims=dims,
         encoder_config=encoder_config,
         graphdef=graphdef,
-        spec=experiment_lib.make_step_spec(config, graphdef, task),
+        spec=experiment_lib.make_step_spec(config, graphdef, task, terms),
     )
 
 

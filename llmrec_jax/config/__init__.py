@@ -19,6 +19,7 @@ from llmrec_jax.config.fields import (
 from llmrec_jax.config.files import changed, flatten, from_dict, load
 from llmrec_jax.config.rules import validate
 from llmrec_jax.config.stages import StageRun, domain_name, in_stages, users_of
+from llmrec_jax.config.task_fields import TasksConfig
 
 __all__ = [
     "AdaptConfig",
@@ -32,6 +33,7 @@ __all__ = [
     "OptimConfig",
     "Stage",
     "StageRun",
+    "TasksConfig",
     "TrainConfig",
     "changed",
     "domain_name",

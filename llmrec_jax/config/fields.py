@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from llmrec_jax.config.data_fields import DataConfig
 from llmrec_jax.config.model_fields import LossConfig, ModelConfig
+from llmrec_jax.config.task_fields import TasksConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +181,7 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     adapt: AdaptConfig = AdaptConfig()
+    tasks: TasksConfig = dataclasses.field(default_factory=TasksConfig)
     answer: AnswerConfig = AnswerConfig()
     mesh: MeshConfig = MeshConfig()
     optim: OptimConfig = OptimConfig()

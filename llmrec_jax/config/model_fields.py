@@ -56,8 +56,9 @@ class ModelConfig:
 class LossConfig:
     """The recommendation loss."""
 
-    ranking: Literal["softmax", "sampled_softmax", "gbce", "in_batch"] = "in_batch"
-    """softmax: exact cross entropy over all items of the domain.
+    ranking: str = "in_batch"
+    """A name in llmrec_jax.losses.objective.RANKING.
+    softmax: exact cross entropy over all items of the domain.
     sampled_softmax: over the target and loss.negatives items sampled uniformly, with the logQ correction.
     gbce: binary cross entropy of the target and of loss.negatives sampled items, calibrated by loss.calibration.
     in_batch: over the items of the batch, with the logQ correction for their sampling frequency.

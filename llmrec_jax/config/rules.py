@@ -65,6 +65,7 @@ RANGES = {
     "loss.propensity": SHARE,
     "loss.domain_step_size": ABOVE_0,
     "adapt.weight": AT_LEAST_0,
+    "tasks.rating_weight": AT_LEAST_0,
     "answer.model_weight": Range(lambda value: value is None or value >= 0, "must be at least 0, or none"),
     "mesh.data": DEVICES_OR_REST,
     "mesh.fsdp": AT_LEAST_1,

@@ -137,6 +137,7 @@ def load_corpus(
     num_negatives: int = 0,
     mask_rate: float = 0.0,
     reads_times: bool = False,
+    reads_ratings: bool = False,
     domains: Sequence[Domain] | None = None,
 ) -> Corpus:
     """Prepare or open the domains of a run, split them and plan the batches.
@@ -148,7 +149,7 @@ def load_corpus(
       num_shards: number of shards of a batch.
       selection: `train.selection`, which may leave a source out of the batches.
       num_negatives: negatives sampled per domain and step, for a ranking loss that needs them.
-      mask_rate, reads_times: see `plan_batches`.
+      mask_rate, reads_times, reads_ratings: see `plan_batches`.
       domains: those of the configuration, if they are loaded already.
 
     Raises:
@@ -175,6 +176,7 @@ def load_corpus(
         num_negatives=num_negatives,
         mask_rate=mask_rate,
         reads_times=reads_times,
+        reads_ratings=reads_ratings,
     )
     trained = [np.isin(np.arange(len(s.train_end)), users) for s, users in zip(splits, plan.users, strict=True)]
     facts = {

@@ -32,7 +32,7 @@ def cross_entropy(hidden_ND: Array, target_N: Array, embedding_VD: Array, bias_V
 
 
 def token_loss(outputs: TokenOutputs, progress: jax.Array) -> dict[str, Mean]:
-    """The mean over the predicted tokens, as the parts of a term (see `objective.Term`)."""
+    """The mean over the predicted tokens, as the parts of a term (see `term.Term`)."""
     loss_N = cross_entropy(outputs.hidden_ND, outputs.target_N, outputs.embedding_VD, outputs.bias_V)
     weight_N = outputs.is_predicted_N.astype(jnp.float32)
     return {"tokens": Mean(jnp.sum(loss_N * weight_N), jnp.sum(weight_N))}

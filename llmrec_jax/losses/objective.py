@@ -7,8 +7,10 @@ means over the devices, divides, and takes the weighted sum:
     values = finish(means summed over the devices)
     loss = total(terms, values, progress)
 
-The ranking losses are listed in the dict literal below, the adaptation methods in `methods`. Shape letters: those of
-`types`.
+The ranking losses are listed in `RANKING` below, the adaptation methods in `methods`; the terms of `tasks` are added to
+those built here. A loss of your own is an entry of one of these dicts, made before the configuration is read.
+
+Shape letters: those of `types`.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,17 +23,10 @@ from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.losses import balance, ranking, sampled
 from llmrec_jax.losses.adaptation import dann_schedule
-from llmrec_jax.losses.methods import METHODS, Adaptation, Method, Sides
+from llmrec_jax.losses.methods import METHODS, Adaptation, Method
+from llmrec_jax.losses.sides import features_of_predictions, sides_of
+from llmrec_jax.losses.term import Schedule, Term
 from llmrec_jax.types import Array, Mean, Outputs
-
-Schedule = Callable[[jax.Array], jax.Array]  # progress in [0, 1] -> value
-
-
-class Term(NamedTuple):
-    """One term of the objective. With a weight of 0.0 it is only logged."""
-
-    fn: Callable[[Any, jax.Array], dict[str, Mean]]  # (outputs, progress) -> unweighted parts
-    weight: float | Schedule  # of each part
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
@@ -95,21 +90,27 @@ def _negatives(outputs: Outputs, domain: int) -> dict[str, Array]:
     return {"negatives_KD": outputs.items_UD[item_K], "is_negative_NK": is_negative_PK, "log_q_K": log_q_K}
 
 
-Ranking = Callable[[Outputs, int, LossConfig], jax.Array]  # (outputs, domain, config) -> loss of each prediction [P]
+class Ranking(NamedTuple):
+    """A ranking loss."""
+
+    fn: Callable[[Outputs, int, LossConfig], jax.Array]  # (outputs, domain, config) -> loss of each prediction [P]
+    needs: tuple[str, ...] = ()  # see `Term`
+
+
+Weights = Callable[[Outputs, int], jax.Array]  # (outputs, domain) -> weight of each prediction [P]
 
 RANKING: dict[str, Ranking] = {
-    "in_batch": _in_batch,
-    "softmax": _softmax,
-    "sampled_softmax": _sampled_softmax,
-    "gbce": _gbce,
+    "in_batch": Ranking(_in_batch),
+    "softmax": Ranking(_softmax, ("catalogue",)),
+    "sampled_softmax": Ranking(_sampled_softmax, ("negatives",)),
+    "gbce": Ranking(_gbce, ("negatives",)),
 }
-SAMPLED = ("sampled_softmax", "gbce")  # those that need `Batch.negatives`
 # The vectors that each `adapt.level` aligns. Each has a head of its own.
 LEVELS = {"item": ("item",), "user": ("user",), "both": ("item", "user")}
 
 
 def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, Term]:
-    """The terms of a run. The last domain is the target; the others are sources.
+    """The terms of the ranking loss and the adaptation. The last domain is the target; the others are sources.
 
     Parts: `ranking/source` and `ranking/target` (see `balance.parts`); `adapt/item` and `adapt/user`, depending on
     `adapt.level`; with `dann` also `domain_accuracy/...`, which is only logged.
@@ -117,18 +118,26 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
     Raises:
       ValueError: an unknown loss, a temperature that is not positive, or adaptation without a source.
     """
-    if loss.ranking not in RANKING:
-        raise UserError(f"loss.ranking must be one of {', '.join(RANKING)}; got {loss.ranking!r}")
-    method = method_of(adapt)
+    ranking_loss, method = ranking_of(loss), method_of(adapt)
     if not loss.temperature > 0:
         raise UserError(f"loss.temperature must be above 0, got {loss.temperature}")
     if adapt.method != "none" and num_domains < 2:
         raise UserError(f"adapt.method {adapt.method!r} needs a source and a target, got {num_domains} domain")
     target = num_domains - 1
-    terms = {"ranking": Term(_ranking_term(RANKING[loss.ranking], loss, target), 1.0)}
+    weights = _source_weights(method, adapt.level, target, loss.temperature)
+    ranking_term = _ranking_term(ranking_loss, loss, target, weights)
+    terms = {"ranking": Term(ranking_term, 1.0, needs=ranking_loss.needs)}
+    heads = dict.fromkeys(LEVELS[adapt.level], method.head) if method.head else {}
     for name, (fn, scale) in method.terms.items():
-        terms[name] = Term(_adaptation_term(fn, adapt.level, target, loss.temperature), scale * adapt.weight)
+        terms[name] = Term(_adaptation_term(fn, adapt.level, target, loss.temperature), scale * adapt.weight, heads)
     return terms
+
+
+def ranking_of(loss: LossConfig) -> Ranking:
+    """The ranking loss of a run. Raises ValueError if there is none of this name."""
+    if loss.ranking not in RANKING:
+        raise UserError(f"loss.ranking must be one of {', '.join(RANKING)}; got {loss.ranking!r}")
+    return RANKING[loss.ranking]
 
 
 def method_of(adapt: AdaptConfig) -> Method:
@@ -151,12 +160,6 @@ def gradient_share(adapt: AdaptConfig) -> Schedule | None:
     if method_of(adapt).is_scheduled:
         return lambda progress: adapt.weight * dann_schedule(progress)
     return lambda progress: jnp.float32(adapt.weight)
-
-
-def heads(adapt: AdaptConfig) -> dict[str, str]:
-    """The kind of the module that the adaptation trains, for each level that has one; see `models.heads`."""
-    kind = method_of(adapt).head
-    return dict.fromkeys(LEVELS[adapt.level], kind) if kind else {}
 
 
 def evaluate(terms: Mapping[str, Term], outputs: Any, progress: Array | float) -> dict[str, Mean]:
@@ -182,7 +185,9 @@ def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: 
     return loss
 
 
-def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+def _ranking_term(
+    loss: Ranking, config: LossConfig, target: int, weights: Weights | None
+) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     parts = balance.parts(config, target + 1)
 
     def mean(outputs: Outputs, domains: range) -> Mean:
@@ -192,8 +197,10 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
             weight_P = predictions.mask_P.astype(jnp.float32) if predictions.weight_P is None else predictions.weight_P
             if config.propensity:
                 weight_P = weight_P * balance.weight_of_target(outputs, domain)
+            if weights is not None and domain != target:
+                weight_P = weight_P * weights(outputs, domain)
             if len(weight_P):
-                loss_P = fn(outputs, domain, config)
+                loss_P = loss.fn(outputs, domain, config)
                 if config.focal:
                     loss_P = balance.focal(loss_P, config.focal)
                 total, size = total + jnp.sum(loss_P * weight_P), size + jnp.sum(weight_P)
@@ -207,37 +214,30 @@ def _ranking_term(fn: Ranking, config: LossConfig, target: int) -> Callable[[Out
     return term
 
 
+def _source_weights(method: Method, level: str, target: int, temperature: float) -> Weights | None:
+    """The weights that a method gives to the predictions of a source: the product over the levels."""
+    of_level = method.weights
+    if of_level is None:
+        return None
+
+    def weights(outputs: Outputs, domain: int) -> jax.Array:
+        weight_P = jnp.ones(())
+        for name in LEVELS[level]:
+            sides = sides_of(outputs, name, target, temperature)
+            weight_P = weight_P * of_level(sides, features_of_predictions(outputs, name, domain))
+        return weight_P
+
+    return weights
+
+
 def _adaptation_term(
     fn: Adaptation, level: str, target: int, temperature: float
 ) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
         # The arrays are global, so all devices compute the same value. A size of 1 each makes that value the mean.
         return {
-            name: Mean(fn(_sides(outputs, name, target, temperature), progress), jnp.ones(())) for name in LEVELS[level]
+            name: Mean(fn(sides_of(outputs, name, target, temperature), progress), jnp.ones(()))
+            for name in LEVELS[level]
         }
 
     return term
-
-
-def _sides(outputs: Outputs, level: str, target: int, temperature: float) -> Sides:
-    if level == "item":
-        features_ND = outputs.items_UD[:, : outputs.users_ND.shape[1]]  # without the bias, which is last
-        domain_N, mask_N = outputs.item_domain_U, outputs.item_mask_U
-    else:
-        features_ND, domain_N = outputs.users_ND, outputs.user_domain_N
-        mask_N = jnp.ones(len(features_ND), bool)
-    key = jax.random.key(0) if outputs.key is None else outputs.key
-    return Sides(
-        level=level,
-        # Unit vectors have entries of size D^-1/2; the losses expect entries of size one.
-        features_ND=features_ND * features_ND.shape[1] ** 0.5,
-        domain_N=domain_N,
-        is_source_N=mask_N & (domain_N != target),
-        is_target_N=mask_N & (domain_N == target),
-        num_domains=target + 1,
-        items_UD=outputs.items_UD,
-        is_target_item_U=outputs.item_mask_U & (outputs.item_domain_U == target),
-        temperature=temperature,
-        key=jax.random.fold_in(key, list(LEVELS["both"]).index(level)),
-        head=outputs.heads.get(level),
-    )

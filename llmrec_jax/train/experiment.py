@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from llmrec_jax.data.batches.pipeline import batches, by_length
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.losses import balance, objective
+from llmrec_jax.losses.term import Term, heads, needs
 from llmrec_jax.models import lora
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.forward import ForwardSpec, forward
@@ -33,7 +34,8 @@ from llmrec_jax.train.prepared import Data, prepare
 from llmrec_jax.train.start import with_counts
 from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
-from llmrec_jax.types import Batch, Catalog, Collectives, Outputs
+from llmrec_jax.train.terms import make_terms
+from llmrec_jax.types import Batch, Catalog, Collectives, Head, Outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +59,8 @@ class Experiment:
         """
         model = dataclasses.replace(self.config.model, compute_dtype="float32")
         encoder = self.encoder_config and dataclasses.replace(self.encoder_config, dtype=jnp.float32)
-        graphdef = _graphdef(dataclasses.replace(self.config, model=model), self.dims, encoder)
+        config = dataclasses.replace(self.config, model=model)
+        graphdef = _graphdef(config, self.dims, encoder, heads(self.spec.terms))
         return graphdef, self.catalog._replace(hidden_TF=self.data.hidden_TF)
 
     @property
@@ -99,18 +102,20 @@ class Experiment:
         return trained_encoder(self.config.encoder, self.data.pretrained, self.graphdef, params)
 
     def _init_params(self, key: jax.Array) -> Params:
-        model = make_model(self.config, self.dims, self.encoder_config, nnx.Rngs(key))
+        model = make_model(self.config, self.dims, self.encoder_config, heads(self.spec.terms), nnx.Rngs(key))
         return nnx.to_pure_dict(nnx.state(model))
 
 
-def make_model(config: Config, dims: Dimensions, encoder_config: Any, rngs: nnx.Rngs) -> RecModel:
+def make_model(
+    config: Config, dims: Dimensions, encoder_config: Any, heads: Mapping[str, Head], rngs: nnx.Rngs
+) -> RecModel:
     """A recommender with random parameters."""
     encoder = None if encoder_config is None else new_trainable_encoder(config.encoder, encoder_config, rngs)
-    return RecModel(config.model, dims, encoder, heads=objective.heads(config.adapt), rngs=rngs)
+    return RecModel(config.model, dims, encoder, heads=heads, rngs=rngs)
 
 
-def _graphdef(config: Config, dims: Dimensions, encoder_config: Any) -> Any:
-    return nnx.graphdef(nnx.eval_shape(lambda: make_model(config, dims, encoder_config, nnx.Rngs(0))))
+def _graphdef(config: Config, dims: Dimensions, encoder_config: Any, heads: Mapping[str, Head]) -> Any:
+    return nnx.graphdef(nnx.eval_shape(lambda: make_model(config, dims, encoder_config, heads, nnx.Rngs(0))))
 
 
 def build(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) -> Experiment:
@@ -140,11 +145,12 @@ def assemble(data: Data, config: Config) -> Experiment:
         pooling=config.encoder.pooling,
         has_times=corpus.plan.has_times,
     )
-    graphdef = _graphdef(config, dims, encoder_config)
+    terms = make_terms(config, corpus)
+    graphdef = _graphdef(config, dims, encoder_config, heads(terms))
     task = ForwardSpec(
         lengths=corpus.plan.lengths,
         starts=tuple(int(start) for start in corpus.joint.starts),
-        whole_catalogue=config.loss.ranking == "softmax",
+        whole_catalogue="catalogue" in needs(terms),
         chunk_size=config.encoder.chunk_size,
         field_dropout=config.data.field_dropout,
     )
@@ -169,12 +175,12 @@ def assemble(data: Data, config: Config) -> Experiment:
         dims=dims,
         encoder_config=encoder_config,
         graphdef=graphdef,
-        spec=make_step_spec(config, graphdef, task),
+        spec=make_step_spec(config, graphdef, task, terms),
         encoder_identity=data.encoder_identity,
     )
 
 
-def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec:
+def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec, terms: Mapping[str, Term]) -> StepSpec:
     """The constants of the training step."""
 
     def forward_params(
@@ -184,7 +190,7 @@ def make_step_spec(config: Config, graphdef: Any, task: ForwardSpec) -> StepSpec
 
     return StepSpec(
         forward=forward_params,
-        terms=objective.build(config.loss, config.adapt, num_domains=len(task.starts) - 1),
+        terms=terms,
         tx=make_optimizer(config.optim, config.train.steps),
         num_steps=config.train.steps,
         trains=trainable_in(config),

@@ -25,7 +25,7 @@ from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.tiles import map_tiles
 from llmrec_jax.losses.language_model import cross_entropy, token_loss
-from llmrec_jax.losses.objective import Term
+from llmrec_jax.losses.term import Term
 from llmrec_jax.models import hf
 from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.models.hf_tokenizer import SPECIAL_TOKENS
@@ -104,6 +104,10 @@ class HeldOutTexts:
     def validates(self) -> bool:
         """Whether any texts are held out."""
         return len(self._run.held_out) > 0
+
+    def observe(self, params: Params) -> dict[str, float]:
+        """Nothing besides the perplexity."""
+        return {}
 
     def validate(self, params: Params) -> float:
         """The mean log-likelihood of a predicted token, which is minus the logarithm of the perplexity."""

@@ -30,6 +30,7 @@ from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import load_encoder
 from llmrec_jax.train.init_from import check_regime, encoder_of
 from llmrec_jax.train.item_inputs import frozen_states, item_inputs, text_vectors
+from llmrec_jax.train.terms import make_terms
 
 # Prefixes of the fields that decide the data. Runs on the same data agree in all of them.
 DECISIVE = ("data.", "encoder.", "model.item_features", "train.init_from")
@@ -100,10 +101,11 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
       ValueError: the configuration or the data is invalid.
     """
     check_regime(config)
-    objective.method_of(config.adapt)  # refuses an unknown one before anything is read
+    objective.method_of(config.adapt), objective.ranking_of(config.loss)  # refuses an unknown one before reading data
     configured, config = config, encoder_of(config)
     corpus = _corpus(config)
     on_data(corpus)
+    make_terms(config, corpus)  # refuses those that the data cannot serve
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
         encoder_identity.check_fields(config, pretrained)
@@ -143,8 +145,9 @@ def _corpus(config: Config, domains: Sequence[Domain] | None = None) -> Corpus:
         config.seed,
         num_shards=make_layout(config.mesh).num_row_shards,
         selection=config.train.selection if config.train.eval_every else LAST_STEP,
-        num_negatives=config.loss.negatives if config.loss.ranking in objective.SAMPLED else 0,
+        num_negatives=config.loss.negatives if "negatives" in objective.ranking_of(config.loss).needs else 0,
         mask_rate=config.model.mask_rate if config.model.user_tower == "bert4rec" else 0.0,
         reads_times=config.model.user_tower == "hstu",
+        reads_ratings=config.tasks.rating != "none",
         domains=domains,
     )

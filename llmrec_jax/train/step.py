@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from llmrec_jax.losses import balance, objective
+from llmrec_jax.losses.term import Schedule, Term
 from llmrec_jax.train.state import Params, Trains, TrainState, join, partition
 from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, TextBatch
 
@@ -21,12 +22,13 @@ class StepSpec(NamedTuple):
     """The constants of a run's steps."""
 
     forward: Forward
-    terms: Mapping[str, objective.Term]
+    terms: Mapping[str, Term]
     tx: optax.GradientTransformation
     num_steps: int
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
     group_dro: balance.GroupDro | None = None  # trains weights of the domains
-    gradient_share: objective.Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
+    gradient_share: Schedule | None = None  # see `_balanced`; None: the terms are added with their weights
+    logs_share: bool = False  # logs the share of the adaptation in the gradient, at the cost of a second backward pass
 
 
 def train_step(
@@ -69,7 +71,8 @@ def train_step(
         others = {name: value for name, value in weighted.items() if name not in ranking}
         return (total(ranking), total(others)), logged
 
-    if spec.gradient_share is None:
+    shares: dict[str, jax.Array] = {}
+    if spec.gradient_share is None and not spec.logs_share:
         (loss, (values, weights, log_weight_G)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         loss, values, grads = collectives.psum((loss, values, grads))
     else:
@@ -77,7 +80,8 @@ def train_step(
         one, zero = jnp.ones(()), jnp.zeros(())
         (ranking,), (others,) = pull_back((one, zero)), pull_back((zero, one))
         losses, values, ranking, others = collectives.psum((losses, values, ranking, others))
-        loss, grads = sum(losses), _balanced(ranking, others, spec.gradient_share(progress))
+        share = None if spec.gradient_share is None else spec.gradient_share(progress)
+        loss, (grads, shares) = sum(losses), _balanced(ranking, others, share)
     updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
@@ -85,7 +89,7 @@ def train_step(
         "grad_norm": optax.tree.norm(grads),
         "items": collectives.psum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
-    metrics |= {f"weight/{name}": value for name, value in weights.items()}
+    metrics |= {f"weight/{name}": value for name, value in weights.items()} | shares
     return TrainState(state.step + 1, params, opt_state, state.rng, log_weight_G), metrics
 
 
@@ -107,13 +111,16 @@ def _group_weights(
     return dict(zip(parts, weight_G, strict=True)), log_weight_G
 
 
-def _balanced(ranking: Params, adaptation: Params, share: jax.Array) -> Params:
+def _balanced(ranking: Params, adaptation: Params, share: jax.Array | None) -> tuple[Params, dict[str, jax.Array]]:
     """Sum of two gradients; that of the adaptation scaled so that its norm is `share` times that of the ranking loss.
 
-    Heads have a gradient from the adaptation only; they are neither scaled nor part of the norms.
+    With `share=None` it is not scaled. Heads have a gradient from the adaptation only; they are neither scaled nor part
+    of the norms. The metrics are the norm of the adaptation's gradient relative to that of the ranking loss, as added,
+    and the factor by which it was scaled.
     """
     norms = [optax.tree.norm({name: part for name, part in grads.items() if name != "heads"})
              for grads in (ranking, adaptation)]  # fmt: skip
-    scale = jnp.where(norms[1] > 0, share * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 0.0)
+    ratio = norms[1] / jnp.where(norms[0] > 0, norms[0], 1.0)
+    scale = jnp.ones(()) if share is None else jnp.where(ratio > 0, share / jnp.where(ratio > 0, ratio, 1.0), 0.0)
     scaled = {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}
-    return optax.tree.add(ranking, scaled)
+    return optax.tree.add(ranking, scaled), {"gradient_share/adapt": scale * ratio, "gradient_scale/adapt": scale}

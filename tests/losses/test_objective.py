@@ -10,7 +10,8 @@ import pytest
 from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.losses import adaptation, objective, ranking, sampled
 from llmrec_jax.losses.methods import METHODS, Method
-from llmrec_jax.types import SINGLE_DEVICE, Candidates, Mean, Negatives, Outputs, Predictions
+from llmrec_jax.losses.term import Term, heads
+from llmrec_jax.types import SINGLE_DEVICE, Candidates, Head, Mean, Negatives, Outputs, Predictions
 
 U, D, NUM_DOMAINS = 9, 5, 3
 STARTS = (0, 5, 9, 14)  # the items of each domain
@@ -85,7 +86,7 @@ def loss_of(outputs, domain, p, name):
             temperature=TEMPERATURE,
             block_size=len(mask_N),
         )[0]
-    if name in objective.SAMPLED:
+    if "negatives" in objective.RANKING[name].needs:
         negatives = outputs.negatives[domain]
         others = [int(item) for item in negatives.item_K[:-1] if item != target]
         arguments = (user_1D, outputs.items_UD[target][None])
@@ -264,9 +265,10 @@ def test_each_level_has_a_discriminator_of_its_own(outputs):
         sides = (logits, logits, ~is_target, is_target)
         np.testing.assert_allclose(got[f"adapt/{level}"], adaptation.dann(*sides), 1e-5)
         np.testing.assert_allclose(got[f"domain_accuracy/{level}"], adaptation.domain_accuracy(*sides), 1e-6)
-    assert objective.heads(AdaptConfig(method="dann", level="both")) == dict.fromkeys(["item", "user"], "discriminator")
-    assert objective.heads(AdaptConfig(method="dann", level="user")) == {"user": "discriminator"}
-    assert objective.heads(AdaptConfig(method="coral", level="both")) == {}
+    discriminator = Head("discriminator")
+    assert heads(build(method="dann", level="both")) == dict.fromkeys(["item", "user"], discriminator)
+    assert heads(build(method="dann", level="user")) == {"user": discriminator}
+    assert heads(build(method="coral", level="both")) == {}
 
 
 def test_total_is_the_weighted_sum(outputs):
@@ -278,8 +280,8 @@ def test_total_is_the_weighted_sum(outputs):
 
 def test_a_weight_may_follow_progress_and_zero_only_logs():
     terms = {
-        "rising": objective.Term(lambda outputs, progress: {}, lambda progress: 2 * progress),
-        "logged": objective.Term(lambda outputs, progress: {}, 0.0),
+        "rising": Term(lambda outputs, progress: {}, lambda progress: 2 * progress),
+        "logged": Term(lambda outputs, progress: {}, 0.0),
     }
     finished = {"rising/a": jnp.float32(3), "rising/b": jnp.float32(5), "logged/a": jnp.float32(jnp.nan)}
     total = jax.jit(lambda progress: objective.total(terms, finished, progress))
@@ -328,31 +330,11 @@ def test_a_method_of_ones_own_is_an_entry_of_the_table(outputs, monkeypatch):
     assert terms["gap"].weight == 1.0
     found = objective.finish(objective.evaluate(terms, outputs, 0.5))
     assert found["gap/item"] > 0
-    assert objective.heads(AdaptConfig(method="gap")) == {}
-
-
-CASES = [(name, level) for name, method in METHODS.items() for level in method.levels if method.terms]
-
-
-@pytest.mark.parametrize(("name", "level"), CASES)
-def test_every_method_reaches_the_vectors_and_ignores_padding(outputs, name, level):
-    def loss(arrays, fill=0.0):
-        items_UD, users_ND = arrays
-        items_UD = jnp.where(outputs.item_mask_U[:, None], items_UD, fill)
-        terms = {"adapt": build(method=name, level=level)["adapt"]}
-        found = objective.evaluate(terms, outputs._replace(items_UD=items_UD, users_ND=users_ND), 0.5)
-        return objective.total(terms, objective.finish(found), 0.5)
-
-    arrays = (jnp.asarray(outputs.items_UD), jnp.asarray(outputs.users_ND))
-    value, gradients = jax.jit(jax.value_and_grad(loss))(arrays)
-    assert np.isfinite(value)
-    assert np.abs(gradients[level == "user"]).max() > 1e-6
-    assert all(np.isfinite(gradient).all() for gradient in gradients)
-    np.testing.assert_array_equal(loss(arrays, 7.0), loss(arrays))
+    assert heads(terms) == {}
 
 
 def test_levels_that_a_method_does_not_read_are_refused():
     with pytest.raises(ValueError, match=r"adapt\.method=mcc reads no item vectors: set adapt\.level=user, not both"):
         build(method="mcc", level="both")
     with pytest.raises(ValueError, match=r"adapt\.method=llm_recg reads no user vectors: set adapt\.level=item"):
-        objective.heads(AdaptConfig(method="llm_recg", level="user"))
+        build(method="llm_recg", level="user")

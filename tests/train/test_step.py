@@ -35,7 +35,7 @@ def in_one_bucket(experiment):
     plan = by_length(plan, np.full(len(plan.bucket_I), plan.lengths[-1]))
     corpus = dataclasses.replace(experiment.corpus, plan=plan)
     task = ForwardSpec(plan.lengths, tuple(plan.starts.tolist()), whole_catalogue=False)
-    spec = experiment_lib.make_step_spec(experiment.config, experiment.graphdef, task)
+    spec = experiment_lib.make_step_spec(experiment.config, experiment.graphdef, task, experiment.spec.terms)
     return dataclasses.replace(experiment, corpus=corpus, spec=spec)
 
 

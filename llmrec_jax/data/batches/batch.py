@@ -23,7 +23,7 @@ from llmrec_jax.data.batches.mixture import interleave, users_of_step
 from llmrec_jax.data.batches.packing import pack
 from llmrec_jax.data.domains.split import Split
 from llmrec_jax.predictor import elapsed
-from llmrec_jax.types import Batch, Items, Predictions
+from llmrec_jax.types import Batch, Items, Predictions, Ratings
 
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
 # other padding): otherwise a resumed run would silently continue with different batches.
@@ -44,6 +44,7 @@ class BatchPlan:
     num_negatives: int  # sampled per domain
     mask_rate: float  # probability of masking an event of a history; 0: predict the next items
     reads_times: bool  # the model reads the times of events
+    reads_ratings: bool  # a task predicts the ratings of events
     seed: int
     lengths: tuple[int, ...]  # padded text length of each bucket; (0,) if the step encodes no text
     bucket_I: np.ndarray  # int: the bucket of each item
@@ -81,7 +82,7 @@ class BatchPlan:
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step. The items of a bucket are in ascending order."""
     rng = np.random.default_rng([plan.seed, _STEP, step, 0])
-    items_BW, event_mask_BW, weight_BW, time_BW = _rows(plan, step, rng)
+    items_BW, event_mask_BW, weight_BW, time_BW, rating_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
@@ -97,11 +98,13 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     place_BW = start_B[:, None] + np.arange(event_mask_BW.shape[1])  # index into the flattened rows of histories
     step_BW = place_BW - (0 if plan.mask_rate else 1)  # the step that predicts an event
     made_BW = predicted_BW & (weight_BW > 0)
+    rated_BW = predicted_BW & ~np.isnan(rating_BW)
     made = [made_BW & (plan.domain_B == domain)[:, None] for domain in range(len(plan.rows))]
     need = Capacity(
         rows=int(start_B.max()) // steps + 1,
         items=tuple(map(len, buckets)),
         predictions=tuple(int(made_BW.sum()) for made_BW in made),
+        ratings=int(rated_BW.sum()),
     )
     capacity = next(capacity for capacity in plan.capacities if capacity.holds(need))
 
@@ -117,6 +120,11 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     if plan.has_times:
         time_RS = np.full(history_RS.shape, -1, np.int32)
         time_RS.reshape(-1)[place_BW[in_history_BW]] = time_BW[in_history_BW]
+    ratings = None
+    if plan.reads_ratings:
+        step_N, mask_N = padded(step_BW[rated_BW], capacity.ratings)
+        item_N, _ = padded(events_BW[rated_BW], capacity.ratings)
+        ratings = Ratings(step_N, item_N, padded(rating_BW[rated_BW], capacity.ratings, np.float32)[0], mask_N)
     masked_RS = None
     if plan.mask_rate:
         masked_RS = np.zeros(history_RS.shape, bool)
@@ -138,6 +146,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
         negatives=negatives.padded_to(plan.multiple, [place_I[items] for items in sampled], np.diff(plan.starts)),
         masked_RS=masked_RS,
         time_RS=time_RS,
+        ratings=ratings,
     )
 
 
@@ -153,18 +162,18 @@ def _roles(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple[np.nd
     return event_mask_BW, masked_BW, masked_BW
 
 
-def _rows(
-    plan: BatchPlan, step: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Each row of the global batch, right-padded: joint-catalogue items; mask (False on padding); weights; times.
+def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Each row of the global batch, right-padded: joint-catalogue items; mask (False on padding); weights; times;
+    ratings.
 
-    Times are `elapsed` seconds, -1 if the domain has none.
+    Times are `elapsed` seconds, -1 if the domain has none. Ratings are NaN where there is none or none is read.
     """
     length = plan.max_history + 1
     items_BW = np.zeros((plan.batch_size, length), np.int32)
     event_mask_BW = np.zeros((plan.batch_size, length), bool)
     weight_BW = np.ones((plan.batch_size, length), np.float32)
     time_BW = np.full((plan.batch_size, length), -1, np.int32)
+    rating_BW = np.full((plan.batch_size, length), np.nan, np.float32)
     for domain, split in enumerate(plan.splits):
         users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
         if not users_M.size:
@@ -187,6 +196,8 @@ def _rows(
         event_mask_BW[mine_B] = np.arange(length) < length_M[:, None]
         if split.weights_E is not None:
             weight_BW[mine_B] = split.weights_E.take(event_MW, mode="clip")
+        if plan.reads_ratings and split.ratings_E is not None:
+            rating_BW[mine_B] = split.ratings_E.take(event_MW, mode="clip")
         if plan.has_times and split.times_E is not None:
             time_BW[mine_B] = elapsed(split.times_E.take(begin_M[:, None] + time_place_MW, mode="clip"))
-    return items_BW, event_mask_BW, weight_BW, time_BW
+    return items_BW, event_mask_BW, weight_BW, time_BW, rating_BW

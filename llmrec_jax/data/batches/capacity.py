@@ -17,6 +17,7 @@ class Capacity(NamedTuple):
     rows: int  # rows of histories: R
     items: tuple[int, ...]  # per bucket: U
     predictions: tuple[int, ...]  # per domain: P
+    ratings: int = 0  # to predict
 
     @classmethod
     def of(cls, batch: Batch) -> "Capacity":
@@ -25,11 +26,12 @@ class Capacity(NamedTuple):
             rows=int(batch.last_B.max()) // batch.history_RS.shape[1] + 1,
             items=tuple(int(items.mask_U.sum()) for items in batch.items),
             predictions=tuple(int(predictions.mask_P.sum()) for predictions in batch.predictions),
+            ratings=0 if batch.ratings is None else int(batch.ratings.mask_N.sum()),
         )
 
     def holds(self, need: "Capacity") -> bool:
         """Whether all sizes are at least those of `need`."""
-        ours, theirs = ((capacity.rows, *capacity.items, *capacity.predictions) for capacity in (self, need))
+        ours, theirs = ((size.rows, *size.items, *size.predictions, size.ratings) for size in (self, need))
         return all(size >= needed for size, needed in zip(ours, theirs, strict=True))
 
 

@@ -44,6 +44,7 @@ def plan_batches(
     num_negatives: int = 0,
     mask_rate: float = 0.0,
     reads_times: bool = False,
+    reads_ratings: bool = False,
 ) -> BatchPlan:
     """Choose the users to train on, the rows per domain and the padded sizes.
 
@@ -66,6 +67,7 @@ def plan_batches(
       num_negatives: negatives sampled per domain and step; 0 if the loss samples none.
       mask_rate: probability of masking an event of a history, for BERT4Rec; 0: the next items are predicted.
       reads_times: whether the model reads the times of events, which are in the batch if a domain has them.
+      reads_ratings: whether a task predicts the ratings of events.
     """
     lengths = [np.minimum(split.train_end - split.offsets[:-1], data.max_history + 1) for split in splits]
     longest_first = [np.argsort(-lengths_d, kind="stable") for lengths_d in lengths]
@@ -88,6 +90,7 @@ def plan_batches(
         num_negatives=num_negatives,
         mask_rate=mask_rate,
         reads_times=reads_times,
+        reads_ratings=reads_ratings,
         seed=seed,
         lengths=(0,),
         bucket_I=np.zeros(num_items, np.int64),
@@ -117,6 +120,7 @@ def _with_rooms(plan: BatchPlan) -> BatchPlan:
         rows=rounded(plan.batch_size),
         items=rounded(np.minimum(at_most, np.bincount(plan.bucket_I, minlength=len(plan.lengths)))),
         predictions=rounded(np.array(plan.rows) * plan.steps),
+        ratings=rounded(plan.batch_size * plan.steps) if plan.reads_ratings else 0,
     )
     plan = dataclasses.replace(plan, capacities=(bound,))
     needs = [Capacity.of(make_batch(plan, step)) for step in range(PROBED_STEPS)]

@@ -41,6 +41,7 @@ class Split(NamedTuple):
     order_E: np.ndarray | None = None  # int64: index of each event in the domain's arrays; None: the same
     weights_E: np.ndarray | None = None  # float32: how much each event counts as a target; None: 1
     times_E: np.ndarray | None = None  # int64 seconds; None: the events are not ordered by time
+    ratings_E: np.ndarray | None = None  # float32, NaN if missing; None: not read
 
     def training_events(self, users: np.ndarray) -> np.ndarray:
         """A mask [E] of the training events of `users` (a mask [users])."""
@@ -93,6 +94,7 @@ def split(domain: Domain, method: Method, seed: int, cuts: Cuts | None = None, t
         result = result._replace(train_end=result.test_begin(), valid=nobody_E)
     if domain.order == "timestamp" and result.is_ordered:
         result = result._replace(times_E=domain.timestamps_E)
+    result = result._replace(ratings_E=result.in_order(domain.ratings_E))
     weights_E = domain.first_weights_E if method == "temporal" else domain.weights_E
     return result if weights_E is None else result._replace(weights_E=result.in_order(weights_E))
 

@@ -15,6 +15,7 @@ of predictions, one for a classifier), the loss and its gradient are 0.
   transport      sinkhorn, sliced_wasserstein                                features (and directions)
   adversarial    gradient_reversal, dann, cdan                               a discriminator's logits
   critics        wdgrl, mdd                                                  a critic; a second head's logits
+  noise          less_noise                                                  a distance
   predictions    information_maximization, mcc, bnm                          logits over a probe of items
   contrastive    multi_domain_contrastive, llm_recg                          user and item vectors of several domains
   reweighting    density_ratio                                               a discriminator's logits
@@ -48,6 +49,7 @@ from llmrec_jax.losses.adaptation.contrastive import llm_recg, multi_domain_cont
 from llmrec_jax.losses.adaptation.critics import gradient_penalty, mdd, random_pairs, wdgrl, wdgrl_distance
 from llmrec_jax.losses.adaptation.kernels import joint_mmd, mk_mmd, mk_mmd_within
 from llmrec_jax.losses.adaptation.moments import afn, coral
+from llmrec_jax.losses.adaptation.noise import less_noise
 from llmrec_jax.losses.adaptation.predictions import bnm, entropy, information_maximization, mcc
 from llmrec_jax.losses.adaptation.reweighting import density_ratio
 from llmrec_jax.losses.adaptation.transforms import (
@@ -78,6 +80,7 @@ __all__ = [
     "gradient_reversal",
     "information_maximization",
     "joint_mmd",
+    "less_noise",
     "llm_recg",
     "mcc",
     "mdd",
