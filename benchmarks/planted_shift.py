@@ -139,11 +139,18 @@ def evaluate(experiment: Experiment, params: Params) -> Result:
 
 
 def known(data: Data) -> Result:
-    """Test NDCG@10 of the best possible ranking, and of the best of one who knows only the source's words."""
+    """Test NDCG@10 of the best possible ranking, and of the best of one who knows only the source's words.
+
+    Books with the same score are ranked in random order, as a model would.
+    """
     case, truths = data.corpus.case(data.corpus.target, "test"), demo_shift.items("shift_target")[1]
 
     def score(scores: Callable[..., np.ndarray]) -> float:
-        predictor = ScorePredictor("", len(truths), lambda histories: scores(truths, histories))
+        def untied(histories: Sequence[np.ndarray]) -> np.ndarray:
+            scores_NI = scores(truths, histories)
+            return scores_NI + 1e-9 * rng.random(scores_NI.shape)
+
+        predictor, rng = ScorePredictor("", len(truths), untied), np.random.default_rng(0)
         return float(ndcg(rank_scores(predictor, case.histories, case.target_N).rank_N).mean())
 
     return {

@@ -14,11 +14,12 @@ from llmrec_jax.evaluate import adaptation_facts as facts
 from llmrec_jax.evaluate.adaptation_facts import Gain, Vectors
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-SOURCE, TARGET, CHOSEN = COLOURS[:3]
+SOURCE, TARGET = COLOURS[:2]
 NONE = "none"  # the candidate without adaptation
 # Curves of the training: the fields of metrics.jsonl whose names begin so, and the label of the axis with its unit.
 CURVES = {
@@ -28,6 +29,8 @@ CURVES = {
     "loss/domain_accuracy/": "accuracy of the discriminator (0.5: guessing)",
     "gradient_share/adapt": "gradient, share of the ranking loss's",
 }
+LIMITS = {"a_distance/": (0, 2), "loss/domain_accuracy/": (0, 1)}  # of the axes
+FEW = 10  # points of a line that has markers
 
 
 def adapted(workdir: Path, candidate: str | None = None) -> dict[str, Callable[["Figure"], None]]:
@@ -46,9 +49,9 @@ def adapted(workdir: Path, candidate: str | None = None) -> dict[str, Callable[[
     if candidate is not None and candidate not in names:
         raise UserError(f"{workdir} has no candidate {candidate!r}; it has {', '.join(names)}")
     others = [name for name in (choice["chosen"], *names) if name != NONE]
-    shown = [name for name in (NONE, candidate or next(iter(others), None)) if name in names]
+    after = candidate or next(iter(others), NONE)
     drawn: dict[str, Callable[[Figure], None]] = {}
-    vectors = [found for name in dict.fromkeys(shown) if (found := facts.vectors(workdir, name, choice))]
+    vectors = [found for name in dict.fromkeys((NONE, after)) if (found := facts.vectors(workdir, name, choice))]
     if vectors:
         drawn["domains"] = lambda figure: draw_domains(figure, vectors)
     runs = {name: workdir / "candidates" / name / "metrics.jsonl" for name in names}
@@ -85,7 +88,7 @@ def draw_domains(figure: "Figure", vectors: Sequence[Vectors]) -> None:
         axes.set_ylabel(f"component 2 ({found.variance[1]:.0%})")
         axes.set_aspect("equal", adjustable="datalim")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[-1].legend(frameon=False, fontsize=8)
+    _legend(figure)
 
 
 def draw_curves(figure: "Figure", curves: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -98,14 +101,16 @@ def draw_curves(figure: "Figure", curves: Mapping[str, Mapping[str, np.ndarray]]
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (prefix, lines) in zip(panels, curves.items(), strict=False):
         for run, points_N2 in lines.items():
-            axes.plot(*points_N2.T, label=run, linewidth=1.4, **colours[run])
+            marker = "o" if len(points_N2) <= FEW else None
+            axes.plot(*points_N2.T, label=run, linewidth=1.4, marker=marker, markersize=3, **colours[run])
         axes.set_xlabel("step")
+        if prefix in LIMITS:
+            axes.set_ylim(*LIMITS[prefix])
         axes.set_ylabel(CURVES[prefix], fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(curves) :]:
         axes.remove()
-    handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=8)
+    _legend(figure)
 
 
 def draw_validators(figure: "Figure", revealed: Mapping[str, Any]) -> None:
@@ -114,16 +119,17 @@ def draw_validators(figure: "Figure", revealed: Mapping[str, Any]) -> None:
     truth = {found["name"]: found["test"]["ndcg@10"] for found in candidates}
     scores = {validator: {found["name"]: found["scores"][validator] for found in candidates
                           if validator in found["scores"]} for validator in revealed["spearman"]}  # fmt: skip
+    colours = _colours(list(truth))
     columns = min(4, len(scores))
     rows = -(-len(scores) // columns)
-    figure.set_size_inches(2.7 * columns + 0.6, 2.5 * rows + 0.5)
-    figure.suptitle(f"Candidates: score without labels against the truth; filled: {chosen}, chosen by "
+    figure.set_size_inches(2.7 * columns + 2, 2.5 * rows + 0.5)
+    figure.suptitle(f"Candidates: score without labels against the truth; star: {chosen}, chosen by "
                     f"{revealed['validator']}", x=0.01, ha="left", fontsize=11)  # fmt: skip
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, (validator, found) in zip(panels, scores.items(), strict=False):
         for name, score in found.items():
-            colour = CHOSEN if name == chosen else SOURCE
-            axes.scatter(score, truth[name], s=26, edgecolors=colour, facecolors=colour if name == chosen else "none")
+            colour, marker = colours[name]["color"], "*" if name == chosen else "o"
+            axes.scatter(score, truth[name], s=80 if name == chosen else 24, c=colour, marker=marker, label=name)
         rank = revealed["spearman"][validator]
         axes.set_title(f"{validator}: Spearman {'undefined' if rank is None else f'{rank:+.2f}'}", loc="left",
                        fontsize=8.5)  # fmt: skip
@@ -149,15 +155,23 @@ def draw_portfolio(figure: "Figure", gains: Sequence[Gain], on_test: Sequence[Ga
         errors = np.maximum(0, [means - low, high - means])
         axes.errorbar(means, place, xerr=errors, fmt=marker, color=colour, capsize=3, markersize=5, label=label)
     axes.axvline(0, color="0.4", linewidth=0.8)
-    axes.set_yticks(range(len(names)), [f"{name} (kept)" if name == arm else name for name in names], fontsize=9)
+    axes.set_yticks(range(len(names)), [f"{name} (chosen)" if name == arm else name for name in names], fontsize=9)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("NDCG@10 of the answer less that of text, the answer without a model; bars: bootstrap intervals")
-    axes.set_title(f"Gain over text of each candidate; the guard keeps {arm}", loc="left", fontsize=11)
+    axes.set_xlabel("gain in NDCG@10 over text, the answer without a model; bars: bootstrap intervals", fontsize=9)
+    axes.set_title(f"Gain of each candidate; the guard chose {arm}", loc="left", fontsize=11)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+
+
+def _legend(figure: "Figure") -> None:
+    """One legend for all panels, beside them."""
+    handles: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=8)
 
 
 def _colours(runs: Sequence[str]) -> dict[str, dict[str, Any]]:

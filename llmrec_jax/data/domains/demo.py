@@ -80,7 +80,7 @@ def write(shop: str, cache: Path) -> Path:
 
 def generate(shop: Shop | demo_shift.Shop) -> dict[str, bytes]:
     """File name -> content of the two files of a shop."""
-    if shop in demo_shift.SIZES:
+    if shop == "shift_source" or shop == "shift_target":
         items, planted = demo_shift.items(shop)
         events = demo_shift.events(shop, [item.item_id for item in items], planted)
     else:
