@@ -24,10 +24,10 @@ NONE = "none"  # the candidate without adaptation
 # Curves of the training: the fields of metrics.jsonl whose names begin so, and the label of the axis with its unit.
 CURVES = {
     "loss/ranking/": "ranking loss (nats)",
-    "loss/adapt/": "adaptation loss (before its weight)",
+    "loss/adapt/": "adaptation loss (unweighted)",
     "a_distance/": "A-distance of items (0 to 2)",
-    "loss/domain_accuracy/": "accuracy of the discriminator (0.5: guessing)",
-    "gradient_share/adapt": "gradient, share of the ranking loss's",
+    "loss/domain_accuracy/": "discriminator's accuracy (0.5: guessing)",
+    "gradient_share/adapt": "gradient norm / that of the ranking loss",
 }
 LIMITS = {"a_distance/": (0, 2), "loss/domain_accuracy/": (0, 1)}  # of the axes
 FEW = 10  # points of a line that has markers
@@ -134,9 +134,11 @@ def draw_validators(figure: "Figure", revealed: Mapping[str, Any]) -> None:
         axes.set_title(f"{validator}: Spearman {'undefined' if rank is None else f'{rank:+.2f}'}", loc="left",
                        fontsize=8.5)  # fmt: skip
         axes.tick_params(labelsize=7)
+        axes.locator_params(nbins=4)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(scores) :]:
         axes.remove()
+    _legend(figure)
     figure.supxlabel("score of the validator (higher is better)", fontsize=9)
     figure.supylabel("NDCG@10 of the model on test", fontsize=9)
 
