@@ -1,4 +1,4 @@
-"""The command `plot`: pictures of finished runs."""
+"""The command `plot`: pictures of finished runs and of adaptations."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,18 +10,21 @@ def plot(
     workdirs: tyro.conf.Positional[tuple[Path, ...]],
     folder: Path = Path("plots"),
     methods: tuple[str, ...] = ("text_knn_decayed", "item_knn", "ease", "l3ae", "model", "answer"),
+    candidate: str | None = None,
     format: Literal["png", "svg", "pdf"] = "png",
 ) -> int:
-    """Draw finished runs: training curves, NDCG@10 by slice of users and against the share of target users.
+    """Draw finished runs: training curves, NDCG@10 by slice of users and against the share of target users. Or draw a
+    folder of llmrec adapt: items before and after, training, validators against the truth, gains with intervals.
 
     Needs matplotlib: pip install 'llmrec_jax[plots]'.
 
     Example: llmrec plot runs/few runs/full --folder plots
 
     Args:
-      workdirs: Work folders of finished runs.
+      workdirs: Work folders of finished runs, or one folder of llmrec adapt.
       folder: For the pictures.
       methods: Methods of the reports to draw.
+      candidate: Of an adaptation, whose items are drawn beside those of none; by default the chosen one.
       format: Of the pictures.
     """
     from llmrec_jax.errors import UserError
@@ -29,6 +32,6 @@ def plot(
 
     if not workdirs or not methods:
         raise UserError("name at least one work folder and one method")
-    for path in plots.plot(workdirs, methods, folder, format):
+    for path in plots.plot(workdirs, methods, folder, format, candidate):
         print(path)
     return 0

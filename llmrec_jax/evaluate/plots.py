@@ -1,4 +1,5 @@
 """Draws finished runs: curves of the training, NDCG@10 by slice of users, NDCG@10 against the share of target users.
+What an adaptation did is in `adaptation_plots`.
 
 Reads the files of the runs; computes nothing again. Needs matplotlib (`pip install 'llmrec_jax[plots]'`).
 """
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate import adaptation_plots
 from llmrec_jax.evaluate.comparison import read_run
 from llmrec_jax.evaluate.slices import slices
 from llmrec_jax.evaluate.verdict import ndcg
@@ -25,31 +27,48 @@ VALID = "valid/ndcg@10"  # in metrics.jsonl
 SMOOTHING = 0.1  # weight of a step in the moving average of the loss
 
 
-def plot(workdirs: Sequence[Path], methods: Sequence[str], folder: Path, suffix: str = "png") -> list[Path]:
-    """Draw the runs.
+def plot(
+    workdirs: Sequence[Path], methods: Sequence[str], folder: Path, suffix: str = "png", candidate: str | None = None
+) -> list[Path]:
+    """Draw the runs, or one adaptation.
 
     Args:
-      workdirs: of finished runs.
+      workdirs: of finished runs; or one of `llmrec adapt`.
       methods: names in the reports; those that a run lacks are left out of its picture.
       folder: for the pictures; existing ones are replaced.
       suffix: their format, such as png, svg or pdf.
+      candidate: of an adaptation, see `adaptation_plots.adapted`.
 
     Returns:
-      The files: `curves`; `slices` of the first run; `share`, if the runs differ in `data.target_fraction`.
+      The files. Of runs: `curves`; `adaptation`, if one has an adaptation loss; `slices` of the first run; `share`, if
+      the runs differ in `data.target_fraction`. Of an adaptation: see `adaptation_plots.adapted`.
 
     Raises:
-      ValueError: a folder holds no finished run, no run has one of the methods, or matplotlib is missing.
+      ValueError: a folder holds no finished run or adaptation, no run has one of the methods, there is nothing to draw,
+        or matplotlib is missing.
     """
+    adaptations = [workdir for workdir in workdirs if (workdir / "choice.json").exists()]
+    if adaptations and len(workdirs) > 1:
+        raise UserError(f"{adaptations[0]} is a folder of llmrec adapt: draw it alone")
+    if adaptations:
+        return _save(adaptation_plots.adapted(adaptations[0], candidate), folder, suffix)
+    if candidate is not None:
+        raise UserError(f"--candidate {candidate}: {workdirs[0]} holds no choice.json of llmrec adapt")
     runs = [read_run(workdir) for workdir in workdirs]
     known = [method for method in methods if any(method in run["arrays"] for run in runs)]
     if not known:
         raise UserError(f"no run has a method of {', '.join(methods)}")
     drawn: dict[str, Callable[[Figure], None]] = {
         "curves": lambda figure: _curves(figure, runs),
+        **adaptation_plots.trained(workdirs),
         "slices": lambda figure: _slices(figure, runs[0], known),
     }
     if len({_share(run) for run in runs}) > 1:
         drawn["share"] = lambda figure: _shares(figure, runs, known)
+    return _save(drawn, folder, suffix)
+
+
+def _save(drawn: Mapping[str, Callable[["Figure"], None]], folder: Path, suffix: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, draw in drawn.items():

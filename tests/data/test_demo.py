@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
-from llmrec_jax.data.domains import demo, demo_words
+from llmrec_jax.data.domains import demo, demo_shift, demo_words
 from llmrec_jax.data.domains.domain import Domain, load_domain
 
-BYTES = {"films": "7bb66f2c04365d43", "books": "2dace5db69390e40"}
+BYTES = {
+    "films": "7bb66f2c04365d43",
+    "books": "2dace5db69390e40",
+    "shift_source": "395a2c55c2aa0e62",
+    "shift_target": "8b7d59fe10e735c3",
+}
+DCG = sum(1 / np.log2(1 + rank) for rank in range(1, 11))  # of ten hits
 
 
 @pytest.fixture(scope="module", params=["films", "books"])
@@ -97,11 +103,95 @@ def test_no_word_belongs_to_two_themes_or_to_the_noise():
 
 
 def test_themes_cross_the_shops():
-    films, books = (" ".join(demo.generate(shop)["items.jsonl"].decode().lower().split()) for shop in demo.SIZES)
+    films, books = (
+        " ".join(demo.generate(shop)["items.jsonl"].decode().lower().split()) for shop in ("films", "books")
+    )
     for theme in demo_words.THEMES.values():
         assert sum(word in films and word in books for word in theme.shared) > 20  # of 25
 
 
+@pytest.fixture(scope="module")
+def shifted(tmp_path_factory) -> dict[str, Domain]:
+    data = DataConfig(cache_dir=str(tmp_path_factory.mktemp("cache")))
+    return {shop: load_domain(f"demo:{shop}", data) for shop in demo_shift.SIZES}
+
+
+def theme_words(domain: Domain) -> list[list[tuple[int, bool]]]:
+    """The words of themes in each text: the theme, and whether the word is shared."""
+    kinds = {word: (number, word in demo_shift.shared_words(number))
+             for number, theme in enumerate(demo_words.THEMES.values())
+             for word in theme.shared + theme.films + theme.books}  # fmt: skip
+    return [[kinds[word] for word in re.findall(r"\w+", text.lower()) if word in kinds] for text in domain.texts]
+
+
+def test_the_shift_is_in_the_words_of_the_themes_alone(shifted):
+    shares, themes, other = {}, {}, {}
+    for shop, domain in shifted.items():
+        planted = demo_shift.items(shop)[1]
+        found = theme_words(domain)
+        for words, truth in zip(found, planted, strict=True):
+            assert {theme for theme, _ in words} == {truth.theme}
+            assert truth.is_known == any(is_shared for _, is_shared in words)
+            assert len(words) == demo_shift.TELLING
+        shares[shop] = np.mean([is_shared for words in found for _, is_shared in words])
+        themes[shop] = Counter(truth.theme for truth in planted)
+        text = " ".join(domain.texts).lower()
+        other[shop] = set(re.findall(r"\w+", text)) - set(re.findall(r"\w+", str(demo_words.THEMES)))
+    assert shares["shift_source"] == pytest.approx(0.65, abs=0.05)
+    assert shares["shift_target"] == pytest.approx(0.35, abs=0.05)
+    assert set(themes["shift_source"].values()) == {20}
+    assert themes["shift_source"] == themes["shift_target"]
+    assert len(other["shift_source"] ^ other["shift_target"]) <= 2  # rare ones, by chance
+    assert len(other["shift_source"]) > 80
+
+
+def test_the_words_that_only_the_target_uses_are_not_in_the_source(shifted):
+    own = {word for theme in demo_words.THEMES.values() for word in theme.books}
+    assert not own & set(re.findall(r"\w+", " ".join(shifted["shift_source"].texts).lower()))
+    unknown = [not truth.is_known for truth in demo_shift.items("shift_target")[1]]
+    assert 0.15 < np.mean(unknown) < 0.25
+
+
+def next_events(domain: Domain) -> tuple[list[np.ndarray], np.ndarray]:
+    """The last event of each user, and the history before it."""
+    histories = [domain.history(user) for user in range(len(domain.user_ids))]
+    return [history[:-1] for history in histories], np.array([history[-1] for history in histories])
+
+
+def gains(scores_NI: np.ndarray, histories: list[np.ndarray], next_N: np.ndarray) -> np.ndarray:
+    """NDCG@10 of each user, ties in random order, the history left out."""
+    scores_NI = scores_NI + 1e-9 * np.random.default_rng(0).random(scores_NI.shape)
+    for row_I, history in zip(scores_NI, histories, strict=True):
+        row_I[history] = -1
+    rank_N = 1 + (scores_NI > scores_NI[np.arange(len(next_N)), next_N][:, None]).sum(axis=1)
+    return np.where(rank_N <= 10, 1 / np.log2(1 + rank_N), 0)
+
+
+def test_best_possible_ranking_is_what_the_closed_form_says(shifted):
+    """Within a theme nothing can be known, so that ten of its books are shown, each with the same chance."""
+    histories, next_N = next_events(shifted["shift_target"])
+    truths = demo_shift.items("shift_target")[1]
+    scores_NI = demo_shift.best_scores(truths, histories)
+    np.testing.assert_allclose(scores_NI.sum(axis=1), 1)
+    stay = demo_shift.STAY + (1 - demo_shift.STAY - demo_shift.PARTNER) / len(demo_shift.THEMES)
+    left_N = [20 - sum(truths[item].theme == truths[history[-1]].theme for item in history) for history in histories]
+    gain_N = gains(scores_NI, histories, next_N)
+    expected, error = np.mean(stay * DCG / np.array(left_N)), gain_N.std() / len(gain_N) ** 0.5
+    assert gain_N.mean() == pytest.approx(expected, abs=3 * error)
+    assert error < 0.05 * expected
+
+
+def test_the_words_of_the_source_are_enough_for_an_ideal_reader(shifted):
+    """Ten books of a theme with shared words fill the list; only the theme of the last book may be lost."""
+    histories, next_N = next_events(shifted["shift_target"])
+    truths = demo_shift.items("shift_target")[1]
+    rankings = [demo_shift.best_scores(truths, histories), demo_shift.blind_scores(truths, histories)]
+    best, blind, chance = (gains(scores_NI, histories, next_N).mean()
+                           for scores_NI in (*rankings, np.zeros((len(histories), len(truths)))))  # fmt: skip
+    assert 0.9 * best < blind < 1.05 * best
+    assert blind > 4 * chance
+
+
 def test_unknown_shop(tmp_path):
-    with pytest.raises(ValueError, match="demo:films, demo:books"):
+    with pytest.raises(ValueError, match="demo:films, demo:books, demo:shift_source, demo:shift_target"):
         load_domain("demo:cars", DataConfig(cache_dir=str(tmp_path)))

@@ -71,3 +71,19 @@ def test_one_run_that_did_not_validate(run, figures, tmp_path):
 def test_methods_that_no_run_has_are_named(run, capsys):
     assert cli.main(["plot", str(run("one", 1.0)), "--methods", "bm25"]) == 2
     assert "no run has a method of bm25" in capsys.readouterr().err
+
+
+def test_the_adaptation_of_runs(run, figures, tmp_path):
+    folder = run("aligned", 1.0)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [line | {"loss/adapt/item": 0.1, "loss/domain_accuracy/item": 0.75} for line in lines]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    folders = [str(folder), str(run("plain", 1.0))]
+    assert cli.main(["plot", *folders, "--folder", str(tmp_path / "plots"), "--methods", "answer"]) == 0
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        "adaptation.png", "curves.png", "slices.png"
+    ]  # fmt: skip
+    loss, accuracy = figures[1].axes
+    assert loss.lines[0].get_xydata().tolist() == [[step, 0.1] for step in range(1, 9)]
+    assert accuracy.lines[0].get_xydata()[:, 1].tolist() == [0.75] * 8
+    assert [line.get_label() for line in accuracy.lines] == ["aligned"]
