@@ -158,6 +158,9 @@ class Outputs(NamedTuple):
     seen_PS: tuple[Array, ...] = ()
     log_prior_I: Array | None = None  # of the catalogue
     weight_I: Array | None = None  # of the catalogue
+    # Like `items_UD` (without a bias) and `users_ND`, before L2-normalization. None: not computed.
+    raw_items_UD: Array | None = None
+    raw_users_ND: Array | None = None
     # The batch, as the device sees it: whole, or under `pmap` one device's shard.
     batch: Any = None
     states_ND: Array | None = None  # the user vector after each step of the global batch's flattened histories

@@ -37,6 +37,11 @@ class EncoderConfig:
     The backward pass encodes each chunk again. A divisor of train.batch_size avoids padding."""
     pooling: Literal["mean", "cls", "last"] = "mean"
     """Which token vectors become the vector of the text: their mean, the first (cls) or the last."""
+    whitening: Literal["joint", "domain"] = "joint"
+    """With mode=frozen: how the text vectors are centred and whitened before the item tower reads them.
+    joint: all domains together; half-whitening, by eigenvalue^-1/4.
+    domain: each domain by its own mean and covariance, so that these no longer differ between domains.
+    A bundle keeps the target's, for new items."""
     num_layers: int = 2
     """Layers of an encoder trained from scratch."""
     width: int = 64
@@ -69,7 +74,11 @@ class AdaptConfig:
     sinkhorn: match them by entropic optimal transport; slow in large batches.
     dann: train a domain classifier and reverse its gradient; adversarial, so it can be unstable.
     wdgrl: the same with a critic of the Wasserstein distance, under a gradient penalty.
+    afn: let the norms grow that vectors have before L2-normalization (SAFN).
+    contrastive: rank each next item among the batch's items of all domains, with adapt.level=item.
+    density_ratio: align nothing; source predictions whose items or users look like the target's count more.
     llm_recg: spread the items of each domain, with adapt.level=item (LLM-RecG).
+    joint_mmd, cdan, cdan_e, mdd: match users together with their predictions, with adapt.level=user.
     im, mcc, bnm: make the target users' predictions certain and diverse, with adapt.level=user.
     All are described in llmrec_jax.losses.adaptation."""
     weight: float = 0.1
@@ -77,7 +86,8 @@ class AdaptConfig:
     balance: Literal["loss", "gradient"] = "loss"
     """loss: adapt.weight multiplies the loss, whose size differs between methods and features.
     gradient: it is the norm of the loss's gradient relative to that of the ranking loss, in every step.
-    Costs a second backward pass."""
+    Costs a second backward pass.
+    metrics.jsonl has this share as gradient_share/adapt; with balance=loss, at validations only."""
     level: Literal["item", "user", "both"] = "item"
     """Which vectors are aligned: item vectors, user vectors, or both."""
 

@@ -135,6 +135,9 @@ def _data_problems(config: Config) -> list[str]:
         )
     if config.model.text_map == "fixed" and config.encoder.mode != "frozen":
         problems.append(f"model.text_map=fixed needs encoder.mode=frozen, not {config.encoder.mode}")
+    if config.encoder.whitening == "domain" and (config.encoder.mode != "frozen" or config.model.text_map == "fixed"):
+        problems.append("encoder.whitening=domain needs encoder.mode=frozen and model.text_map=trained: vectors of a "
+                        "trained encoder change, and a fixed map reads the components of all domains")  # fmt: skip
     if config.model.max_id_norm and config.model.item_features != "text+id":
         problems.append(f"model.max_id_norm={config.model.max_id_norm} needs model.item_features=text+id")
     if config.model.user_tower == "bert4rec" and config.model.recency_mean:

@@ -43,9 +43,14 @@ class _UserVectors:
         return users_RSD[np.arange(len(mask_RS)), jax.numpy.maximum(mask_RS.sum(axis=1) - 1, 0)]
 
 
-def item_vectors(graphdef: Any, params: Any, catalog: Catalog, items: slice, mesh: Mesh, batch_size: int) -> np.ndarray:
-    """Vectors of a range of the joint catalogue, float32 [I, D]. `params` and `catalog` are on the devices."""
-    numbers = np.arange(items.start, items.stop, dtype=np.int32)
+def item_vectors(
+    graphdef: Any, params: Any, catalog: Catalog, items: slice | np.ndarray, mesh: Mesh, batch_size: int
+) -> np.ndarray:
+    """Vectors of some items of the joint catalogue, float32 [I, D]: a range of it, or item numbers.
+
+    `params` and `catalog` are on the devices.
+    """
+    numbers = np.arange(items.start, items.stop, dtype=np.int32) if isinstance(items, slice) else items
     return map_tiles(_ItemVectors(graphdef), mesh, (numbers,), (params, catalog), batch_size)
 
 

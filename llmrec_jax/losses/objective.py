@@ -23,9 +23,10 @@ from llmrec_jax.config import AdaptConfig, LossConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.losses import balance, ranking, sampled
 from llmrec_jax.losses.adaptation import dann_schedule
-from llmrec_jax.losses.methods import METHODS, Adaptation, Method, Sides
+from llmrec_jax.losses.methods import METHODS, Adaptation, Method
+from llmrec_jax.losses.sides import features_of_predictions, sides_of
 from llmrec_jax.losses.term import Schedule, Term
-from llmrec_jax.types import Array, Head, Mean, Outputs
+from llmrec_jax.types import Array, Mean, Outputs
 
 
 def _softmax(outputs: Outputs, domain: int, config: LossConfig) -> jax.Array:
@@ -96,6 +97,8 @@ class Ranking(NamedTuple):
     needs: tuple[str, ...] = ()  # see `Term`
 
 
+Weights = Callable[[Outputs, int], jax.Array]  # (outputs, domain) -> weight of each prediction [P]
+
 RANKING: dict[str, Ranking] = {
     "in_batch": Ranking(_in_batch),
     "softmax": Ranking(_softmax, ("catalogue",)),
@@ -121,8 +124,10 @@ def build(loss: LossConfig, adapt: AdaptConfig, num_domains: int) -> dict[str, T
     if adapt.method != "none" and num_domains < 2:
         raise UserError(f"adapt.method {adapt.method!r} needs a source and a target, got {num_domains} domain")
     target = num_domains - 1
-    terms = {"ranking": Term(_ranking_term(ranking_loss, loss, target), 1.0, needs=ranking_loss.needs)}
-    heads = {level: Head(method.head) for level in LEVELS[adapt.level]} if method.head else {}
+    weights = _source_weights(method, adapt.level, target, loss.temperature)
+    ranking_term = _ranking_term(ranking_loss, loss, target, weights)
+    terms = {"ranking": Term(ranking_term, 1.0, needs=ranking_loss.needs)}
+    heads = dict.fromkeys(LEVELS[adapt.level], method.head) if method.head else {}
     for name, (fn, scale) in method.terms.items():
         terms[name] = Term(_adaptation_term(fn, adapt.level, target, loss.temperature), scale * adapt.weight, heads)
     return terms
@@ -180,7 +185,9 @@ def total(terms: Mapping[str, Term], values: Mapping[str, jax.Array], progress: 
     return loss
 
 
-def _ranking_term(loss: Ranking, config: LossConfig, target: int) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
+def _ranking_term(
+    loss: Ranking, config: LossConfig, target: int, weights: Weights | None
+) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     parts = balance.parts(config, target + 1)
 
     def mean(outputs: Outputs, domains: range) -> Mean:
@@ -190,6 +197,8 @@ def _ranking_term(loss: Ranking, config: LossConfig, target: int) -> Callable[[O
             weight_P = predictions.mask_P.astype(jnp.float32) if predictions.weight_P is None else predictions.weight_P
             if config.propensity:
                 weight_P = weight_P * balance.weight_of_target(outputs, domain)
+            if weights is not None and domain != target:
+                weight_P = weight_P * weights(outputs, domain)
             if len(weight_P):
                 loss_P = loss.fn(outputs, domain, config)
                 if config.focal:
@@ -205,37 +214,30 @@ def _ranking_term(loss: Ranking, config: LossConfig, target: int) -> Callable[[O
     return term
 
 
+def _source_weights(method: Method, level: str, target: int, temperature: float) -> Weights | None:
+    """The weights that a method gives to the predictions of a source: the product over the levels."""
+    of_level = method.weights
+    if of_level is None:
+        return None
+
+    def weights(outputs: Outputs, domain: int) -> jax.Array:
+        weight_P = jnp.ones(())
+        for name in LEVELS[level]:
+            sides = sides_of(outputs, name, target, temperature)
+            weight_P = weight_P * of_level(sides, features_of_predictions(outputs, name, domain))
+        return weight_P
+
+    return weights
+
+
 def _adaptation_term(
     fn: Adaptation, level: str, target: int, temperature: float
 ) -> Callable[[Outputs, jax.Array], dict[str, Mean]]:
     def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
         # The arrays are global, so all devices compute the same value. A size of 1 each makes that value the mean.
         return {
-            name: Mean(fn(_sides(outputs, name, target, temperature), progress), jnp.ones(())) for name in LEVELS[level]
+            name: Mean(fn(sides_of(outputs, name, target, temperature), progress), jnp.ones(()))
+            for name in LEVELS[level]
         }
 
     return term
-
-
-def _sides(outputs: Outputs, level: str, target: int, temperature: float) -> Sides:
-    if level == "item":
-        features_ND = outputs.items_UD[:, : outputs.users_ND.shape[1]]  # without the bias, which is last
-        domain_N, mask_N = outputs.item_domain_U, outputs.item_mask_U
-    else:
-        features_ND, domain_N = outputs.users_ND, outputs.user_domain_N
-        mask_N = jnp.ones(len(features_ND), bool)
-    key = jax.random.key(0) if outputs.key is None else outputs.key
-    return Sides(
-        level=level,
-        # Unit vectors have entries of size D^-1/2; the losses expect entries of size one.
-        features_ND=features_ND * features_ND.shape[1] ** 0.5,
-        domain_N=domain_N,
-        is_source_N=mask_N & (domain_N != target),
-        is_target_N=mask_N & (domain_N == target),
-        num_domains=target + 1,
-        items_UD=outputs.items_UD,
-        is_target_item_U=outputs.item_mask_U & (outputs.item_domain_U == target),
-        temperature=temperature,
-        key=jax.random.fold_in(key, list(LEVELS["both"]).index(level)),
-        head=outputs.heads.get(level),
-    )

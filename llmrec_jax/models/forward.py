@@ -33,7 +33,7 @@ class ForwardSpec:
 
     @property
     def how(self) -> dict[str, Any]:
-        """Keyword arguments of `RecModel.encode_items`."""
+        """Keyword arguments of `RecModel.raw_items`."""
         return {"chunk_size": self.chunk_size, "field_dropout": self.field_dropout}
 
 
@@ -65,7 +65,7 @@ def forward(
     predictions, candidates = batch.predictions, None
     if task.whole_catalogue:
         predictions = collectives.all_gather(predictions)
-        candidates, items_UD = _encode_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
+        candidates, raw_UD = _encode_catalogue(model, items_U, catalog, catalogue_key, collectives, task)
         history_RS, segment_RS = (
             collectives.all_gather(items_U[batch.history_RS]),
             collectives.all_gather(batch.segment_RS),
@@ -74,15 +74,15 @@ def forward(
     else:
         buckets = zip(batch.items, task.lengths, bucket_keys, strict=True)
         vectors = [
-            model.encode_items(items.ids_U, catalog, key, length=length or None, **task.how)
+            model.raw_items(items.ids_U, catalog, key, length=length or None, **task.how)
             for items, length, key in buckets
         ]
-        items_UD = _end_to_end(vectors, collectives)
+        raw_UD = _end_to_end(vectors, collectives)
 
-    user_RSD = model.encode_histories(
-        items_UD[batch.history_RS], batch.segment_RS, user_key, batch.masked_RS, batch.time_RS
-    )
-    user_ND = collectives.all_gather(user_RSD).reshape(-1, user_RSD.shape[-1])
+    items_UD = model.scored_items(raw_UD, items_U, catalog)
+    raw_RSD = model.raw_users(items_UD[batch.history_RS], batch.segment_RS, user_key, batch.masked_RS, batch.time_RS)
+    raw_ND = collectives.all_gather(raw_RSD).reshape(-1, raw_RSD.shape[-1])
+    user_ND, last_N = model.scoring.users(raw_ND), collectives.all_gather(batch.last_B)
     return Outputs(
         predictions=predictions,
         user_PD=tuple(user_ND[part.step_P] for part in predictions),
@@ -92,7 +92,7 @@ def forward(
         item_domain_U=catalog.domain_I[items_U],
         log_q_U=catalog.log_q_I[items_U],
         candidates=candidates,
-        users_ND=model.scoring.without_bias(user_ND)[collectives.all_gather(batch.last_B)],
+        users_ND=model.scoring.without_bias(user_ND)[last_N],
         user_domain_N=collectives.all_gather(batch.domain_B),
         heads=dict(model.heads or {}),
         collectives=collectives,
@@ -101,6 +101,8 @@ def forward(
         seen_PS=seen_PS,
         log_prior_I=catalog.log_prior_I,
         weight_I=catalog.weight_I,
+        raw_items_UD=raw_UD,
+        raw_users_ND=raw_ND[last_N],
         batch=batch,
         states_ND=user_ND,
     )
@@ -123,7 +125,7 @@ def _encode_catalogue(
     collectives: Collectives,
     task: ForwardSpec,
 ) -> tuple[tuple[Candidates, ...], jax.Array]:
-    """Encode the visible shards of the catalogue: candidates by domain, and the vectors of `items_U` [U, D].
+    """Encode the visible shards of the catalogue: candidates by domain, and the raw vectors of `items_U` [U, D].
 
     Item i is in shard `i % num_shards`, so a domain (a range of items) is the same rows of every shard, and all
     devices score the same number of its items. Padding repeats the last item.
@@ -132,8 +134,10 @@ def _encode_catalogue(
     num_rows = -(-num_items // num_shards)
     ids_CK = collectives.local_shards(jnp.arange(num_rows * num_shards).reshape(num_rows, num_shards).T)
     padded_CK = jnp.minimum(ids_CK, num_items - 1)
-    vectors_ND = model.encode_items(padded_CK.reshape(-1), catalog, key, **task.how)
-    vectors_CKD = vectors_ND.reshape(*ids_CK.shape, -1)
+    padded_N = padded_CK.reshape(-1)
+    raw_ND = model.raw_items(padded_N, catalog, key, **task.how)
+    vectors_CKD = model.scored_items(raw_ND, padded_N, catalog).reshape(*ids_CK.shape, -1)
+    raw_CKD = raw_ND.reshape(*ids_CK.shape, -1)
 
     def candidates(start: int, end: int) -> Candidates:
         rows = slice(start // num_shards, -(-end // num_shards))
@@ -143,8 +147,8 @@ def _encode_catalogue(
 
     rows_U = items_U // num_shards
     is_here_CU = ids_CK[:, rows_U] == items_U[None]
-    vectors_CUD = jnp.where(is_here_CU[..., None], vectors_CKD[:, rows_U], 0)
-    return tuple(map(candidates, task.starts, task.starts[1:])), collectives.psum(vectors_CUD.sum(axis=0))
+    raw_CUD = jnp.where(is_here_CU[..., None], raw_CKD[:, rows_U], 0)
+    return tuple(map(candidates, task.starts, task.starts[1:])), collectives.psum(raw_CUD.sum(axis=0))
 
 
 def _end_to_end(parts: Iterable[jax.Array], collectives: Collectives) -> jax.Array:

@@ -1,5 +1,7 @@
 """Heads: small modules on item or user vectors that the terms of the objective train and read."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,14 +12,27 @@ from llmrec_jax.models.rating_head import Rating
 class Discriminator(nnx.Module):
     """Vectors [N, D] -> logits [N] of being from the target domain."""
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        """Two layers, as in DANN (Ganin et al. 2016)."""
-        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
-        self.down = nnx.Linear(2 * width, 1, rngs=rngs)
+    def __init__(self, width: int, *, factor: int = 1, rngs: nnx.Rngs):
+        """Two layers, as in DANN (Ganin et al. 2016); the input is `factor` times as wide as the vectors."""
+        self.up = nnx.Linear(factor * width, 2 * factor * width, rngs=rngs)
+        self.down = nnx.Linear(2 * factor * width, 1, rngs=rngs)
 
     def __call__(self, x_ND: jax.Array) -> jax.Array:
         """Logits [N]."""
         return self.down(jax.nn.relu(self.up(x_ND)))[:, 0]
+
+
+class Adversary(nnx.Module):
+    """Vectors [N, D] -> vectors [N, D]: a second user tower on top of the first, as the adversary of MDD."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs):
+        """Two layers."""
+        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
+        self.down = nnx.Linear(2 * width, width, rngs=rngs)
+
+    def __call__(self, x_ND: jax.Array) -> jax.Array:
+        """Vectors [N, D]."""
+        return self.down(jax.nn.relu(self.up(x_ND)))
 
 
 class LogVariance(nnx.Module):
@@ -31,5 +46,10 @@ class LogVariance(nnx.Module):
         return self.value[...]
 
 
-# By the `kind` of a `types.Head`.
-HEADS = {"discriminator": Discriminator, "log_variance": LogVariance, "rating": Rating}
+# By the `kind` of a `types.Head`: (width of the vectors, **options, rngs=...) -> module.
+HEADS: dict[str, Callable[..., nnx.Module]] = {
+    "discriminator": Discriminator,
+    "adversary": Adversary,
+    "log_variance": LogVariance,
+    "rating": Rating,
+}

@@ -80,7 +80,15 @@ class RecModel(nnx.Module):
             hidden_ULF = self.encoder.upper(catalog.hidden_TF[jnp.where(mask_UL, states_UL, 0)], mask_UL, key)
         return pool(hidden_ULF, mask_UL, self.pooling)
 
-    def encode_items(
+    def encode_items(self, items_U: jax.Array, catalog: Catalog) -> jax.Array:
+        """Vectors of catalogue items as they are scored (see `scoring`), float32 [U, D]."""
+        return self.scored_items(self.raw_items(items_U, catalog), items_U, catalog)
+
+    def scored_items(self, raw_UD: jax.Array, items_U: jax.Array, catalog: Catalog) -> jax.Array:
+        """Vectors as they are scored, from those of `raw_items`."""
+        return self.scoring.items(raw_UD, items_U, catalog.trained_I[items_U])
+
+    def raw_items(
         self,
         items_U: jax.Array,
         catalog: Catalog,
@@ -90,7 +98,7 @@ class RecModel(nnx.Module):
         chunk_size: int = 0,
         field_dropout: float = 0.0,
     ) -> jax.Array:
-        """Vectors of catalogue items as they are scored (see `scoring`), float32 [U, D].
+        """Vectors of catalogue items as they leave the item tower: before L2-normalization, without a bias [U, D].
 
         Args:
           items_U: item numbers.
@@ -111,8 +119,7 @@ class RecModel(nnx.Module):
             features_UF = _in_chunks(
                 lambda rows_U, key: self.encode_texts(rows_U, catalog, key, length=length), rows_U, key, chunk_size
             )
-        trained_U = catalog.trained_I[items_U]
-        return self.scoring.items(self.item_tower(features_UF, items_U, trained_U), items_U, trained_U)
+        return self.item_tower(features_UF, items_U, catalog.trained_I[items_U])
 
     def encode_new_items(self, features_NF: jax.Array) -> jax.Array:
         """Vectors of items added after training, as they are scored, from their text features."""
@@ -127,8 +134,19 @@ class RecModel(nnx.Module):
         time_RS: jax.Array | None = None,
     ) -> jax.Array:
         """User vectors as they are scored, from item vectors as they are scored; zero on padding. See `UserTower`."""
+        users_RSD = self.scoring.users(self.raw_users(items_RSD, segment_RS, key, masked_RS, time_RS))
+        return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
+
+    def raw_users(
+        self,
+        items_RSD: jax.Array,
+        segment_RS: jax.Array,
+        key: jax.Array | None = None,
+        masked_RS: jax.Array | None = None,
+        time_RS: jax.Array | None = None,
+    ) -> jax.Array:
+        """User vectors as they leave the user tower: before L2-normalization; zero on padding."""
         users_RSD = self.user_tower(self.scoring.without_bias(items_RSD), segment_RS, key, masked_RS, time_RS)
-        users_RSD = self.scoring.users(users_RSD)
         return jnp.where(segment_RS[..., None] > 0, users_RSD, 0)
 
 

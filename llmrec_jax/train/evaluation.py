@@ -19,7 +19,7 @@ from llmrec_jax.evaluate.ranking import metrics
 from llmrec_jax.evaluate.report import Evaluation, evaluate_target, rank_case
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.predictor import VectorPredictor
-from llmrec_jax.train import encoder_identity
+from llmrec_jax.train import adaptation, encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
@@ -90,6 +90,16 @@ class Evaluator:
         everything = slice(0, len(self._experiment.corpus.joint))
         size = self._experiment.config.train.eval_batch_size
         return item_vectors(self._graphdef, params, self._catalog, everything, self._mesh, size)
+
+    def observe(self, params: Params) -> dict[str, float]:
+        """How far apart the domains are, if the run adapts; see `adaptation`."""
+        if self._experiment.config.adapt.method == "none":
+            return {}
+        size = self._experiment.config.train.eval_batch_size
+        vectors = functools.partial(
+            item_vectors, self._graphdef, params, self._catalog, mesh=self._mesh, batch_size=size
+        )
+        return adaptation.observe(self._experiment.corpus, vectors, self._experiment.config.model.width)
 
     def validate(self, params: Params) -> float:
         """NDCG@10 over the users whose validation events may select the step (`Protocol.selection`)."""

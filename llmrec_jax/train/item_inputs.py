@@ -5,7 +5,7 @@ Computed once per run and cached; hidden states and vectors are float32, whateve
 Shape letters: those of `types`.
 """
 
-from itertools import chain
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from llmrec_jax.data.domains.records import item_text
 from llmrec_jax.data.texts.catalog import token_table
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.data.texts.whitening import Whitening, half_whitening
+from llmrec_jax.losses import adaptation
 from llmrec_jax.models import frozen_layers
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
@@ -40,12 +41,32 @@ def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, 
         parts.append([item_text(title, None, None, None) for title in corpus.joint.titles])
     data = config.data
     if config.encoder.mode != "frozen":
-        return ItemInputs(token_table(list(chain(*parts)), tokenizer, data.max_tokens, data.cache_dir), None)
+        return ItemInputs(token_table(list(itertools.chain(*parts)), tokenizer, data.max_tokens, data.cache_dir), None)
     features_NF = np.concatenate(
         [text_vectors(config, pretrained, tokenizer, texts, data.max_tokens, config.encoder.pooling) for texts in parts]
     )
+    if config.encoder.whitening == "domain":
+        return _whitened_by_domain(features_NF, corpus.joint.starts)
     whitening = half_whitening(features_NF[: len(corpus.joint)])
     return ItemInputs(whitening(features_NF), whitening)
+
+
+def _whitened_by_domain(features_NF: np.ndarray, starts: np.ndarray) -> ItemInputs:
+    """Each domain's vectors whitened with its own mean and covariance; new items are whitened as those of the target.
+
+    The symmetric root keeps the directions of the encoder's space, so that vectors of different domains compare. A
+    large epsilon, because a small domain has no variance in most directions.
+    """
+    whitened_NF = np.empty_like(features_NF)
+    num_items = int(starts[-1])
+    for start, end in itertools.pairwise(starts.tolist()):
+        own_NF = features_NF[start:end]
+        domain_N, mask_N = np.zeros(len(own_NF), np.int32), np.ones(len(own_NF), bool)
+        mean_GF, matrix_GFF = adaptation.whitening_parameters(own_NF, domain_N, mask_N, num_domains=1, epsilon=0.1)
+        whitening = Whitening(np.asarray(mean_GF[0]), np.asarray(matrix_GFF[0]))
+        for first in range(0, len(features_NF), num_items):  # the texts, then the titles
+            whitened_NF[first + start : first + end] = whitening(features_NF[first + start : first + end])
+    return ItemInputs(whitened_NF, whitening)
 
 
 def text_vectors(

@@ -105,6 +105,10 @@ class HeldOutTexts:
         """Whether any texts are held out."""
         return len(self._run.held_out) > 0
 
+    def observe(self, params: Params) -> dict[str, float]:
+        """Nothing besides the perplexity."""
+        return {}
+
     def validate(self, params: Params) -> float:
         """The mean log-likelihood of a predicted token, which is minus the logarithm of the perplexity."""
         texts = self._run.held_out.astype(np.int32)

@@ -61,5 +61,8 @@ class Validator(Protocol):
     def metric(self) -> str:
         """The name of the value of `validate` in `metrics.jsonl`."""
 
+    def observe(self, params: Params) -> dict[str, float]:
+        """What else `metrics.jsonl` tells of the parameters (global arrays), at the first step and each validation."""
+
     def validate(self, params: Params) -> float:
         """The value of the parameters (global arrays); the step with the highest is selected."""

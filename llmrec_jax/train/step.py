@@ -31,6 +31,7 @@ class StepSpec(NamedTuple):
     trains: Trains = lambda _: True  # fixed parameters have no gradient, optimizer state or update
     group_dro: balance.GroupDro | None = None  # trains weights of the domains
     gradient_share: Schedule | None = None  # see `_scaled`; None: the terms are added with their weights
+    logs_share: bool = False  # logs the share of the adaptation in the gradient, at the cost of a second backward pass
     tasks: tuple[str, ...] = ()  # the terms that are tasks beside ranking
     weighting: str = "fixed"  # see `config.TasksConfig`
     logs_conflicts: bool = False  # between the gradients of the tasks and that of the ranking loss
@@ -38,7 +39,7 @@ class StepSpec(NamedTuple):
     @property
     def separates_gradients(self) -> bool:
         """Whether the step needs the gradients of the groups of terms (`_group`), not only that of their sum."""
-        return self.gradient_share is not None or self.weighting == "pcgrad" or self.logs_conflicts
+        return self.gradient_share is not None or self.logs_share or self.weighting == "pcgrad" or self.logs_conflicts
 
 
 def train_step(
@@ -83,7 +84,7 @@ def train_step(
     nothing = {name: jnp.zeros(()) for name in losses}
     gradients = {name: pull_back(nothing | {name: jnp.ones(())})[0] for name in losses}
     losses, values, gradients = collectives.psum((losses, values, gradients))
-    loss, (grads, conflicts) = sum(losses.values()), _combined(spec, gradients, progress, key)
+    loss, (grads, more) = sum(losses.values()), _combined(spec, gradients, progress, key)
     updates, opt_state = spec.tx.update(grads, state.opt_state, params)
     params = join(optax.apply_updates(params, updates), fixed)
     metrics = {"loss": loss, **{f"loss/{name}": value for name, value in values.items()}}
@@ -91,7 +92,7 @@ def train_step(
         "grad_norm": optax.tree.norm(grads),
         "items": collectives.psum(sum(jnp.sum(items.mask_U, dtype=jnp.float32) for items in batch.items)),
     }
-    metrics |= {f"weight/{name}": value for name, value in weights.items()} | conflicts
+    metrics |= {f"weight/{name}": value for name, value in weights.items()} | more
     return TrainState(state.step + 1, params, opt_state, state.rng, log_weight_G), metrics
 
 
@@ -124,26 +125,32 @@ def _group(spec: StepSpec, name: str) -> str:
 def _combined(
     spec: StepSpec, gradients: dict[str, Params], progress: jax.Array, key: jax.Array
 ) -> tuple[Params, dict[str, jax.Array]]:
-    """The gradient of the step from those of the groups, and the conflicts between the groups, to be logged."""
-    if spec.gradient_share is not None and "adapt" in gradients:
-        scaled = _scaled(gradients["adapt"], gradients["ranking"], spec.gradient_share(progress))
+    """The gradient of the step, and metrics: the share of the adaptation and the conflicts of the tasks."""
+    shares: dict[str, jax.Array] = {}
+    if (spec.gradient_share is not None or spec.logs_share) and "adapt" in gradients:
+        share = None if spec.gradient_share is None else spec.gradient_share(progress)
+        scaled, shares = _scaled(gradients["adapt"], gradients["ranking"], share)
         gradients = gradients | {"adapt": scaled}
     if not (spec.weighting == "pcgrad" or spec.logs_conflicts):
-        return surgery.weighted_sum(gradients), {}
+        return surgery.weighted_sum(gradients), shares
     gradients = {"ranking": gradients["ranking"]} | gradients  # the first, with which the others are compared
     dots_JJ = surgery.dot_products(gradients)
     coefficient_J = None
     if spec.weighting == "pcgrad":
         coefficient_J = surgery.without_conflicts(dots_JJ, jax.random.fold_in(key, ORDER))
-    return surgery.weighted_sum(gradients, coefficient_J), surgery.conflicts(gradients, dots_JJ)
+    return surgery.weighted_sum(gradients, coefficient_J), shares | surgery.conflicts(gradients, dots_JJ)
 
 
-def _scaled(adaptation: Params, ranking: Params, share: jax.Array) -> Params:
+def _scaled(adaptation: Params, ranking: Params, share: jax.Array | None) -> tuple[Params, dict[str, jax.Array]]:
     """The gradient of the adaptation, scaled so that its norm is `share` times that of the ranking loss.
 
-    Heads have a gradient from the adaptation only; they are neither scaled nor part of the norms.
+    With `share=None` it is not scaled. Heads have a gradient from the adaptation only; they are neither scaled nor part
+    of the norms. The metrics are the norm of the adaptation's gradient relative to that of the ranking loss, as added,
+    and the factor by which it was scaled.
     """
     norms = [optax.tree.norm({name: part for name, part in grads.items() if name != "heads"})
              for grads in (ranking, adaptation)]  # fmt: skip
-    scale = jnp.where(norms[1] > 0, share * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 0.0)
-    return {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}
+    ratio = norms[1] / jnp.where(norms[0] > 0, norms[0], 1.0)
+    scale = jnp.ones(()) if share is None else jnp.where(ratio > 0, share / jnp.where(ratio > 0, ratio, 1.0), 0.0)
+    scaled = {name: part if name == "heads" else optax.tree.scale(scale, part) for name, part in adaptation.items()}
+    return scaled, {"gradient_share/adapt": scale * ratio, "gradient_scale/adapt": scale}

@@ -65,9 +65,16 @@ def train_steps(
         patience = config.train.patience * config.train.eval_every
         return step == num_steps or bool(patience and best and step - best["step"] >= patience)
 
+    def is_validated(step: int) -> bool:
+        every = config.train.eval_every
+        return bool(every) and (step == num_steps or step % every == 0)
+
+    def is_observed(step: int) -> bool:
+        return is_validated(step) or (step == 1 and bool(config.train.eval_every))
+
     rates = np.asarray(jax.jit(jax.vmap(learning_rate(config.optim, num_steps)))(np.arange(num_steps)))
 
-    def write_pending(validate: TrainState | None = None) -> float | None:
+    def write_pending(judged: TrainState | None = None, *, validates: bool = False) -> float | None:
         nonlocal pending, stopping
         if pending is None:
             return None
@@ -78,9 +85,12 @@ def train_steps(
         metrics |= {"tokens": float(tokens), "learning_rate": float(rates[step - 1])}
         metrics |= clock.step(config.train.batch_size, tokens)
         progress.update(step, metrics["loss"], config.train.batch_size, tokens)
-        if validate is not None and not bad:
-            metrics[evaluator.metric] = evaluator.validate(layout.to_global(validate).params)
-            progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics[evaluator.metric]:.4f}")
+        if judged is not None and not bad:
+            params = layout.to_global(judged).params
+            metrics |= evaluator.observe(params)
+            if validates:
+                metrics[evaluator.metric] = evaluator.validate(params)
+                progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics[evaluator.metric]:.4f}")
         if metrics_file:
             metrics_file.write(step, metrics)
         if bad:
@@ -89,6 +99,9 @@ def train_steps(
 
     with contextlib.ExitStack() as stack:
         step_fn = layout.compile(functools.partial(train_step, spec=run.spec), state)
+        share_fn = step_fn
+        if config.adapt.method != "none" and config.train.objective == "ranking":
+            share_fn = layout.compile(functools.partial(train_step, spec=run.spec._replace(logs_share=True)), state)
         if config.train.patience and not evaluator.validates:
             raise UserError(f"train.patience={config.train.patience}: there are no validation events to judge steps on "
                             f"({evaluator.validator}); set it to 0")  # fmt: skip
@@ -106,9 +119,8 @@ def train_steps(
             if step > first:
                 stopping = stopping or (is_alone and interrupts.requested)
                 save = stopping or step % config.train.checkpoint_every == 0
-                due = step == num_steps or (config.train.eval_every and step % config.train.eval_every == 0)
-                if due and config.train.eval_every and evaluator.validates:
-                    value = write_pending(validate=state)
+                if is_observed(step):
+                    value = write_pending(state, validates=evaluator.validates and is_validated(step))
                     if value is not None and value > best.get("value", float("-inf")):
                         best, save = {"step": step, "value": value}, True
                 if save or is_last(step):
@@ -127,7 +139,7 @@ def train_steps(
                     progress.note(f"step {step}/{num_steps}  no better one since {best['step']}: training ends early")
                 break
             batch, placed = next(feed)
-            state, device_metrics = step_fn(state, placed, catalog)
+            state, device_metrics = (share_fn if is_validated(step + 1) else step_fn)(state, placed, catalog)
             if step == first:  # compiled: from now on a signal waits for the end of the step
                 stack.enter_context(interrupts.postponed())
             write_pending()

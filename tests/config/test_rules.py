@@ -100,6 +100,11 @@ def test_a_value_out_of_range_is_named(values, problem):
             "loss.domain_weights=group_dro weighs domains: it needs at least two to train on",
         ),
         ({"model__text_map": "fixed"}, "model.text_map=fixed needs encoder.mode=frozen, not full"),
+        (
+            {"encoder__whitening": "domain"},
+            "encoder.whitening=domain needs encoder.mode=frozen and model.text_map=trained: vectors of a trained "
+            "encoder change, and a fixed map reads the components of all domains",
+        ),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (
             {"model__start": "counts"},

@@ -31,7 +31,11 @@ def test_a_step_reads_some_items_by_their_title_alone(encoder, tmp_path):
     titles = experiment.corpus.joint.titles
     params = experiment.with_pretrained(jax.jit(experiment.init_state)()).params
     model, catalog = nnx.merge(experiment.graphdef, params), jax.device_put(experiment.catalog)
-    encode = jax.jit(lambda items_U, key: model.encode_items(items_U, catalog, key, field_dropout=RATE))
+    encode = jax.jit(
+        lambda items_U, key: model.scored_items(
+            model.raw_items(items_U, catalog, key, field_dropout=RATE), items_U, catalog
+        )
+    )
 
     # Without a key, in evaluation and inference, nothing is drawn. The catalogue's second half are the titles.
     whole_UD, title_UD = np.split(np.asarray(encode(np.arange(2 * len(titles)), None)), 2)

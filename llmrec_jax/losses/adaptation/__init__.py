@@ -1,8 +1,8 @@
 """Domain-adaptation losses: distances between the feature distributions of domains, and what else aligns them.
 
 Pure functions that return a float32 scalar to minimize (transforms, weights and helpers say what else they return).
-Statistics run over the rows given, so pass the global batch, not one device's shard. All work under `jit`, and equal
-one device's result when their arrays are sharded.
+`losses.methods` makes them into terms of the objective. Statistics run over the rows given, so pass the global batch,
+not one device's shard. All work under `jit`, and equal one device's result when their arrays are sharded.
 
 Most take one array with two masks, `fn(rows_ND, is_source_N, is_target_N)`; `coral`, `mk_mmd` and `dann` take two
 arrays, each with an optional mask, and one array may be passed twice. Those of several domains take the domain of each
@@ -15,13 +15,14 @@ of predictions, one for a classifier), the loss and its gradient are 0.
   transport      sinkhorn, sliced_wasserstein                                features (and directions)
   adversarial    gradient_reversal, dann, cdan                               a discriminator's logits
   critics        wdgrl, mdd                                                  a critic; a second head's logits
+  noise          less_noise                                                  a distance
   predictions    information_maximization, mcc, bnm                          logits over a probe of items
   contrastive    multi_domain_contrastive, llm_recg                          user and item vectors of several domains
   reweighting    density_ratio                                               a discriminator's logits
   transforms     domain_normalization, domain_whitening                      features; parameters per domain
 
-Features are expected with entries of about size one, as the objective passes them. The values are those of the papers
-and differ in size. With 128 rows a side, width 64, the source standard normal, and the target
+Features are expected with entries of about size one, as `losses.methods` passes them. The values are those of the
+papers and differ in size. With 128 rows a side, width 64, the source standard normal, and the target
 
                         like the source     shifted by 0.5      scaled by 2
   coral                 0.004               0.004               0.064
@@ -48,6 +49,7 @@ from llmrec_jax.losses.adaptation.contrastive import llm_recg, multi_domain_cont
 from llmrec_jax.losses.adaptation.critics import gradient_penalty, mdd, random_pairs, wdgrl, wdgrl_distance
 from llmrec_jax.losses.adaptation.kernels import joint_mmd, mk_mmd, mk_mmd_within
 from llmrec_jax.losses.adaptation.moments import afn, coral
+from llmrec_jax.losses.adaptation.noise import less_noise
 from llmrec_jax.losses.adaptation.predictions import bnm, entropy, information_maximization, mcc
 from llmrec_jax.losses.adaptation.reweighting import density_ratio
 from llmrec_jax.losses.adaptation.transforms import (
@@ -78,6 +80,7 @@ __all__ = [
     "gradient_reversal",
     "information_maximization",
     "joint_mmd",
+    "less_noise",
     "llm_recg",
     "mcc",
     "mdd",

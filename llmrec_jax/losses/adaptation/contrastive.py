@@ -2,7 +2,7 @@
 
 Both take rows of any number of domains and compare them by their cosines.
 
-Shape letters besides those of the package: J candidates of a softmax.
+Shape letters besides those of the package: J items, the candidates of a softmax.
 """
 
 import jax
@@ -14,39 +14,39 @@ from llmrec_jax.types import Array
 
 def multi_domain_contrastive(
     anchors_ND: Array,
-    positives_ND: Array,
+    items_JD: Array,
+    positive_N: Array,
     mask_N: Array,
+    is_item_J: Array,
     *,
     temperature: float = 0.07,
-    positive_ids_N: Array | None = None,
 ) -> jax.Array:
-    """InfoNCE with the batch's rows of every domain as negatives (UniSRec, arXiv:2206.05941).
+    """InfoNCE with the batch's items of every domain as negatives (sequence-item task of UniSRec, arXiv:2206.05941).
 
-    The mean over the rows of `-log(exp(a_i p_i / t) / sum_j exp(a_i p_j / t))`. With users and their next items it is
-    the paper's sequence-item task, with two augmented views of the same histories its sequence-sequence task. Negatives
-    from other domains are what aligns the domains, so pass a batch that mixes them. About `log(rows)` for random
-    directions at a temperature of 1, more at lower ones.
+    The mean over the rows of `-log(exp(a_i x_p(i) / t) / sum_j exp(a_i x_j / t))` with cosines `a_i x_j`, where `p(i)`
+    is the item that belongs to row i. Negatives from other domains are what aligns the domains, so pass items of all
+    of them. Each distinct item counts once; in the paper an item is as often a negative as it is a row's positive.
+    About `log(items)` for random directions at a temperature of 1, more at lower ones.
 
-    >>> anchors_ND, positives_ND = jnp.array([[1.0, 0], [0, 1], [-1, 0]]), jnp.array([[2.0, 0], [0, 2], [1, 1]])
-    >>> print(f"{multi_domain_contrastive(anchors_ND, positives_ND, jnp.arange(3) < 2, temperature=1.0):.4f}")
+    >>> anchors_ND, items_JD = jnp.array([[1.0, 0], [0, 1], [-1, 0]]), jnp.array([[2.0, 0], [0, 2], [1, 1]])
+    >>> masks = jnp.arange(3) < 2, jnp.arange(3) < 2
+    >>> print(f"{multi_domain_contrastive(anchors_ND, items_JD, jnp.arange(3), *masks, temperature=1.0):.4f}")
     0.3133
 
     Args:
       anchors_ND: user vectors.
-      positives_ND: the vector that belongs to each row; the others are its negatives.
-      mask_N: bool, False on rows to ignore; 0 is returned with fewer than two.
+      items_JD: vectors of distinct items.
+      positive_N: int, the item that belongs to each row, as an index into the items.
+      mask_N: bool, False on rows to ignore; 0 is returned without any.
+      is_item_J: bool, False on padding, which is no negative.
       temperature: divides the cosines; 0.07 in the paper.
-      positive_ids_N: int, identity of each positive, to exclude other copies of a row's positive from its negatives.
     """
-    anchors_ND, positives_ND = (rows.unit(rows.masked(x_ND, mask_N)[0]) for x_ND in (anchors_ND, positives_ND))
-    score_NN = rows.product(anchors_ND, positives_ND.T) / temperature
-    is_own_NN = jnp.eye(len(mask_N), dtype=bool)
-    is_candidate_NN = jnp.broadcast_to(mask_N[None], score_NN.shape)
-    if positive_ids_N is not None:
-        is_candidate_NN = is_candidate_NN & (positive_ids_N[:, None] != positive_ids_N[None])
-    log_sum_N = jax.nn.logsumexp(score_NN, axis=1, where=is_candidate_NN | is_own_NN)
-    loss = rows.mean(log_sum_N - jnp.sum(jnp.where(is_own_NN, score_NN, 0.0), axis=1), mask_N)
-    return rows.if_enough(loss, mask_N, rows=2)
+    anchors_ND, items_JD = (rows.unit(rows.masked(x, m)[0]) for x, m in ((anchors_ND, mask_N), (items_JD, is_item_J)))
+    score_NJ = rows.product(anchors_ND, items_JD.T) / temperature
+    is_own_NJ = jax.nn.one_hot(positive_N, len(items_JD), dtype=bool)
+    log_sum_N = jax.nn.logsumexp(score_NJ, axis=1, where=is_item_J[None] | is_own_NJ)
+    loss = rows.mean(log_sum_N - jnp.sum(jnp.where(is_own_NJ, score_NJ, 0.0), axis=1), mask_N)
+    return rows.if_enough(loss, mask_N, rows=1)
 
 
 def llm_recg(

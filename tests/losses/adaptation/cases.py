@@ -124,6 +124,7 @@ def unit(rows):
 
 
 def contrastive(source, target, *_):
+    """Row i of the 24 used ones belongs to item i; the items are the rows' last three columns."""
     both = np.concatenate([source, target]) - 5
     score = unit(both[:, :3]) @ unit(both[:, 3:]).T / TEMPERATURE
     return -np.diag(log_softmax(score, axis=1)).mean()
@@ -141,8 +142,9 @@ def llm_recg(source, target, *_):
 
 
 def _contrastive(rows, is_source, is_target):
-    anchors, positives = rows[:, :3] - 5, rows[:, 3:] - 5
-    return adaptation.multi_domain_contrastive(anchors, positives, is_source | is_target, temperature=TEMPERATURE)
+    used, number = is_source | is_target, jnp.arange(len(rows))
+    anchors, items = rows[:, :3] - 5, rows[:, 3:] - 5
+    return adaptation.multi_domain_contrastive(anchors, items, number, used, used, temperature=TEMPERATURE)
 
 
 def _llm_recg(rows, is_source, is_target):
@@ -174,7 +176,7 @@ CASES = {
     ),
     "mcc": Case(lambda rows, _, is_target: adaptation.mcc(rows, is_target), mcc, "target"),
     "bnm": Case(lambda rows, _, is_target: adaptation.bnm(rows, is_target), bnm, "target"),
-    "multi_domain_contrastive": Case(_contrastive, contrastive, "union"),
+    "multi_domain_contrastive": Case(_contrastive, contrastive, "union", enough=1),
     "llm_recg": Case(_llm_recg, llm_recg, "union"),
 }
 

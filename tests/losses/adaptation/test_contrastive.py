@@ -1,4 +1,4 @@
-"""What the contrastive losses do besides their formulas: repeated positives, and LLM-RecG with two domains."""
+"""What the contrastive losses do besides their formulas: shared positives, and LLM-RecG with two domains."""
 
 import jax
 import numpy as np
@@ -13,17 +13,15 @@ def vectors():
     return np.random.default_rng(0).normal(size=(2, N, D)).astype(np.float32)
 
 
-def test_other_copies_of_a_positive_are_not_its_negatives():
-    anchors_ND, positives_ND = vectors()
-    id_N, mask_N = np.arange(N) // 2, np.arange(N) != 3
-    value = jax.jit(adaptation.multi_domain_contrastive)(anchors_ND, positives_ND, mask_N, positive_ids_N=id_N)
-    score_NN = anchors_ND @ positives_ND.T
-    score_NN /= 0.07 * np.linalg.norm(anchors_ND, axis=1)[:, None] * np.linalg.norm(positives_ND, axis=1)
-    losses = []
-    for n in np.flatnonzero(mask_N):
-        others = [m for m in range(N) if mask_N[m] and id_N[m] != id_N[n]]
-        losses.append(logsumexp(score_NN[n, [n, *others]]) - score_NN[n, n])
-    np.testing.assert_allclose(value, np.mean(losses), rtol=1e-5)
+def test_several_rows_may_share_a_positive_and_padding_is_no_negative():
+    anchors_ND, items_JD = vectors()
+    positive_N, mask_N, is_item_J = np.arange(N) // 2, np.arange(N) != 3, np.arange(N) != 7
+    items_JD[7] = np.nan
+    value = jax.jit(adaptation.multi_domain_contrastive)(anchors_ND, items_JD, positive_N, mask_N, is_item_J)
+    score_NJ = anchors_ND @ items_JD.T
+    score_NJ /= 0.07 * np.linalg.norm(anchors_ND, axis=1)[:, None] * np.linalg.norm(items_JD, axis=1)
+    losses_N = logsumexp(score_NJ[:, is_item_J], axis=1) - score_NJ[np.arange(N), positive_N]
+    np.testing.assert_allclose(value, np.mean(losses_N[mask_N]), rtol=1e-5)
 
 
 def test_with_two_domains_the_alignment_of_llm_recg_has_no_part_between_them():

@@ -11,7 +11,6 @@ from llmrec_jax.parallel import AXES
 from tests.losses.adaptation.cases import CASES, D, N
 
 NUM_DEVICES = 8
-WEIGHT_ND = np.random.default_rng(2).normal(size=(N, D)).astype(np.float32)
 
 
 def _domains(rows, is_source, is_target):
@@ -20,20 +19,26 @@ def _domains(rows, is_source, is_target):
 
 def _normalization(rows, *sides):
     moments = adaptation.domain_moments(rows, *_domains(rows, *sides), num_domains=2)
-    return jnp.sum(WEIGHT_ND * adaptation.domain_normalization(rows, *_domains(rows, *sides), moments))
+    return jnp.mean(adaptation.domain_normalization(rows, *_domains(rows, *sides), moments) ** 3)
 
 
 def _whitening(rows, *sides):
     domains = _domains(rows, *sides)
     parameters = adaptation.whitening_parameters(rows, *domains, num_domains=2)
-    return jnp.sum(WEIGHT_ND * adaptation.domain_whitening(rows, *domains, *parameters))
+    return jnp.mean(adaptation.domain_whitening(rows, *domains, *parameters) ** 3)
+
+
+def _weighted_mean(rows, is_source):
+    """What the weights are for: a mean of the source's losses, here the second column."""
+    weight = jnp.where(is_source, adaptation.density_ratio(rows[:, 0] - 5), 0)
+    return jnp.sum(weight * jnp.where(is_source, rows[:, 1] - 5, 0)) / weight.sum()
 
 
 LOSSES = {name: case.loss for name, case in CASES.items()} | {
     "coral": lambda rows, *sides: adaptation.coral(rows, rows, *sides),
     "mk_mmd_within": adaptation.mk_mmd_within,
     "dann": lambda rows, *sides: adaptation.dann(rows[:, 0], rows[:, 0], *sides),
-    "density_ratio": lambda rows, *sides: jnp.sum(WEIGHT_ND[:, 0] * adaptation.density_ratio(rows[:, 0] - 5, *sides)),
+    "density_ratio": lambda rows, is_source, _: _weighted_mean(rows, is_source),
     "normalization": _normalization,
     "whitening": _whitening,
 }
@@ -70,16 +75,22 @@ def on_all_devices():
 @pytest.mark.parametrize("name", LOSSES)
 def test_sharded_rows_give_the_value_and_gradient_of_one_device(name, on_one_device, on_all_devices):
     for sharded, whole in zip(on_all_devices[name], on_one_device[name], strict=True):
-        assert np.abs(whole).max() > 1e-4 or name == "density_ratio"  # which has no gradient
+        assert np.abs(whole).max() > 1e-4
         np.testing.assert_allclose(sharded, whole, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["coral", "joint_mmd", "sinkhorn", "sliced_wasserstein", "mcc", "bnm", "llm_recg"])
+WRONG_PER_DEVICE = [
+    *("coral", "mk_mmd_within", "joint_mmd", "sinkhorn", "sliced_wasserstein", "information_maximization", "mcc"),
+    *("bnm", "llm_recg", "multi_domain_contrastive", "density_ratio", "normalization", "whitening"),
+]
+
+
+@pytest.mark.parametrize("name", WRONG_PER_DEVICE)
 def test_the_mean_of_each_device_s_own_value_is_wrong(name, on_one_device):
     own = jax.jit(jax.vmap(LOSSES[name]))(*(x.reshape(NUM_DEVICES, -1, *x.shape[1:]) for x in batch()))
     whole = on_one_device[name][0]
     assert np.isfinite(own).all()
-    assert abs(own.mean() - whole) > 0.05 * abs(whole), (own.mean(), whole)
+    assert abs(own.mean() - whole) > 0.03 * abs(whole), (own.mean(), whole)
 
 
 def test_the_mean_over_devices_of_a_mean_of_as_many_rows_is_right(on_one_device):

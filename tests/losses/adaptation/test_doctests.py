@@ -15,7 +15,7 @@ MODULES = {
     for module in pkgutil.iter_modules(adaptation.__path__)
 }
 PUBLIC = {name: getattr(adaptation, name) for name in adaptation.__all__}
-STATIC = {"critic", "num_domains", "alpha", "num_directions", "width", "widths"}
+STATIC = {"critic", "distance", "num_domains", "alpha", "num_directions", "width", "widths"}
 
 
 def jitted(function):
