@@ -60,7 +60,7 @@ def _sliced_wasserstein(sides: Sides, progress: jax.Array) -> jax.Array:
 
 def _less_noise(sides: Sides, distance: Callable[[Array, Array], jax.Array]) -> jax.Array:
     """Without this, these distances make all vectors equal once the domains are alike; see `adaptation.noise`."""
-    return adaptation.less_noise(distance, sides.is_source_N, sides.is_target_N, jax.random.fold_in(sides.key, 1))
+    return adaptation.less_noise(distance, sides.is_source_N, sides.is_target_N, sides.first_half_N)
 
 
 def _dann(sides: Sides, progress: jax.Array) -> jax.Array:

@@ -23,6 +23,7 @@ class Sides:
     level: str  # "item": the batch's distinct items; "user": its users, after their last event
     features_ND: Array  # with entries of about size one
     raw_ND: Array | None  # the same before L2-normalization, as the towers give them
+    id_N: Array  # int32: the item's number in the catalogue, or the user's in the batch
     domain_N: Array  # int32; the target is the last
     is_source_N: Array  # bool; rows that are neither source nor target are padding
     is_target_N: Array
@@ -33,6 +34,12 @@ class Sides:
     key: jax.Array  # the same on every device
     head: Callable[..., jax.Array] | None  # of this level
     outputs: Outputs  # everything else that a step has
+
+    @functools.cached_property
+    def first_half_N(self) -> jax.Array:
+        """A random half of the rows, bool. It does not depend on their order, so a batch may have any layout."""
+        draw = jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(self.key, number)))
+        return draw(jnp.asarray(self.id_N))
 
     @functools.cached_property
     def standardized_ND(self) -> jax.Array:
@@ -61,15 +68,16 @@ def sides_of(outputs: Outputs, level: str, target: int, temperature: float) -> S
     """The arguments of an adaptation loss at a level; `target` is the number of the target domain."""
     if level == "item":
         features_ND, raw_ND = without_bias(outputs, outputs.items_UD), outputs.raw_items_UD
-        domain_N, mask_N = outputs.item_domain_U, outputs.item_mask_U
+        id_N, domain_N, mask_N = outputs.item_ids_U, outputs.item_domain_U, outputs.item_mask_U
     else:
         features_ND, raw_ND, domain_N = outputs.users_ND, outputs.raw_users_ND, outputs.user_domain_N
-        mask_N = jnp.ones(len(features_ND), bool)
+        id_N, mask_N = jnp.arange(len(features_ND)), jnp.ones(len(features_ND), bool)
     key = jax.random.key(0) if outputs.key is None else outputs.key
     return Sides(
         level=level,
         features_ND=scaled(features_ND),
         raw_ND=raw_ND,
+        id_N=id_N,
         domain_N=domain_N,
         is_source_N=mask_N & (domain_N != target),
         is_target_N=mask_N & (domain_N == target),

@@ -15,6 +15,8 @@ from llmrec_jax.types import SINGLE_DEVICE, Batch, Catalog, Collectives, Mean, T
 
 # (parameters, batch, catalogue, key of the step, the same on every device, collectives) -> what the terms read
 Forward = Callable[[Params, Any, Catalog, jax.Array, Collectives], Any]
+# Folded into the step's key for the order of projections; the forward pass folds in other numbers.
+ORDER = 2**31 - 2
 # Parts of the objective and weights of the domains, by name, and the state of the weights; see `_group_weights`.
 Logged = tuple[dict[str, jax.Array], dict[str, jax.Array], jax.Array | None]
 
@@ -144,7 +146,9 @@ def _combined(
         return surgery.weighted_sum(gradients), logged
     gradients = {"ranking": gradients["ranking"]} | gradients  # the first, with which the others are compared
     dots_JJ = surgery.dot_products(gradients)
-    coefficient_J = surgery.without_conflicts(dots_JJ, key) if spec.weighting == "pcgrad" else None
+    coefficient_J = None
+    if spec.weighting == "pcgrad":
+        coefficient_J = surgery.without_conflicts(dots_JJ, jax.random.fold_in(key, ORDER))
     return surgery.weighted_sum(gradients, coefficient_J), logged | surgery.conflicts(gradients, dots_JJ)
 
 

@@ -119,6 +119,15 @@ def test_a_value_out_of_range_is_named(values, problem):
             {"model__score": "dot", "adapt__method": "coral"},
             "adapt.method=coral aligns unit vectors: it needs model.score=cosine",
         ),
+        (
+            {"tasks__click_weight": 1.0, "model__user_tower": "bert4rec", "model__recency_mean": False},
+            "the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
+            "model.user_tower=bert4rec sees the later ones too",
+        ),
+        (
+            {"tasks__rating": "mse", "train__objective": "language_model"},
+            "train.objective=language_model reads no histories: it needs tasks.rating=none and tasks.click_weight=0",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -13,7 +13,7 @@ from llmrec_jax.parallel import AXES
 
 N, D = 64, 4
 IS_SOURCE_N = np.arange(N) < 40
-KEY = jax.random.key(5)
+IS_FIRST_N = np.asarray(jax.random.bernoulli(jax.random.key(5), shape=(N,)))
 DIRECTIONS_QD = adaptation.random_directions(jax.random.key(1), 8, D)
 DISTANCES = {
     "coral": lambda rows_ND, *masks: adaptation.coral(rows_ND, rows_ND, *masks),
@@ -23,8 +23,8 @@ DISTANCES = {
 each_distance = pytest.mark.parametrize("name", DISTANCES)
 
 
-def loss(name, rows_ND, is_source_N=IS_SOURCE_N, is_target_N=~IS_SOURCE_N, key=KEY):
-    return adaptation.less_noise(functools.partial(DISTANCES[name], rows_ND), is_source_N, is_target_N, key)
+def loss(name, rows_ND, is_source_N=IS_SOURCE_N, is_target_N=~IS_SOURCE_N, is_first_N=IS_FIRST_N):
+    return adaptation.less_noise(functools.partial(DISTANCES[name], rows_ND), is_source_N, is_target_N, is_first_N)
 
 
 def make_rows(shape=(N, D), shift=0.0):
@@ -34,7 +34,6 @@ def make_rows(shape=(N, D), shift=0.0):
 
 def test_it_is_the_distance_less_those_of_the_halves_in_numpy():
     rows_ND = make_rows(shift=1.0)
-    is_first_N = np.asarray(jax.random.bernoulli(KEY, shape=(N,)))
 
     def coral(one, other):
         difference = np.cov(rows_ND[one].astype(np.float64), rowvar=False) - np.cov(rows_ND[other], rowvar=False)
@@ -42,7 +41,7 @@ def test_it_is_the_distance_less_those_of_the_halves_in_numpy():
 
     expected = coral(IS_SOURCE_N, ~IS_SOURCE_N)
     for side_N in (IS_SOURCE_N, ~IS_SOURCE_N):
-        first_N, second_N = side_N & is_first_N, side_N & ~is_first_N
+        first_N, second_N = side_N & IS_FIRST_N, side_N & ~IS_FIRST_N
         expected -= first_N.sum() * second_N.sum() / side_N.sum() ** 2 * coral(first_N, second_N)
     np.testing.assert_allclose(jax.jit(functools.partial(loss, "coral"))(rows_ND), expected, rtol=1e-4)
 
@@ -56,10 +55,15 @@ def test_domains_that_are_alike_are_at_a_mean_distance_of_0_and_others_are_not(n
     @jax.vmap
     def measure(key):
         rows_ND = jax.random.normal(jax.random.fold_in(key, 0), (N, D))
+        is_first_N = jax.random.bernoulli(jax.random.fold_in(key, 1), shape=(N,))
         plain = lambda scale: DISTANCES[name](scale * rows_ND, IS_SOURCE_N, ~IS_SOURCE_N)  # noqa: E731
-        less = lambda scale: loss(name, scale * rows_ND, key=key)  # noqa: E731
+        less = lambda scale: loss(name, scale * rows_ND, is_first_N=is_first_N)  # noqa: E731
         shifted_ND = rows_ND * jnp.where(IS_SOURCE_N[:, None], 1.0, 2.0)
-        return jax.value_and_grad(plain)(1.0), jax.value_and_grad(less)(1.0), loss(name, shifted_ND, key=key)
+        return (
+            jax.value_and_grad(plain)(1.0),
+            jax.value_and_grad(less)(1.0),
+            loss(name, shifted_ND, is_first_N=is_first_N),
+        )
 
     (plain, slope), (less, less_slope), apart = measure(keys)
     assert plain.mean() > 4 * plain.std() / 60**0.5
@@ -81,12 +85,12 @@ def test_the_gradient_is_that_of_finite_differences(name):
 @each_distance
 def test_8_devices_give_the_value_of_one_and_the_mean_of_their_own_is_wrong(name):
     rows_ND, sides = make_rows(shift=1.0), (np.arange(N) % 2 == 0, np.arange(N) % 2 == 1)
-    value = jax.jit(lambda rows_ND, s_N, t_N: loss(name, rows_ND, s_N, t_N))
+    value = jax.jit(functools.partial(loss, name))
     mesh = jax.make_mesh((8,), AXES[:1], axis_types=(jax.sharding.AxisType.Auto,))
-    sharded = jax.device_put((rows_ND, *sides), NamedSharding(mesh, PartitionSpec(AXES[0])))
+    sharded = jax.device_put((rows_ND, *sides, IS_FIRST_N), NamedSharding(mesh, PartitionSpec(AXES[0])))
     whole = value(rows_ND, *sides)
     np.testing.assert_allclose(value(*sharded), whole, rtol=1e-5, atol=1e-6)
-    own = jax.vmap(value)(*(x.reshape(8, -1, *x.shape[1:]) for x in (rows_ND, *sides)))
+    own = jax.vmap(value)(*(x.reshape(8, -1, *x.shape[1:]) for x in (rows_ND, *sides, IS_FIRST_N)))
     assert abs(own.mean() - whole) > 0.03 * abs(whole)
 
 
