@@ -64,7 +64,7 @@ def test_buckets_change_neither_loss_nor_gradients(experiment, in_one_bucket):
 
 
 def test_a_balanced_gradient_of_the_adaptation_has_its_share_on_any_mesh(experiment):
-    """Of the ranking loss's norm; here on the item and user vectors of CORAL, whose own gradient is much smaller."""
+    """Of the ranking loss's norm; here on the item and user vectors of CORAL, whose own gradient is of another size."""
     params, share = initial_state(experiment).params, 0.5
 
     def gradients(mesh, **changes):
@@ -75,7 +75,7 @@ def test_a_balanced_gradient_of_the_adaptation_has_its_share_on_any_mesh(experim
     both, _ = gradients(MeshConfig(data=1))
     adaptation = jax.tree.map(np.subtract, both, ranking)
     scale = share * optax.tree.norm(ranking) / optax.tree.norm(adaptation)
-    assert scale > 3
+    assert not 0.5 < scale < 2
     expected = jax.tree.map(lambda a, b: a + scale * b, ranking, adaptation)
     # The adaptation's gradient is a difference here, so it has fewer exact digits.
     largest = max(np.abs(gradient).max() for gradient in jax.tree.leaves(expected))

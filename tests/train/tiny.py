@@ -47,7 +47,7 @@ def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: obje
         encoder=EncoderConfig(num_layers=2, width=16, num_heads=2, dropout=0.0),
         model=ModelConfig(item_features="text+id", width=16, num_layers=2, num_heads=2, dropout=0.0),
         loss=LossConfig(ranking="in_batch"),
-        adapt=AdaptConfig(method="coral", weight=10.0, level="both"),
+        adapt=AdaptConfig(method="coral", weight=0.1, level="both"),
         mesh=mesh or MeshConfig(data=1),
         optim=OptimConfig(learning_rate=3e-3, warmup_steps=4),
         train=TrainConfig(steps=8, batch_size=16, eval_every=4, checkpoint_every=4),
