@@ -10,15 +10,14 @@ from benchmarks import planted_shift
 from llmrec_jax.train.prepared import prepare
 
 SEEDS = (0, 1)
-# Weights that the benchmark chose.
-WEIGHTS = {"coral": 10.0, "mmd": 0.3, "sliced_wasserstein": 1.0, "sinkhorn": 0.03, "dann": 0.3, "wdgrl": 0.1}
-GAIN = 0.015  # in test NDCG@10, the mean over the seeds; each of them gains
+WEIGHTS = {"coral": 10.0, "mmd": 0.3}  # that the benchmark chose
+GAIN = 0.02  # in test NDCG@10, of the mean over the seeds; each of them gains. The benchmark finds .05 and .06
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return prepare(planted_shift.config(str(tmp_path_factory.mktemp("cache")), steps=100))
+    return prepare(planted_shift.config(str(tmp_path_factory.mktemp("cache"))))
 
 
 @pytest.fixture(scope="module")
