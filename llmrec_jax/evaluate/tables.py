@@ -43,13 +43,15 @@ def print_table(results: list[dict[str, Any]], console: Console) -> None:
 
 
 def print_tasks(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print the metrics of the tasks, a table per task and split."""
-    facts = {"task", "method", "domain", "split", "users", "events", "lists", "texts"}
-    for task, split in dict.fromkeys((row["task"], row["split"]) for row in rows):
-        own = [row for row in rows if (row["task"], row["split"]) == (task, split)]
+    """Print the metrics of the tasks, a table per task, split and domain; link prediction over all relations."""
+    counted = ("users", "events", "lists", "texts", "triples")
+    facts = {"task", "method", "domain", "split", "relation", *counted}
+    rows = [row for row in rows if row.get("relation", "all") == "all"]
+    for key in dict.fromkeys((row["task"], row["split"], row["domain"]) for row in rows):
+        own, (task, split, domain) = [row for row in rows if (row["task"], row["split"], row["domain"]) == key], key
         names = [name for name in own[0] if name not in facts]
-        counts = [f"{own[0][name]:,} {name}" for name in ("users", "events", "lists", "texts") if name in own[0]]
-        title = ", ".join([task, own[0]["domain"], split, *counts])
+        counts = [f"{own[0][name]:,} {name}" for name in counted if name in own[0]]
+        title = ", ".join([task, domain, split, *counts])
         table = Table("method", title=title, title_justify="left")
         for name in names:
             table.add_column(name, justify="right")
