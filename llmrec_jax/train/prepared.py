@@ -105,7 +105,8 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     configured, config = config, encoder_of(config)
     corpus = _corpus(config)
     on_data(corpus)
-    make_terms(config, corpus)  # refuses those that the data cannot serve
+    if config.train.objective == "ranking":
+        make_terms(config, corpus)  # refuses those that the data cannot serve
     pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
         encoder_identity.check_fields(config, pretrained)
