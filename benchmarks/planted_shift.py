@@ -51,12 +51,12 @@ from llmrec_jax.train.step import train_step
 NONE = "none"
 SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 5
 WEIGHTS = {  # to choose from, `adapt.weight`
-    "coral": (1.0, 10.0, 100.0),
-    "mmd": (0.3, 1.0, 3.0),
-    "sliced_wasserstein": (0.3, 1.0, 3.0),
-    "sinkhorn": (0.01, 0.03, 0.1),
-    "dann": (0.1, 0.3, 1.0),
-    "wdgrl": (0.03, 0.1, 0.3),
+    "coral": (0.1, 0.3, 1.0),
+    "mmd": (0.03, 0.1, 0.3),
+    "sliced_wasserstein": (0.03, 0.1, 0.3),
+    "sinkhorn": (0.1, 0.3, 1.0),
+    "dann": (0.03, 0.1, 0.3),
+    "wdgrl": (0.01, 0.03, 0.1),
     "contrastive": (0.1, 0.3, 1.0),
     "afn": (0.01, 0.1, 1.0),
 }

@@ -54,8 +54,9 @@ class DataConfig:
     """Characters of the description that the text takes."""
     graph_text: bool = False
     """Whether an item's text names its facts of the knowledge graph (kg.tsv), before the description.
-    As in "director: Ann. genre: drama, comedy": the facts that few other items share first, and none that the title,
-    brand or category has. Facts held out for link prediction are left out."""
+    As in "director: Ann. genre: drama, comedy".
+    Facts that few other items share come first; those that title, brand or category name are left out.
+    Facts held out for link prediction are left out, too."""
     max_history: int = 50
     """The user tower reads at most this many events of a history, the most recent ones."""
     max_tokens: int = 64

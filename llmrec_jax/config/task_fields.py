@@ -20,8 +20,8 @@ class TasksConfig:
     none: facts are not learned.
     transe: a relation is a translation from item vectors to tails (TransE).
     complex: a relation is a diagonal complex matrix (ComplEx); needs an even model.width.
-    Each step reads 512 facts of any items, which are encoded too. 5 % of the facts are held out, for link prediction
-    in the report."""
+    Each step reads 512 facts of any items, which are encoded too.
+    5 % of the facts are held out, for link prediction in the report."""
     knowledge_graph_weight: float = 0.1
     """Weight of the loss of tasks.knowledge_graph beside the ranking loss."""
     click_weight: float = 0.0

@@ -10,7 +10,7 @@ from benchmarks import planted_shift
 from llmrec_jax.train.prepared import prepare
 
 SEEDS = (0, 1)
-WEIGHTS = {"coral": 10.0, "mmd": 0.3}  # that the benchmark chose
+WEIGHTS = {"coral": 0.3, "mmd": 0.1}  # that the benchmark chose
 GAIN = 0.02  # in test NDCG@10, of the mean over the seeds; each of them gains. The benchmark finds .05 and .06
 pytestmark = pytest.mark.slow
 

@@ -174,7 +174,7 @@ def test_a_batch_that_overflows_the_usual_room_takes_the_last_and_loses_nothing(
     # A usual room at the median instead, so that batches fall on both sides of it.
     columns = zip(*map(sizes_of, batches_seen), strict=True)
     tight = Capacity(*(np.median(sizes, axis=0).astype(int).tolist() for sizes in columns))
-    tight = tight._replace(items=tuple(tight.items), predictions=tuple(tight.predictions))
+    tight = Capacity(*(tuple(part) if isinstance(part, list) else part for part in tight))
     capacities = set()
     for step, roomy in enumerate(batches_seen):
         batch = make_batch(dataclasses.replace(plan, capacities=(tight, last)), step)
