@@ -101,7 +101,7 @@ class AnswerConfig:
     Fitted on validation users of the target, and 0 unless it improves them significantly.
     In zero-shot and transductive runs they are those of a source that is left out of training, if there is one."""
     graph_weight: float | None = None
-    """Weight of the facts of the knowledge graph (kg.tsv) in the answer; None: fitted, or 0 with too few users for that.
+    """Weight of the facts of the knowledge graph (kg.tsv) in the answer; None: fitted, 0 with too few users to fit on.
     A fit sees mostly items with many events, so a shop with many new items may want 1.
     It helps items without events and may cost a little on the others (docs/knowledge_graph.md)."""
     weights_from: str | None = None
