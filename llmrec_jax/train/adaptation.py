@@ -40,6 +40,8 @@ def observe(corpus: Corpus, vectors: Callable[[np.ndarray], np.ndarray], width: 
         return {}
     sides = [side_I[sample(len(side_I), ITEMS)].astype(np.int32) for side_I in (source_I, target_I)]
     both_ND = vectors(np.concatenate(sides))[:, :width]
+    if not np.isfinite(both_ND).all():  # the run has diverged, which its loss or the next validation reports
+        return {}
     return {A_DISTANCE: -negative_a_distance(both_ND[: len(sides[0])], both_ND[len(sides[0]) :])}
 
 

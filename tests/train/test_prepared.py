@@ -39,6 +39,7 @@ def test_another_seed_and_optimizer_on_shared_data_equal_a_run_built_alone(confi
 
 
 def test_a_run_that_needs_other_data_is_refused_with_the_fields(config):
+    config = dataclasses.replace(config, adapt=dataclasses.replace(config.adapt, method="none"))
     data = prepared.prepare(config)
     changed = other(config, data={"max_tokens": 14}, encoder={"width": 32}, model={"width": 32})
     with pytest.raises(UserError) as raised:
