@@ -17,8 +17,8 @@ from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError, one_line_errors
 from llmrec_jax.train.interrupts import Interrupts
 
-# CORAL and MMD are small beside the ranking loss; MMD helped with a fixed share of the gradient.
-DEFAULTS = ("coral:1", "coral:10", "mmd:1", "mmd:0.3:gradient", "dann:0.1", "@wise:0.5")
+# Weights that helped on the built-in shops, and steps back to the start, which helped on real ones; docs/adaptation.md.
+DEFAULTS = ("coral:0.3", "mmd:0.1", "mmd:1", "dann:0.03", "none@wise:0.25", "@wise:0.5")
 
 Flag = tyro.conf.FlagCreatePairsOff
 
