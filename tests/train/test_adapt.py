@@ -349,7 +349,7 @@ def test_what_cannot_be_adapted_is_refused_before_anything_is_read(adapted, caps
         ((file, "--left-out", "books"), "--left-out books: must be a source (films, cinema)"),
         ((file, "--left-out", "films", "films"), "--left-out films films: a source is there twice"),
         ((file, "--left-out", "films", "--data.target-fraction", "1"), "--left-out is for runs without users of the"),
-        ((file, "--data.unlabelled-items", "0"), "candidate 'coral:1': data.target_fraction=0 puts no target item"),
+        ((file, "--data.unlabelled-items", "0"), "candidate 'coral:0.3': data.target_fraction=0 puts no target item"),
         ((file, "--train.objective", "language_model"), "adapt trains recommenders in one stage"),
         ((file, "--workdir", str(adapted.workdir / "candidates" / "none")), "holds a run of llmrec train"),
         ((), "usage: llmrec adapt NAME"),
