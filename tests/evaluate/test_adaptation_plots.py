@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax import cli
-from llmrec_jax.evaluate import adaptation_facts, plots
+from llmrec_jax.evaluate import adaptation_facts
 
 STEPS = 40
 NAMES = ("none", "coral:1", "dann:0.1")
@@ -63,14 +63,6 @@ def adapted(tmp_path):
         return folder
 
     return make
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that were drawn, in order."""
-    drawn, make = [], plots._figure
-    monkeypatch.setattr(plots, "_figure", lambda: drawn.append(make()) or drawn[-1])
-    return drawn
 
 
 def test_a_revealed_adaptation(adapted, figures, tmp_path, capsys):

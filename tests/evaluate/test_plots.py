@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from llmrec_jax import cli
-from llmrec_jax.evaluate import plots
 from llmrec_jax.evaluate.verdict import ndcg
 
 USERS = 60
@@ -31,14 +30,6 @@ def run(tmp_path):
         return folder
 
     return write
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that were drawn, in order."""
-    drawn, make = [], plots._figure
-    monkeypatch.setattr(plots, "_figure", lambda: drawn.append(make()) or drawn[-1])
-    return drawn
 
 
 def test_runs_with_different_shares(run, figures, tmp_path, capsys):
