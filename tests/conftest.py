@@ -1,8 +1,11 @@
-"""What every test runs under: one CPU that looks like eight devices, and no silent rank promotion.
+"""What every test runs under: one CPU that looks like eight devices, caches that the processes of a session share, and
+no silent rank promotion.
 
 With LLMREC_TEST_PLATFORM=cuda (or tpu) the tests run on that platform's devices; those that need eight fail on fewer.
 """
 
+import atexit
+import gc
 import importlib.metadata
 import os
 import shutil
@@ -32,6 +35,16 @@ ELSEWHERE = {
 # The threads of NumPy's BLAS wait in a loop for one another, while other test processes need the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.update(ON_CPU if PLATFORM == "cpu" else ELSEWHERE)
+# A folder for what the processes of a session share: the workers of pytest-xdist and the runs of train.py inherit it.
+if "LLMREC_TEST_FOLDER" not in os.environ:
+    os.environ["LLMREC_TEST_FOLDER"] = tempfile.mkdtemp(prefix="llmrec-tests-")
+    atexit.register(shutil.rmtree, os.environ["LLMREC_TEST_FOLDER"], ignore_errors=True)
+DATA_CACHE = Path(os.environ["LLMREC_TEST_FOLDER"]) / "data"  # a `data.cache_dir`
+# Each program is compiled once. JAX_COMPILATION_CACHE_DIR=FOLDER keeps the programs for the next session.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(os.environ["LLMREC_TEST_FOLDER"]) / "programs"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# Tracing creates many objects that stay; with the default thresholds Python looks through them for a fifth of the time.
+gc.set_threshold(100_000, 50, 100)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

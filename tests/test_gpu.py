@@ -52,8 +52,8 @@ def test_cudnn_attention_is_as_exact_as_xla_in_bfloat16(causal, width):
         assert error < max(1.5 * allowed, 1e-2)
 
 
-def test_training_steps_on_a_gpu_give_the_losses_of_a_cpu(tmp_path):
-    experiment = experiment_lib.build(tiny_config(tmp_path))
+def test_training_steps_on_a_gpu_give_the_losses_of_a_cpu():
+    experiment = experiment_lib.build(tiny_config())
     batches = [make_batch(experiment.corpus.plan, index) for index in range(4)]
 
     def losses(device):

@@ -19,7 +19,7 @@ def started(monkeypatch):
 
 
 def test_the_selected_step_and_the_weights_are_kept(started, tmp_path):
-    config, workdir = tiny_config(tmp_path / "cache"), tmp_path / "run"
+    config, workdir = tiny_config(), tmp_path / "run"
     workdir.mkdir()
     (workdir / "config.json").write_text(json.dumps(as_json(config)))
     (workdir / "report.json").write_text(json.dumps({"selection": {"step": 4}}))

@@ -51,7 +51,7 @@ def test_checkpoint_and_bundle_of_adapters_above_a_frozen_layer_score_as_the_run
     ids=["dot", "cosine"],
 )
 def test_a_bundle_scores_as_the_model_does_with_a_bias_and_any_blocks(tmp_path, model):
-    config = tiny_config(tmp_path / "cache", sources=())
+    config = tiny_config(sources=())
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, **model),

@@ -31,7 +31,7 @@ def untrained_run(config):
     """A run that took no step, its parameters random."""
     experiment = experiment_lib.build(config)
     rng = np.random.default_rng(0)
-    params = jax.jit(experiment.init_state)().params
+    params = experiment.init_state().params
     # Some parameters start at zero; a trained model has none that are.
     params = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.standard_normal(x.shape), np.float32), params)
     evaluator = Evaluator(experiment, make_mesh(config.mesh))

@@ -8,6 +8,7 @@ import shutil
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from rich.console import Console
 
 from llmrec_jax.train import compile_cache
@@ -18,14 +19,13 @@ QUIET = Console(quiet=True)
 
 
 @pytest.fixture(autouse=True)
-def everything_is_worth_a_file(monkeypatch):
+def no_other_cache(monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)  # not the cache of the test session
     yield
-    jax.config.update("jax_compilation_cache_dir", before[0])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()  # else JAX keeps the setting of its last compilation
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def counted():
 
 @pytest.mark.slow
 def test_the_second_run_takes_its_programs_from_the_first(tmp_path, capfd):
-    config = tiny_config(tmp_path / "cache", sources=())
+    config = tiny_config(sources=())
     config = dataclasses.replace(  # quick to compile
         config,
         model=dataclasses.replace(config.model, user_tower="mean", item_features="text"),

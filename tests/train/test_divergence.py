@@ -21,7 +21,7 @@ from tests.train.tiny import tiny_config
     ids=["a loss", "scores"],
 )
 def test_the_error_names_step_reason_and_checkpoint(tmp_path, capfd, eval_every, newest, what):
-    config = tiny_config(tmp_path / "cache")
+    config = tiny_config()
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, user_tower="mean"),  # quick to compile

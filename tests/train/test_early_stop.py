@@ -17,9 +17,9 @@ from llmrec_jax.train.loop import train_and_evaluate
 from tests.train.tiny import metrics_of, tiny_config
 
 
-def quick_config(cache_dir):
+def quick_config():
     """Of a run on ids alone, quick to compile, which starts from counts."""
-    config = tiny_config(cache_dir, sources=())
+    config = tiny_config(sources=())
     return dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, item_features="id", user_tower="mean", start="counts"),
@@ -31,7 +31,7 @@ def quick_config(cache_dir):
 def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start(tmp_path, monkeypatch):
     scores = iter([0.3, 0.1, 0.2])  # of steps 0, 2 and 4
     monkeypatch.setattr(Evaluator, "validate", lambda self, params: next(scores))
-    config, workdir = quick_config(tmp_path), tmp_path / "run"
+    config, workdir = quick_config(), tmp_path / "run"
     trained = train_and_evaluate(config, workdir, Console(quiet=True))
     assert [line["step"] for line in metrics_of(workdir)] == [1, 2, 3, 4]
     assert Checkpoints(workdir / "checkpoints", read_only=True).steps() == [0, 4]
@@ -50,7 +50,7 @@ def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start
 
 
 def test_patience_without_validation_is_refused(tmp_path):
-    config = quick_config(tmp_path)
+    config = quick_config()
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, eval_every=0))
     with pytest.raises(UserError, match=r"train.patience=2: there are no validation events .*; set it to 0"):
         train_and_evaluate(config, tmp_path / "run", Console(quiet=True))

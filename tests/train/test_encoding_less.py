@@ -56,7 +56,7 @@ def step_of_full(full):
 
 def params_of(experiment, towers=None):
     """Parameters to start from, the towers' those of `towers` where given; whole host arrays."""
-    params = jax.device_get(experiment.with_pretrained(jax.jit(experiment.init_state)()).params)
+    params = jax.device_get(experiment.with_pretrained(experiment.init_state()).params)
     return params if towers is None else {**towers, "encoder": params["encoder"]}
 
 

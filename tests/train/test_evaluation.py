@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -45,7 +44,7 @@ def test_a_left_out_source_selects_the_step_of_a_zero_shot_run(left_out_run):
     experiment = left_out_run
     mesh = make_mesh(experiment.config.mesh)
     evaluator = Evaluator(experiment, mesh)
-    params = jax.jit(experiment.init_state)().params
+    params = experiment.init_state().params
     users = int((experiment.corpus.splits[1].valid >= 0).sum())
     assert users >= 100
     assert evaluator.selection == {
@@ -91,7 +90,7 @@ def test_the_hash_of_a_run_tells_what_decides_its_numbers(left_out_run):
 
 @pytest.mark.slow
 def test_a_zero_shot_run_with_one_source_takes_its_last_step_and_says_so(tmp_path):
-    config = zero_shot(tiny_config(tmp_path / "cache"))
+    config = zero_shot(tiny_config())
     model = dataclasses.replace(config.model, user_tower="mean")  # quick to compile
     config = dataclasses.replace(config, model=model, train=dataclasses.replace(config.train, steps=3, eval_every=1))
     out = io.StringIO()

@@ -29,7 +29,7 @@ def test_a_step_reads_some_items_by_their_title_alone(encoder, tmp_path):
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, item_features="text"))
     experiment = build(config, **encoder)
     titles = experiment.corpus.joint.titles
-    params = experiment.with_pretrained(jax.jit(experiment.init_state)()).params
+    params = experiment.with_pretrained(experiment.init_state()).params
     model, catalog = nnx.merge(experiment.graphdef, params), jax.device_put(experiment.catalog)
     encode = jax.jit(
         lambda items_U, key: model.scored_items(
@@ -49,8 +49,8 @@ def test_a_step_reads_some_items_by_their_title_alone(encoder, tmp_path):
         assert catalog.token_mask_IL[len(titles) :].sum(axis=1).tolist() == lengths
 
 
-def test_the_same_items_are_read_by_title_on_every_mesh(tmp_path):
-    config = tiny_config(tmp_path, sources=())
+def test_the_same_items_are_read_by_title_on_every_mesh():
+    config = tiny_config(sources=())
     config = dataclasses.replace(
         config,
         encoder=dataclasses.replace(config.encoder, num_layers=1),

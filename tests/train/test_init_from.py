@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     from llmrec_jax.train.export import save_bundle
 
     folder = tmp_path_factory.mktemp("init")
-    config = tiny_config(folder / "cache")
+    config = tiny_config()
     run = untrained_run(config)
     save_bundle(run, folder / "bundle")
     data = dataclasses.replace(config.data, sources=())
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
 def test_towers_encoder_and_known_ids_are_those_of_the_bundle(trained):
     before, config = trained
     experiment = experiment_lib.build(config)
-    state = experiment.with_pretrained(jax.jit(experiment.init_state)())
+    state = experiment.with_pretrained(experiment.init_state())
     after = traverse_util.flatten_dict(
         with_bundle(state, Path(config.train.init_from), experiment.corpus).params, sep="."
     )
@@ -56,7 +56,7 @@ def test_towers_of_another_size_are_refused(trained):
     _, config = trained
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, width=8))
     experiment = experiment_lib.build(config)
-    state = jax.jit(experiment.init_state)()
+    state = experiment.init_state()
     with pytest.raises(
         UserError, match=r"do not fit this configuration\n  .*item_tower.*: \(.*8.*\) here, \(.*16.*\) there"
     ):
@@ -67,7 +67,7 @@ def test_the_bias_for_times_starts_at_zero_if_the_other_run_had_no_times(trained
     _, config = trained
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, user_tower="hstu"))
     experiment = experiment_lib.build(config)
-    state = jax.jit(experiment.init_state)()
+    state = experiment.init_state()
     arrays = {name: x + 1 for name, x in traverse_util.flatten_dict(jax.device_get(state.params), sep=".").items()}
     name = "user_tower.stack.layers.time_bias"
     assert not (arrays.pop(name) - 1).any()

@@ -28,10 +28,10 @@ def of_texts(config, **encoder):
     )
 
 
-def test_masks_loss_and_gradients_equal_one_device(tmp_path, monkeypatch):
+def test_masks_loss_and_gradients_equal_one_device(monkeypatch):
     """Under `jit` the gradients of a mesh are those of one device by construction; the step is compiled for two."""
     monkeypatch.setattr("llmrec_jax.data.batches.texts.GROUPS", 1)  # quick to compile
-    config = of_texts(tiny_config(tmp_path, sources=()), num_layers=1)
+    config = of_texts(tiny_config(sources=()), num_layers=1)
     run = language_model.assemble(prepare(config), config)
 
     def loss(params):
@@ -39,7 +39,7 @@ def test_masks_loss_and_gradients_equal_one_device(tmp_path, monkeypatch):
         mean = token_loss(outputs, 0.0)["tokens"]
         return mean.total / mean.size
 
-    state = jax.jit(run.init_state)()
+    state = run.init_state()
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), 0)
     expected = float(jax.jit(loss)(state.params))
     assert expected == pytest.approx(np.log(run.encoder_config.vocab_size), rel=0.05)  # untrained
@@ -55,7 +55,7 @@ def test_masks_loss_and_gradients_equal_one_device(tmp_path, monkeypatch):
 def test_with_lora_the_adapters_and_the_output_layer_are_trained(tmp_path):
     config = of_texts(pretrained_config(tmp_path / "encoder", "bert", 1), mode="lora")
     run = language_model.assemble(prepare(config), config)
-    state = run.start(jax.jit(run.init_state)())
+    state = run.start(run.init_state())
     tokens = state.params["encoder"]["tokens"]["embedding"]
     np.testing.assert_array_equal(tokens, nnx.to_pure_dict(nnx.state(run.data.pretrained))["tokens"]["embedding"])
     trained = {path for path in traverse_util.flatten_dict(state.params) if run.spec.trains(path)}
@@ -63,14 +63,14 @@ def test_with_lora_the_adapters_and_the_output_layer_are_trained(tmp_path):
     assert {path[-1] for path in trained if path[0] == "encoder"} == {"lora_a", "lora_b"}
 
 
-def test_a_tokenizer_without_a_mask_token_is_refused(tmp_path):
-    data = prepare(of_texts(tiny_config(tmp_path, sources=()), kind="gpt2"))
+def test_a_tokenizer_without_a_mask_token_is_refused():
+    data = prepare(of_texts(tiny_config(sources=()), kind="gpt2"))
     with pytest.raises(UserError, match=r"masks tokens, but the tokenizer has no \[MASK\] or <mask>"):
         language_model.mask_rule(BertConfig(), data.tokenizer)
 
 
 def test_the_work_folder_of_a_language_model_is_not_taken_for_a_recommender(tmp_path):
-    claim(tmp_path, of_texts(tiny_config(tmp_path / "cache")))
+    claim(tmp_path, of_texts(tiny_config()))
     with pytest.raises(UserError, match=r"is a run of a language model, which recommends nothing"):
         evaluate_run(tmp_path)
     with pytest.raises(UserError, match=r"config\.json: a run of a language model, which has encoder/ and no bundle/"):

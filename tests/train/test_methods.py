@@ -30,8 +30,8 @@ CASES += [("afn", "item"), ("afn", "user"), ("contrastive", "item"), ("joint_mmd
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    config = tiny_config(tmp_path_factory.mktemp("cache"), unlabelled_items=16)
+def config():
+    config = tiny_config(unlabelled_items=16)
     model = dataclasses.replace(config.model, user_tower="mean")  # quick to trace
     train = dataclasses.replace(config.train, steps=4, eval_every=2, checkpoint_every=4, selection="last_step")
     optim = dataclasses.replace(config.optim, schedule="constant")

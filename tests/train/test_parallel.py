@@ -11,7 +11,7 @@ from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
 from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import experiment as experiment_lib
-from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, initial_state, tiny_config
+from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_metrics, tiny_config
 
 LAYOUTS = {
     "jit, data 8": MeshConfig(data=8),
@@ -45,10 +45,10 @@ LOSSES: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module", params=CASES)
-def on_one_device(request, tmp_path_factory):
+def on_one_device(request):
     method, ranking = request.param.split(", ")
     data = SEVERAL_BUCKETS if method == "coral" else {}
-    config = tiny_config(tmp_path_factory.mktemp("cache"), target_fraction=0.1, **data)
+    config = tiny_config(target_fraction=0.1, **data)
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, **MODELS.get(request.param, {})),
@@ -70,11 +70,11 @@ def test_loss_gradients_and_adaptation_statistics_equal_one_device(on_one_device
 
 
 @pytest.mark.slow
-def test_every_layout_starts_from_the_same_state(tmp_path):
-    config = tiny_config(tmp_path)
+def test_every_layout_starts_from_the_same_state():
+    config = tiny_config()
     model = dataclasses.replace(config.model, user_tower="mean")
     experiment = experiment_lib.build(dataclasses.replace(config, model=model, adapt=AdaptConfig()))
-    expected = initial_state(experiment)
+    expected = jax.device_get(jax.jit(experiment.init_state)())
     for mesh in LAYOUTS.values():
         layout = make_layout(mesh)
         found = jax.device_get(layout.to_global(layout.init(experiment.init_state)))
@@ -92,8 +92,8 @@ def test_items_that_no_training_event_names_get_no_id_vector(on_one_device):
         assert learns_I[trained_I].all()
 
 
-def test_each_device_encodes_its_share_of_the_catalogue_alone(tmp_path):
-    config = dataclasses.replace(tiny_config(tmp_path), loss=LossConfig(ranking="softmax"))
+def test_each_device_encodes_its_share_of_the_catalogue_alone():
+    config = dataclasses.replace(tiny_config(), loss=LossConfig(ranking="softmax"))
     experiment = experiment_lib.build(config)
     assert len(experiment.catalog.domain_I) % 8  # the last shares have padding
 

@@ -15,8 +15,8 @@ from tests.train.tiny import tiny_config
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    tiny = tiny_config(tmp_path_factory.mktemp("cache"), sources=("demo:films",), target="demo:books")
+def config():
+    tiny = tiny_config(sources=("demo:films",), target="demo:books")
     return dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, steps=10, checkpoint_every=4))
 
 

@@ -30,7 +30,7 @@ def config(tmp_path_factory):
     sizes = BertConfig(vocab_size=300, max_positions=POSITIONS, width=32, num_layers=1, num_heads=2, dropout=0.0)
     save_pretrained(new_encoder(sizes, nnx.Rngs(7)), folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = tiny_config(folder / "cache", sources=())
+    config = tiny_config(sources=())
     encoder = dataclasses.replace(config.encoder, pretrained=str(folder), mode="full")
     model = dataclasses.replace(config.model, user_tower="mean")
     adapt = dataclasses.replace(config.adapt, method="none")

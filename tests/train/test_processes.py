@@ -63,7 +63,7 @@ ProgressLine.update = update_and_stop
 
 
 def job_config(root, mode):
-    config = tiny_config(root / "cache", mesh=MESHES[mode])
+    config = tiny_config(mesh=MESHES[mode])
     return dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, user_tower="mean"),  # quick to compile
@@ -84,7 +84,7 @@ def started(root, mode, num_processes, workdir, **environment):
         "JAX_NUM_PROCESSES": str(num_processes),
     }
     arguments = [str(root / f"{mode}.py"), "--workdir", str(workdir)]
-    options = {"jax_persistent_cache_min_compile_time_secs": 0}
+    options = {"jax_compilation_cache_dir": None}  # the job's own, in its work folder
     folder = Path(tempfile.mkdtemp(dir=root))
     with contextlib.ExitStack() as stack:
         yield [

@@ -75,12 +75,8 @@ def resume_config(root):
 def run(root, workdir, kill_at=0, stop_at=0):
     """The exit code, the standard output and the errors of a run."""
     arguments = [str(root / "config.py"), "--workdir", str(workdir)]
-    options = {
-        "jax_compilation_cache_dir": str(root / "compiled"),  # the runs after the first need not compile again
-        "jax_persistent_cache_min_compile_time_secs": 0,
-    }
     environment = {"KILL_AT": str(kill_at), "STOP_AT": str(stop_at)}
-    with jobs.started(Path(tempfile.mkdtemp(dir=root)) / "output", arguments, environment, options) as process:
+    with jobs.started(Path(tempfile.mkdtemp(dir=root)) / "output", arguments, environment, {}) as process:
         return process.finish(timeout=300)
 
 

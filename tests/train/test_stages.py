@@ -24,8 +24,8 @@ TEXTS = Path("stages") / "texts"
 STEPS, SAVED = 12, 10
 
 
-def staged_config(root):
-    config = tiny_config(root / "cache", sources=())
+def staged_config():
+    config = tiny_config(sources=())
     return dataclasses.replace(
         config,
         encoder=dataclasses.replace(config.encoder, kind="gpt2", num_layers=1, dropout=0.1),
@@ -56,7 +56,7 @@ def run(root, monkeypatch):
 
     def run(workdir):
         out = io.StringIO()
-        stages.run_stages(staged_config(root), workdir, Console(file=out, soft_wrap=True))
+        stages.run_stages(staged_config(), workdir, Console(file=out, soft_wrap=True))
         return calls[-1], out.getvalue()
 
     return run
@@ -71,7 +71,7 @@ def test_the_last_stage_starts_from_the_encoder_that_learned_the_texts(root, run
     assert facts["perplexity"]["after"] == pytest.approx(np.exp(-facts["selection"]["value"]))
     assert facts["held_out_texts"] == 22
     experiment = experiment_lib.build(config)
-    state = experiment.start(jax.jit(experiment.init_state)())
+    state = experiment.start(experiment.init_state())
     encoder = from_pretrained(workdir / TEXTS / "encoder")
     jax.tree.map(np.testing.assert_array_equal, state.params["encoder"], nnx.to_pure_dict(nnx.state(encoder)))
     assert experiment.data.text_encoder is None  # the baselines are those of a run without stages

@@ -13,9 +13,9 @@ from llmrec_jax.train import experiment as experiment_lib
 from tests.train.tiny import tiny_config
 
 
-def started(cache_dir, mesh=MeshConfig(data=1), **data):  # noqa: B008
+def started(mesh=MeshConfig(data=1), **data):  # noqa: B008
     """The experiment of a tiny run with item biases that starts from counts, and its first parameters."""
-    config = tiny_config(cache_dir, mesh=mesh, **data)
+    config = tiny_config(mesh=mesh, **data)
     quick = {"item_features": "id", "user_tower": "mean"}
     config = dataclasses.replace(
         config,
@@ -27,8 +27,8 @@ def started(cache_dir, mesh=MeshConfig(data=1), **data):  # noqa: B008
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5, 0.0])
-def test_only_events_that_are_trained_on_are_counted(tmp_path, fraction):
-    experiment, params = started(tmp_path, target_fraction=fraction)
+def test_only_events_that_are_trained_on_are_counted(fraction):
+    experiment, params = started(target_fraction=fraction)
     corpus = experiment.corpus
     ids_ID, bias_I = params["item_tower"]["ids"]["embedding"], params["scoring"]["bias"]
     for domain, users in enumerate(corpus.plan.users):
@@ -42,8 +42,8 @@ def test_only_events_that_are_trained_on_are_counted(tmp_path, fraction):
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=1, fsdp=8), MeshConfig(mode="pmap", data=8)], ids=["fsdp", "pmap"])
-def test_the_start_is_the_same_on_eight_devices(tmp_path, mesh):
-    _, one = started(tmp_path)
-    _, eight = started(tmp_path, mesh)
+def test_the_start_is_the_same_on_eight_devices(mesh):
+    _, one = started()
+    _, eight = started(mesh)
     jax.tree.map(np.testing.assert_array_equal, one["item_tower"]["ids"], eight["item_tower"]["ids"])
     np.testing.assert_array_equal(one["scoring"]["bias"], eight["scoring"]["bias"])

@@ -22,8 +22,8 @@ from tests.train.tiny import SEVERAL_BUCKETS, assert_same_step, gradients_and_me
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    config = tiny_config(tmp_path_factory.mktemp("cache"), **SEVERAL_BUCKETS)
+def experiment():
+    config = tiny_config(**SEVERAL_BUCKETS)
     model = dataclasses.replace(config.model, user_tower="mean")  # quick to compile
     return experiment_lib.build(dataclasses.replace(config, model=model))
 
@@ -116,17 +116,17 @@ def test_the_step_lowers_for_other_platforms(experiment, platform):
     assert "stablehlo.dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()
 
 
-def in_bfloat16_with_flash(tmp_path):
-    config = tiny_config(tmp_path, **SEVERAL_BUCKETS)
+def in_bfloat16_with_flash():
+    config = tiny_config(**SEVERAL_BUCKETS)
     model = dataclasses.replace(config.model, compute_dtype="bfloat16")
     encoder = dataclasses.replace(config.encoder, attention="flash")
     return experiment_lib.build(dataclasses.replace(config, model=model, encoder=encoder))
 
 
-def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(tmp_path, monkeypatch):
+def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(monkeypatch):
     """The encoder, in every bucket, forward and backward. JAX is told that cuDNN is installed."""
     monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
-    experiment = in_bfloat16_with_flash(tmp_path)
+    experiment = in_bfloat16_with_flash()
     batch = make_batch(experiment.corpus.plan, 0)
     step = jax.jit(functools.partial(train_step, spec=experiment.spec, collectives=SINGLE_DEVICE))
     traced = step.trace(jax.eval_shape(experiment.init_state), batch, experiment.catalog)
@@ -136,10 +136,10 @@ def test_the_step_in_bfloat16_calls_cudnn_on_a_gpu(tmp_path, monkeypatch):
     assert text.count("@__cudnn$fmhaSoftmaxBackward(") == len(batch.items)
 
 
-def test_the_step_on_a_mesh_calls_splash_on_a_tpu(tmp_path, monkeypatch):
+def test_the_step_on_a_mesh_calls_splash_on_a_tpu(monkeypatch):
     """In every bucket, each device on its own rows and heads: the mesh is known from the type of what the step cut."""
     monkeypatch.setattr("llmrec_jax.models.splash.takes", lambda *operands: True)  # these texts are short
-    experiment = in_bfloat16_with_flash(tmp_path)
+    experiment = in_bfloat16_with_flash()
     batch = make_batch(experiment.corpus.plan, 0)
     state = jax.eval_shape(experiment.init_state)
     step = make_layout(MeshConfig(data=2, fsdp=2, tensor=2)).compile(

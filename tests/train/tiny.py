@@ -32,12 +32,13 @@ from llmrec_jax.train.language_model import LanguageModelRun
 from llmrec_jax.train.metrics import TIMING
 from llmrec_jax.train.state import TrainState
 from llmrec_jax.train.step import train_step
+from tests.conftest import DATA_CACHE
 
 # Some texts of the shops are cut, some shorter.
 SEVERAL_BUCKETS: dict[str, Any] = {"max_tokens": 64, "vocab_size": 1000}
 
 
-def tiny_config(cache_dir: Path, *, mesh: MeshConfig | None = None, **data: object) -> Config:
+def tiny_config(cache_dir: Path = DATA_CACHE, *, mesh: MeshConfig | None = None, **data: object) -> Config:
     """Films and books, a two-layer BERT of width 16, both kinds of rows, adaptation on both levels, no dropout."""
     return Config(
         data=dataclasses.replace(
@@ -61,7 +62,7 @@ def pretrained_config(folder: Path, kind: Any, num_layers: int) -> Config:
     encoder = new_encoder(ENCODERS[kind].config(max_positions=64, dropout=0.0, **sizes), nnx.Rngs(7))
     save_pretrained(shaken(encoder, 0.2), folder)  # fresh weights tell texts hardly apart
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = tiny_config(folder / "cache", sources=(), **SEVERAL_BUCKETS)
+    config = tiny_config(sources=(), **SEVERAL_BUCKETS)
     return dataclasses.replace(
         config,
         encoder=dataclasses.replace(config.encoder, pretrained=str(folder)),
@@ -85,9 +86,9 @@ def shaken(tree: Any, size: float) -> Any:
 
 @functools.lru_cache(maxsize=2)
 def initial_state(experiment: Experiment | LanguageModelRun) -> TrainState:
-    """The initial state as host arrays, made once: compiling it for every mesh takes as long as compiling the step.
+    """The initial state as host arrays, made once and without `jit`: compiling it takes as long as compiling the step.
     `test_parallel` compares what each mesh makes."""
-    return jax.device_get(jax.jit(experiment.init_state)())
+    return jax.device_get(experiment.init_state())
 
 
 def with_params(experiment: Experiment | LanguageModelRun, params: Any) -> TrainState:
