@@ -1,0 +1,106 @@
+"""Finds the encoding of a text file: by its byte order mark, else UTF-8 if it is valid, else by its letters.
+
+The whole file is read for this, because the first letter that is not ASCII may stand anywhere.
+"""
+
+import codecs
+import re
+
+from llmrec_jax.importers.files import File
+
+CHUNK = 2**20
+EVIDENCE = 2**18  # bytes around letters that are not ASCII
+MARKS = (  # the longer marks first: that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+HIGH = re.compile(rb"[\x80-\xff]")
+HIGH_RUN = re.compile(rb"[\x80-\xff]+")
+UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # no characters in cp1252
+# A sign between two letters, which no word has: the letter was written in another encoding.
+SIGN_IN_WORD = re.compile(r"[^\W\d_](?![\u2019'\u2018\u2013\-/.&+\u00b4`\u00b7])[\u00a1-\u00bf\u2020-\u2122][^\W\d_]")
+EASTERN = ("cp932", "euc_jp", "euc_kr", "gb18030", "big5")  # with two bytes for a letter
+KANA, HANGUL, COMMON_HAN = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7a3]"), re.compile("[\u4e00-\u9fff]")
+CYRILLIC = re.compile("[\u0430-\u044f]")  # lowercase, which running text mostly is
+
+
+def detect(file: File) -> str | None:
+    """The name of a Python codec; None if the file is no text."""
+    start = file.start(4096)
+    for mark, name in MARKS:
+        if start.startswith(mark):
+            return name
+    if b"\0" in start:
+        return _wide(start)
+    evidence = _not_utf8(file)
+    return "utf-8" if evidence is None else _legacy(evidence)
+
+
+def _wide(start: bytes) -> str | None:
+    """UTF-16 without a mark: every second byte of ASCII letters is zero."""
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if odd > 4 * even + 1 and odd > len(start) // 8:
+        return "utf-16-le"
+    return "utf-16-be" if even > 4 * odd + 1 and even > len(start) // 8 else None
+
+
+def _not_utf8(file: File) -> bytes | None:
+    """Bytes around the letters that are not ASCII; None if the file is UTF-8, but for at most every fifth letter."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    valid = invalid = 0
+    evidence = bytearray()
+    with file.open() as data:
+        while chunk := data.read(CHUNK):
+            text = decoder.decode(chunk)
+            if chunk.isascii():
+                continue
+            wrong = sum("\udc80" <= letter <= "\udcff" for letter in text) if _has_surrogates(text) else 0
+            invalid += wrong
+            valid += sum(letter > "\x7f" for letter in text) - wrong
+            if wrong and len(evidence) < EVIDENCE:
+                evidence += b"\n".join(line for line in chunk.split(b"\n") if HIGH.search(line))[:EVIDENCE]
+    invalid += len(decoder.decode(b"", final=True))
+    return bytes(evidence) if invalid > valid / 4 else None
+
+
+def _has_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _legacy(evidence: bytes) -> str:
+    """The likely encoding of text that is not UTF-8."""
+    high = len(HIGH.findall(evidence))
+    in_runs = sum(len(run) for run in HIGH_RUN.findall(evidence) if len(run) > 1)
+    if in_runs > high / 2:  # in western languages, a letter with an accent rarely follows another
+        return _eastern(evidence)
+    if UNDEFINED.search(evidence):
+        return "latin-1" if not _signs(evidence, "latin-1") else "cp1250"
+    if _signs(evidence, "cp1252") > _signs(evidence, "cp1250"):
+        return "cp1250"
+    # The two differ in 0x80 to 0x9f, which are control characters in latin-1.
+    return "cp1252" if re.search(rb"[\x80-\x9f]", evidence) else "latin-1"
+
+
+def _signs(evidence: bytes, encoding: str) -> int:
+    return len(SIGN_IN_WORD.findall(evidence.decode(encoding, "replace")))
+
+
+def _eastern(evidence: bytes) -> str:
+    """An encoding of Japanese, Korean or Chinese in which the text is valid; else one of Cyrillic."""
+    cyrillic = {name: len(CYRILLIC.findall(evidence.decode(name, "replace"))) for name in ("cp1251", "koi8_r", "cp866")}
+    best = max(cyrillic, key=cyrillic.__getitem__)
+    if cyrillic[best] > 0.6 * len(HIGH.findall(evidence)):
+        return best
+    scores = {}
+    for name in EASTERN:
+        text = evidence.decode(name, "replace")
+        broken = text.count("\ufffd") * 4
+        scores[name] = (
+            3 * len(KANA.findall(text)) + 3 * len(HANGUL.findall(text)) + len(COMMON_HAN.findall(text)) - broken
+        )
+    best = max(scores, key=scores.__getitem__)
+    return best if scores[best] > 0 else "cp1252"
