@@ -28,7 +28,6 @@ SNIFFED = 200  # rows read to find the separator
 CONSISTENT = 0.8  # share of rows with the same number of cells
 MAX_PREAMBLE = 10  # lines before the header
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*([eE][-+]?\d+)?")
-HAS_DIGIT = re.compile(r"\d")
 WRONG_NUMBER = "wrong number of columns: most rows have {n}"
 
 
@@ -97,7 +96,7 @@ def _split(
     lines: Iterator[tuple[int, str]], separator: str, size: int, quoted: bool
 ) -> Iterator[tuple[int, str, list[str] | ValueError]]:
     if quoted:
-        yield from csv_rows(lines, separator, lambda cells: len(cells) == size)
+        yield from csv_rows(lines, separator, lambda cells: not size or len(cells) == size)
         return
     for number, line in lines:
         if line.strip():
@@ -177,7 +176,7 @@ def _is_quoted(head: list[tuple[int, str]], separator: str) -> bool:
 
 
 def _is_header(names: list[str], rows: Sequence[tuple[int, str, list[str] | ValueError]]) -> bool:
-    """Whether the first row names the columns: its cells are known names, or of another kind than those below."""
+    """Whether the first row names the columns: its cells are known names, or unlike those below."""
     if any(NUMBER.fullmatch(name) for name in names) or len(set(names)) < len(names):
         return False
     cells = [cells for _, _, cells in rows[1:] if not isinstance(cells, ValueError) and len(cells) == len(names)]
@@ -185,17 +184,25 @@ def _is_header(names: list[str], rows: Sequence[tuple[int, str, list[str] | Valu
     columns = [[row[n] for row in body] for n in range(len(names))]
     if any(name and name in column for name, column in zip(names, columns, strict=True)):
         return False
-    kinds = [collections.Counter(filter(None, map(_kind, column))).most_common(1) for column in columns]
-    pairs = [(_kind(name), kind[0][0]) for name, kind in zip(names, kinds, strict=True) if kind and name]
-    if ("code", "code") in pairs:
+    unlike = [_is_unlike(name, list(filter(None, column))) for name, column in zip(names, columns, strict=True) if name]
+    if False in unlike and True not in unlike:
         return False
-    return any(own == "text" != below for own, below in pairs) or any(map(is_known, names))
+    return True in unlike or any(map(is_known, names))
 
 
-def _kind(cell: str) -> str:
-    if not cell:
-        return ""
-    return "number" if NUMBER.fullmatch(cell) else "code" if HAS_DIGIT.search(cell) else "text"
+def _is_unlike(name: str, column: list[str]) -> bool | None:
+    """Whether a cell differs from those below in digits; None if that says nothing, as in a column of texts."""
+    shapes = collections.Counter(map(_shape, column)).most_common(1)
+    if not shapes or shapes[0][1] < CONSISTENT * len(column) or "9" not in shapes[0][0]:
+        return None
+    return _shape(name) != shapes[0][0]
+
+
+def _shape(cell: str) -> str:
+    """A cell with "9" for each run of digits and "a" for each run of letters; any number is "9"."""
+    if NUMBER.fullmatch(cell):
+        return "9"
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", cell))
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -17,10 +17,13 @@ MARKS = (  # the longer marks first: that of UTF-32 begins with that of UTF-16
 HIGH = re.compile(rb"[\x80-\xff]")
 HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # no characters in cp1252
-# A sign between two letters, which no word has: the letter was written in another encoding.
-SIGN_IN_WORD = re.compile(r"[^\W\d_](?![\u2019'\u2018\u2013\-/.&+\u00b4`\u00b7])[\u00a1-\u00bf\u2020-\u2122][^\W\d_]")
-EASTERN = ("cp932", "euc_jp", "euc_kr", "gb18030", "big5")  # with two bytes for a letter
-KANA, HANGUL, COMMON_HAN = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7a3]"), re.compile("[\u4e00-\u9fff]")
+# A sign within a word, or a raised figure at its beginning: the letter was written in another encoding.
+SIGN_IN_WORD = re.compile(
+    r"[^\W\d_][\u00a1-\u00a9\u00ab-\u00b3\u00b5-\u00b9\u00bb-\u00bf\u2020-\u2022]{1,3}[^\W\d_]"
+    r"|(?<!\w)[\u00a3\u00af\u00b3\u00b9\u00bc\u00be][^\W\d_]"
+)
+PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")  # two bytes that are one letter of Japanese, Korean or Chinese
+KANA = re.compile("[\u3041-\u30ff]")
 CYRILLIC = re.compile("[\u0430-\u044f]")  # lowercase, which running text mostly is
 
 
@@ -74,8 +77,10 @@ def _has_surrogates(text: str) -> bool:
 def _legacy(evidence: bytes) -> str:
     """The likely encoding of text that is not UTF-8."""
     high = len(HIGH.findall(evidence))
-    in_runs = sum(len(run) for run in HIGH_RUN.findall(evidence) if len(run) > 1)
-    if in_runs > high / 2:  # in western languages, a letter with an accent rarely follows another
+    if len(KANA.findall(evidence.decode("cp932", "replace"))) > high / 8:
+        return "cp932"  # the second bytes of its letters are often ASCII
+    in_runs = sum(len(run) for run in HIGH_RUN.findall(evidence) if len(run) > 2)
+    if in_runs > high / 2:  # in western languages, letters with accents rarely follow one another
         return _eastern(evidence)
     if UNDEFINED.search(evidence):
         return "latin-1" if not _signs(evidence, "latin-1") else "cp1250"
@@ -90,17 +95,21 @@ def _signs(evidence: bytes, encoding: str) -> int:
 
 
 def _eastern(evidence: bytes) -> str:
-    """An encoding of Japanese, Korean or Chinese in which the text is valid; else one of Cyrillic."""
+    """An encoding of Cyrillic, Japanese, Korean or Chinese, by the bytes that common letters have in it."""
+    high = len(HIGH.findall(evidence))
     cyrillic = {name: len(CYRILLIC.findall(evidence.decode(name, "replace"))) for name in ("cp1251", "koi8_r", "cp866")}
     best = max(cyrillic, key=cyrillic.__getitem__)
-    if cyrillic[best] > 0.6 * len(HIGH.findall(evidence)):
+    if cyrillic[best] > 0.65 * high:
         return best
-    scores = {}
-    for name in EASTERN:
-        text = evidence.decode(name, "replace")
-        broken = text.count("\ufffd") * 4
-        scores[name] = (
-            3 * len(KANA.findall(text)) + 3 * len(HANGUL.findall(text)) + len(COMMON_HAN.findall(text)) - broken
-        )
-    best = max(scores, key=scores.__getitem__)
-    return best if scores[best] > 0 else "cp1252"
+    pairs = PAIR.findall(evidence)
+
+    def share(first: range, second: range = range(256)) -> float:
+        return sum(pair[0] in first and pair[1] in second for pair in pairs) / max(1, len(pairs))
+
+    if share(range(0x81, 0xA0)) > 0.3:
+        return "cp932"  # without kana
+    if share(range(256), range(0x40, 0x7F)) > 0.15:
+        return "big5"
+    if share(range(0xA4, 0xA6)) > 0.15:
+        return "euc_jp"
+    return "gb18030" if share(range(0xC9, 0xF8)) > 0.1 else "euc_kr"

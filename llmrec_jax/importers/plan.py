@@ -95,7 +95,7 @@ def _logs_by_values(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
         given = mapped.of(log, roles_lib.EVENT_ROLES)
         named = roles_lib.of_events(log, given)
         item = named.get("item_id") or _joined(log, catalogue)
-        if item:
+        if item and profile(log, item).distinct < 1.0:
             roles = roles_lib.by_values(log, item) | named
             if "user_id" in roles and len(set(roles.values())) == len(roles):
                 found.append(Source(log, roles))

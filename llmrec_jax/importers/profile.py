@@ -21,6 +21,7 @@ class Profile(NamedTuple):
     is_whole: bool  # whole numbers
     low: float
     high: float
+    zeros: float  # share of zeros among the numbers
     chars: float  # mean length
     with_blank: float  # share of cells with a blank between words
     times: float  # share of cells that are plausible times
@@ -48,7 +49,7 @@ def profile(table: Table, column: str) -> Profile:
     """The profile of a column."""
     cells = [value for value in table.values(column) if not clock.is_missing(value)]
     if not cells:
-        return Profile(0.0, 0.0, 0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
+        return Profile(0.0, 0.0, 0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
     nested = sum(isinstance(value, list | dict) for value in cells) * 2 > len(cells)
     texts = [str(value).strip() for value in cells]
     numbers = [found for value in cells if (found := _number(value)) is not None]
@@ -62,6 +63,7 @@ def profile(table: Table, column: str) -> Profile:
         is_whole=is_number and all(found.is_integer() for found in numbers),
         low=min(numbers, default=0.0),
         high=max(numbers, default=0.0),
+        zeros=numbers.count(0.0) / len(numbers) if numbers else 0.0,
         chars=sum(map(len, texts)) / len(texts),
         with_blank=sum(" " in text for text in texts) / len(texts),
         times=0.0 if nested else clock.fits(cells),

@@ -36,8 +36,9 @@ def candidates(table: Table, role: str) -> list[str]:
     for n, column in enumerate(table.columns):
         guess = by_name(column)
         if guess.role == role and fits(table, column, role):
-            finer = profile(table, column).num_distinct if role == "timestamp" else 0
-            found.append((-guess.strength, -finer, n, column))
+            own = profile(table, column)
+            finer = -own.num_distinct if role == "timestamp" else 0
+            found.append((role in TEXTS and own.is_number, -guess.strength, finer, n, column))
     return [column for *_, column in sorted(found)]
 
 
@@ -66,15 +67,22 @@ def of_items(table: Table, item_id: str | None, given: Roles) -> dict[str, str]:
             free = [c for c in candidates(table, role) if c not in roles.values()]
             if free and role not in roles:
                 roles[role] = free[0]
+        if "description" not in roles and (text := _text(table)):
+            roles["description"] = text
         if "title" not in roles and (title := _title_by_values(table, roles)):
             roles = {role: column for role, column in roles.items() if column != title} | {"title": title}
     return {role: column for role, column in roles.items() if column}
 
 
+def _text(table: Table) -> str | None:
+    """A column of longer texts that has no better name than "text"."""
+    return next((column for column in table.columns if folded(column) in ("text", "content", "body", "info")), None)
+
+
 def _title_by_values(table: Table, roles: Roles) -> str | None:
     """A short description, or the text column whose values differ most and have most words."""
     description = roles.get("description")
-    if description and profile(table, description).chars <= 100 and profile(table, description).distinct > 0.3:
+    if description and profile(table, description).chars <= 100 and profile(table, description).num_distinct > 1:
         return description
     taken = {column for role, column in roles.items() if role in ("item_id", "price")}
     best, best_score = None, 0.4
@@ -130,6 +138,7 @@ def by_values(table: Table, item_id: str) -> dict[str, str]:
         roles["timestamp"] = max(timed, key=lambda column: profile(table, column).num_distinct)
     left = [column for column in left if column not in roles.values() and column not in timed]
     users = [column for column in left if _may_be_user(table, column)]
+    users = [column for column in users if not _may_be_rating(table, column)] or users
     if users:
         roles["user_id"] = max(users, key=lambda column: profile(table, column).num_distinct)
     rated = [column for column in left if column not in roles.values() and _may_be_rating(table, column)]
@@ -141,15 +150,7 @@ def by_values(table: Table, item_id: str) -> dict[str, str]:
 def _may_be_user(table: Table, column: str) -> bool:
     found = profile(table, column)
     repeats = found.distinct < 1.0 or len(table.sample) < MANY
-    few = found.is_number and 0 <= found.low <= found.high <= 10 and found.num_distinct <= 10
-    return (
-        found.may_be_id
-        and found.filled > 0.5
-        and repeats
-        and not found.is_counter
-        and not few
-        and found.num_distinct > 1
-    )
+    return found.may_be_id and found.filled > 0.5 and repeats and not found.is_counter and found.num_distinct > 1
 
 
 def _may_be_rating(table: Table, column: str) -> bool:

@@ -20,6 +20,7 @@ from llmrec_jax.data.domains.writing import DomainWriter, number_text, time_text
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers import values
 from llmrec_jax.importers.clock import Clock, is_missing
+from llmrec_jax.importers.columns import clock_of, zero_is_no_rating
 from llmrec_jax.importers.plan import KEYS, Plan, Source
 from llmrec_jax.importers.progress import Meter, shown
 from llmrec_jax.importers.roles import ITEM_ROLES
@@ -129,13 +130,13 @@ class _Import:
         columns = self.plan.event_columns
         wanted = list(dict.fromkeys(source.roles.values()))
         at = {role: wanted.index(column) for role, column in source.roles.items()}
-        clock = Clock(source.table.values(source.roles["timestamp"])) if "timestamp" in source.roles else None
+        clock, zero_is_none = clock_of(source), zero_is_no_rating(source)
         for line, cells in source.table.read(wanted, meter):
             if isinstance(cells, ValueError):
                 self._leave_out(source, line, str(cells))
                 continue
             try:
-                row = self._row(source, columns, at, cells, clock)
+                row = self._row(columns, at, cells, clock, zero_is_none)
                 self.writer.event(row)
             except ValueError as error:
                 self._leave_out(source, line, str(error))
@@ -145,7 +146,7 @@ class _Import:
             self.counts.interactions += not is_shown
 
     def _row(
-        self, source: Source, columns: Sequence[str], at: dict[str, int], cells: Cells, clock: Clock | None
+        self, columns: Sequence[str], at: dict[str, int], cells: Cells, clock: Clock | None, zero_is_none: bool
     ) -> list[str]:
         """The cells of a row of interactions.csv. Raises ValueError with the reason if it is left out."""
         user_id, item_id = values.identity(cells[at["user_id"]]), values.identity(cells[at["item_id"]])
@@ -163,7 +164,7 @@ class _Import:
             if column == "timestamp":
                 row.append(_time(cell, clock))
             elif column in ("rating", "weight"):
-                row.append(self._number(cell, column, source.table.zero_is_no_rating))
+                row.append(self._number(cell, column, zero_is_none))
             else:
                 row.append(values.identity(cell))
         return row
@@ -224,7 +225,7 @@ def first_rows(plan: Plan, count: int = 3) -> Iterator[tuple[str, dict[str, str]
     """The first rows of the tables as they are read: "items" or "interactions", and the values."""
     for what, sources in (("items", plan.items), ("interactions", plan.events)):
         for source in sources[:1]:
-            clock = Clock(source.table.values(source.roles["timestamp"])) if "timestamp" in source.roles else None
+            clock = clock_of(source, whole=False)
             for cells in source.table.sample[:count]:
                 row = dict(zip(source.table.columns, cells, strict=True))
                 yield what, {role: _shown(role, row[column], clock) for role, column in source.roles.items()}
