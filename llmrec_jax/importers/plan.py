@@ -68,7 +68,8 @@ def make(tables: Sequence[Table], mapped: Mapped, ask: Ask | None) -> Plan:
     same = [source._replace(roles=events.roles) for source in same]
     used = {id(source.table) for source in (*same, *catalogue)}
     ignored = [table for table in tables if id(table) not in used]
-    notes = [f"the ids of the two tables differ in {join}: joined all the same"] if join else []
+    notes = roles_lib.misfits(events.table, events.roles)
+    notes += [f"the ids of the two tables differ in {join}: joined all the same"] if join else []
     if not catalogue:
         same, more = _with_texts(same, mapped)
         notes += more

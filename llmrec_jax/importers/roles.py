@@ -22,7 +22,7 @@ def fits(table: Table, column: str, role: str) -> bool:
     if role in ("user_id", "item_id"):
         return found.may_be_id and not (found.is_counter and len(table.sample) > 2 and by_name(column).strength < 0.8)
     if role == "timestamp":
-        return found.times > 0.9
+        return found.times > 0.5 < found.filled
     if role in ("rating", "weight"):
         return found.may_be_rating
     if role == "price":
@@ -40,6 +40,17 @@ def candidates(table: Table, role: str) -> list[str]:
             finer = -own.num_distinct if role == "timestamp" else 0
             found.append((role in TEXTS and own.is_number, -guess.strength, finer, n, column))
     return [column for *_, column in sorted(found)]
+
+
+def misfits(table: Table, roles: Roles) -> list[str]:
+    """A line for each column whose name says that it holds times or ratings, but whose values do not."""
+    found = []
+    for role, what in (("timestamp", "times"), ("rating", "numbers")):
+        named = [column for column in table.columns if by_name(column).role == role and column not in roles.values()]
+        unfit = [column for column in named if profile(table, column).filled and not fits(table, column, role)]
+        if role not in roles and unfit:
+            found.append(f"{table.name}: {unfit[0]!r} is not read: too few of its values are {what}")
+    return found
 
 
 def of_events(table: Table, given: Roles) -> dict[str, str]:

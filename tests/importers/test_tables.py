@@ -1,4 +1,4 @@
-# ruff: noqa: E501, RUF001
+# ruff: noqa: E501
 """Plain tables: columns are recognised by names in many languages and by values; cells in the forms that people have."""
 
 import csv
