@@ -9,7 +9,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.importers import roles as roles_lib
 from llmrec_jax.importers.mapping import Mapped
 from llmrec_jax.importers.names import by_name, folded
-from llmrec_jax.importers.profile import all_ids, ids, names_each, overlap, profile
+from llmrec_jax.importers.profile import all_ids, belongs_to, ids, overlap, profile
 from llmrec_jax.importers.table import Table
 
 JOINS = 0.1  # share of the ids of the log that are in the catalogue, at least, for the two to belong together
@@ -205,7 +205,7 @@ def _with_texts(sources: list[Source], mapped: Mapped) -> tuple[list[Source], li
         role: column
         for role, column in texts.items()
         if role not in first.roles and column not in first.roles.values()
-        and (role in given or first.table.kind == "events" or names_each(first.table, item_id, column))
+        and (role in given or first.table.kind == "events" or belongs_to(first.table, column, item_id, role == "title"))
     }  # fmt: skip
     if "title" not in own:
         note = (

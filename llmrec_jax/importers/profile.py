@@ -106,8 +106,8 @@ def overlap(events: Table, event_column: str, items: Table, item_column: str) ->
     return len(mine & all_ids(items, item_column)) / len(mine) if mine else 0.0
 
 
-def names_each(table: Table, id_column: str, text_column: str) -> bool:
-    """Whether a text belongs to the id: every id in the sample has one text, and some texts stand for several ids."""
+def belongs_to(table: Table, text_column: str, id_column: str, is_title: bool) -> bool:
+    """Whether a text belongs to the id: every id in the sample has one text; most ids have their own title."""
     found: dict[str, str] = {}
     repeats = conflicts = 0
     for id_cell, text_cell in zip(table.values(id_column), table.values(text_column), strict=True):
@@ -116,4 +116,4 @@ def names_each(table: Table, id_column: str, text_column: str) -> bool:
             repeats += 1
             conflicts += found[key] != text
         found.setdefault(key, text)
-    return conflicts <= 0.05 * repeats and len(set(found.values())) > 0.3 * len(found)
+    return conflicts <= 0.1 * repeats and (not is_title or len(set(found.values())) > 0.3 * len(found))
