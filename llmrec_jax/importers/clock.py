@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from llmrec_jax.data.domains.cells import is_missing
 from llmrec_jax.data.domains.times import DIGITS, EPOCH, LATEST, MICROSECOND, SCALE
 
 NUMBER = re.compile(r"(\d+)(?:[.,](\d+))?")
@@ -29,14 +30,6 @@ EXCEL_EPOCH, EXCEL_DAYS = datetime.datetime(1899, 12, 30, tzinfo=datetime.UTC), 
 DAY = 86_400 * 10**9
 UNKNOWN = "timestamp is not understood"
 BEFORE = "timestamp is before 1970"
-EMPTY = {"", "nan", "NaN", "NaT", "None", "NULL", "null", "\\N", "<NA>", "0000-00-00 00:00:00"}
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a cell is empty: None, NaN, or one of the texts that programs write for these."""
-    if value is None or (isinstance(value, str) and value.strip() in EMPTY):
-        return True
-    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
 class Clock:

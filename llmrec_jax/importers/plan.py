@@ -73,7 +73,13 @@ def make(tables: Sequence[Table], mapped: Mapped, ask: Ask | None) -> Plan:
     if not catalogue:
         same, more = _with_texts(same, mapped)
         notes += more
-    return Plan(same, catalogue, ignored, join, notes)
+    return Plan([_ordered(source) for source in same], [_ordered(source) for source in catalogue], ignored, join, notes)
+
+
+def _ordered(source: Source) -> Source:
+    """The source with its roles in the order in which they are written."""
+    order = dict.fromkeys((*roles_lib.EVENT_ROLES, *roles_lib.ITEM_ROLES))
+    return source._replace(roles={role: source.roles[role] for role in order if role in source.roles})
 
 
 def _logs(tables: Sequence[Table], mapped: Mapped) -> list[Source]:

@@ -4,6 +4,7 @@ import functools
 import math
 from typing import NamedTuple
 
+from llmrec_jax.data.domains.cells import identity, is_missing
 from llmrec_jax.importers import clock, values
 from llmrec_jax.importers.table import Table
 
@@ -47,7 +48,7 @@ class Profile(NamedTuple):
 @functools.lru_cache(4096)
 def profile(table: Table, column: str) -> Profile:
     """The profile of a column."""
-    cells = [value for value in table.values(column) if not clock.is_missing(value)]
+    cells = [value for value in table.values(column) if not is_missing(value)]
     if not cells:
         return Profile(0.0, 0.0, 0, False, False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
     nested = sum(isinstance(value, list | dict) for value in cells) * 2 > len(cells)
@@ -85,7 +86,7 @@ def _number(value: object) -> float | None:
 @functools.lru_cache(64)
 def ids(table: Table, column: str) -> frozenset[str]:
     """The ids in the sample of a column."""
-    return frozenset(map(values.identity, table.values(column))) - {""}
+    return frozenset(map(identity, table.values(column))) - {""}
 
 
 @functools.lru_cache(64)
@@ -94,7 +95,7 @@ def all_ids(table: Table, column: str) -> frozenset[str]:
     found = set()
     for count, (_, cells) in enumerate(table.read([column], None)):
         if not isinstance(cells, ValueError):
-            found.add(values.identity(cells[0]))
+            found.add(identity(cells[0]))
         if count >= MAX_KEYS:
             break
     return frozenset(found - {""})
@@ -111,7 +112,7 @@ def belongs_to(table: Table, text_column: str, id_column: str, is_title: bool) -
     found: dict[str, str] = {}
     repeats = conflicts = 0
     for id_cell, text_cell in zip(table.values(id_column), table.values(text_column), strict=True):
-        key, text = values.identity(id_cell), values.text(text_cell).casefold()
+        key, text = identity(id_cell), values.text(text_cell).casefold()
         if key in found:
             repeats += 1
             conflicts += found[key] != text

@@ -7,32 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llmrec_jax.importers.clock import is_missing
+from llmrec_jax.data.domains.cells import is_missing
 
-WHOLE = re.compile(r"(\d+)\.0+")
 LISTED = re.compile(r"[^|]+(\|[^|]+)+")  # genres of MovieLens: "Drama|Comedy"
 NOTHING = {"(no genres listed)", "[]", "{}"}
 NUMBER = re.compile(r"[-+]?(\d{1,3}([.,' \u00a0]\d{3})+|\d+)?([.,]\d+)?")
 AMOUNT = re.compile(r"\d[\d.,' \u00a0]*")
 MAX_LITERAL = 100_000  # characters of a text that is parsed as a list
 SPACE = re.compile(r"\s+")
-
-
-def identity(value: Any) -> str:
-    """An id as text; "" if the cell is empty. 3.0 is 3, as where pandas had to make room for NaN."""
-    if isinstance(value, str):
-        value = value.strip()
-        if is_missing(value):
-            return ""
-        match = WHOLE.fullmatch(value) if value.endswith("0") else None
-        return match[1] if match else value
-    if is_missing(value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, bytes):
-        return value.decode(errors="replace").strip()
-    return str(value).strip()
 
 
 def number(value: Any) -> float:
@@ -138,8 +120,16 @@ def _literal(written: str) -> Any:
     return None
 
 
-def attribute(value: Any) -> str | float | int | None:
-    """A cell of a column without a meaning of its own: a number, or a short text; None if it is neither."""
+def attribute(value: Any, is_number: bool) -> str | float | int | None:
+    """A cell of a column without a meaning of its own: a number, or a short text; None if it is neither.
+
+    `is_number`: the column holds numbers, perhaps written as text.
+    """
+    if is_number and isinstance(value, str):
+        try:
+            value = number(value)
+        except ValueError:
+            return None
     if isinstance(value, bool) or is_missing(value):
         return None
     if isinstance(value, int):

@@ -15,13 +15,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmrec_jax.data.domains.cells import identity, is_missing
 from llmrec_jax.data.domains.times import EPOCH, PER_SECOND
 from llmrec_jax.data.domains.writing import DomainWriter, number_text, time_text
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers import values
-from llmrec_jax.importers.clock import Clock, is_missing
+from llmrec_jax.importers.clock import Clock
 from llmrec_jax.importers.columns import clock_of, zero_is_no_rating
 from llmrec_jax.importers.plan import KEYS, Plan, Source
+from llmrec_jax.importers.profile import profile
 from llmrec_jax.importers.progress import Meter, shown
 from llmrec_jax.importers.roles import ITEM_ROLES
 from llmrec_jax.importers.table import Cells
@@ -100,11 +102,14 @@ class _Import:
         """Write the items of a catalogue."""
         roles = [role for role in ITEM_ROLES if role in source.roles]
         columns = [*(source.roles[role] for role in roles), *source.attributes]
+        numeric = [profile(source.table, name).is_number for name in source.attributes]
         for line, cells in source.table.read(columns, meter):
             if isinstance(cells, ValueError):
                 self._leave_out(source, line, str(cells))
                 continue
-            record = _record(dict(zip(roles, cells, strict=False)), source.attributes, cells[len(roles) :])
+            record = _record(dict(zip(roles, cells, strict=False)))
+            for name, is_number, cell in zip(source.attributes, numeric, cells[len(roles) :], strict=True):
+                record[name] = values.attribute(cell, is_number)
             reason = self._item(record)
             if reason:
                 self._leave_out(source, line, reason)
@@ -149,7 +154,7 @@ class _Import:
         self, columns: Sequence[str], at: dict[str, int], cells: Cells, clock: Clock | None, zero_is_none: bool
     ) -> list[str]:
         """The cells of a row of interactions.csv. Raises ValueError with the reason if it is left out."""
-        user_id, item_id = values.identity(cells[at["user_id"]]), values.identity(cells[at["item_id"]])
+        user_id, item_id = identity(cells[at["user_id"]]), identity(cells[at["item_id"]])
         if not user_id or not item_id:
             raise ValueError(f"{'item_id' if user_id else 'user_id'} is empty")
         if not self.plan.items:
@@ -166,7 +171,7 @@ class _Import:
             elif column in ("rating", "weight"):
                 row.append(self._number(cell, column, zero_is_none))
             else:
-                row.append(values.identity(cell))
+                row.append(identity(cell))
         return row
 
     def _own_item(self, item_id: str, at: dict[str, int], cells: Cells) -> None:
@@ -174,7 +179,7 @@ class _Import:
         if item_id in self.ids:
             return
         texts = {role: cells[at[role]] for role in ITEM_ROLES[1:] if role in at}
-        self._item(_record({"item_id": item_id, "title": item_id, **texts}, (), ()))
+        self._item(_record({"item_id": item_id, "title": item_id, **texts}))
 
     def _number(self, cell: Any, column: str, zero_is_none: bool) -> str:
         try:
@@ -193,13 +198,13 @@ class _Import:
         self.left_out.writerow((source.table.name, line, reason))
 
 
-def _record(cells: dict[str, Any], names: Sequence[str], others: Sequence[Any]) -> dict[str, Any]:
-    """The fields of an item."""
-    record: dict[str, Any] = {"item_id": values.identity(cells["item_id"])}
+def _record(cells: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an item that have a meaning."""
+    record: dict[str, Any] = {"item_id": identity(cells["item_id"])}
     record |= {role: convert(cells[role])[:100_000] for role, convert in TEXTS.items() if role in cells}
     if "price" in cells:
         record["price"] = values.amount(cells["price"])
-    return record | {name: values.attribute(cell) for name, cell in zip(names, others, strict=True)}
+    return record
 
 
 def _time(cell: Any, clock: Clock | None) -> str:
@@ -241,4 +246,4 @@ def _shown(role: str, cell: Any, clock: Clock | None) -> str:
             return "" if number is None or math.isnan(number) else number_text(number)
     except (ValueError, TypeError):
         return "?"
-    return TEXTS[role](cell) if role in TEXTS else values.identity(cell)
+    return TEXTS[role](cell) if role in TEXTS else identity(cell)

@@ -145,7 +145,7 @@ def test_further_columns_of_products_are_kept(tmp_path):
     folder = samples.write(tmp_path / "raw", {"o.csv": log("user", "item", "rating", "time"), "p.csv": products})
     imported([folder], tmp_path / "to")
     item = records(tmp_path / "to")[0][0]
-    assert item == {"item_id": "1", "title": ITEMS[0][1], "price": 1299, "Farbe": "rot", "stock": "4"}
+    assert item == {"item_id": "1", "title": ITEMS[0][1], "price": 1299, "Farbe": "rot", "stock": 4}
 
 
 def test_ambiguous_dates_are_settled_by_the_whole_file(tmp_path):

@@ -17,6 +17,7 @@ from llmrec_jax.data.domains.records import Item, check_id, check_item
 from llmrec_jax.data.domains.settings import COLUMNS, FIELDS
 from llmrec_jax.data.domains.times import PER_SECOND
 
+FIRST = (*FIELDS, "price")  # fields of an item in their order; others follow in that of their names
 WHOLE_FLOATS = 2**53  # the integers up to this are floats without rounding
 
 
@@ -31,6 +32,11 @@ def time_text(nanoseconds: int) -> str:
     """A time for `interactions.csv`, in seconds since 1970: "1600000000", or "1600000000.123"."""
     seconds, rest = divmod(nanoseconds, PER_SECOND)
     return f"{seconds}.{rest:09d}".rstrip("0") if rest else str(seconds)
+
+
+def _whole(value: Any) -> Any:
+    """4 for 4.0; other values as they are."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_FLOATS else value
 
 
 class DomainWriter:
@@ -48,7 +54,8 @@ class DomainWriter:
 
     def item(self, record: Mapping[str, Any]) -> None:
         """Write an item: `item_id`, `title`, other fields. None and "" are left out. Raises ValueError if invalid."""
-        present = {name: value for name, value in record.items() if value not in (None, "")}
+        names = [*FIRST, *sorted(set(record) - {*FIRST})]
+        present = {name: _whole(record[name]) for name in names if record.get(name) not in (None, "")}
         texts: dict[str, Any] = {field: record.get(field) or None for field in FIELDS[2:]}
         check_item(Item(record.get("item_id") or "", record.get("title") or "", **texts))
         self._items.write(self._encode(present) + b"\n")

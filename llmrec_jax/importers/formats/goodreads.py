@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from llmrec_jax.importers import values
+from llmrec_jax.data.domains.cells import identity
 from llmrec_jax.importers.table import Cells, Rows, Table, derived, each
 
 FORMAT = "Goodreads"
@@ -55,14 +55,14 @@ def _interactions(table: Table, ids: Table | None) -> Table:
     numbers, at = functools.cache(lambda: _dictionary(ids, "book_id_csv", "book_id")), table.columns.index("book_id")
 
     def convert(cells: Cells) -> Cells:
-        return [*cells[:at], numbers().get(values.identity(cells[at]), cells[at]), *cells[at + 1 :]]
+        return [*cells[:at], numbers().get(identity(cells[at]), cells[at]), *cells[at + 1 :]]
 
     return derived(known, table.columns, each(convert), table.columns)
 
 
 def _dictionary(table: Table, key: str, value: str) -> dict[str, Any]:
     rows = (cells for _, cells in table.read([key, value], None))
-    return {values.identity(cells[0]): cells[1] for cells in rows if not isinstance(cells, ValueError)}
+    return {identity(cells[0]): cells[1] for cells in rows if not isinstance(cells, ValueError)}
 
 
 def _books(table: Table, authors: Table | None, genres: Table | None) -> Table:
@@ -76,9 +76,7 @@ def _books(table: Table, authors: Table | None, genres: Table | None) -> Table:
                 yield number, cells
                 continue
             row = dict(zip(columns, cells, strict=True))
-            category = list(genres_of().get(values.identity(row["book_id"])) or ()) or _shelves(
-                row.get("popular_shelves")
-            )
+            category = list(genres_of().get(identity(row["book_id"])) or ()) or _shelves(row.get("popular_shelves"))
             yield (
                 number,
                 (row["book_id"], row.get("title"), _authors(row, author_names()), category, row.get("description")),
@@ -91,7 +89,7 @@ def _books(table: Table, authors: Table | None, genres: Table | None) -> Table:
 def _authors(row: dict[str, Any], names: dict[str, Any]) -> list[str]:
     """The names of the authors, as far as known; translators and others are left out."""
     entries = [entry for entry in row.get("authors") or () if isinstance(entry, dict) and not entry.get("role")]
-    found = [entry.get("name") or names.get(values.identity(entry.get("author_id"))) for entry in entries]
+    found = [entry.get("name") or names.get(identity(entry.get("author_id"))) for entry in entries]
     return [name for name in found if name]
 
 
