@@ -16,12 +16,15 @@ MARKS = (  # the longer marks first: that of UTF-32 begins with that of UTF-16
 )  # fmt: skip
 HIGH = re.compile(rb"[\x80-\xff]")
 HIGH_RUN = re.compile(rb"[\x80-\xff]+")
-UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # no characters in cp1252
-# A sign within a word, or a raised figure at its beginning: the letter was written in another encoding.
-SIGN_IN_WORD = re.compile(
-    r"[^\W\d_][\u00a1-\u00a9\u00ab-\u00b3\u00b5-\u00b9\u00bb-\u00bf\u2020-\u2022]{1,3}[^\W\d_]"
-    r"|(?<!\w)[\u00a3\u00af\u00b3\u00b9\u00bc\u00be][^\W\d_]"
+# What no word has, so that the letter was written in another encoding: a sign or a capital within it, a raised figure
+# at its beginning. Quotation marks, dashes and the like may stand between letters.
+WRONG_IN_WORD = re.compile(
+    r"[^\W\d_][\x80-\xa9\xab-\xb3\xb5\xb6\xb8\xb9\xbb-\xbf\u02c7-\u02dd\u201a\u201d\u201e\u2020-\u2122\u2200-\u25ff]{1,3}"
+    r"[^\W\d_]"
+    r"|(?<!\w)[\xa3\xaf\xb3\xb9\xbc\xbe][^\W\d_]"
+    r"|[a-z][\xc0-\xde\u0141\u0152\u015a\u0160\u0178\u017b\u017d][a-z]"
 )
+WESTERN = ("cp1252", "cp1250", "mac_roman", "cp850")  # the likeliest first
 PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")  # two bytes that are one letter of Japanese, Korean or Chinese
 KANA = re.compile("[\u3041-\u30ff]")
 CYRILLIC = re.compile("[\u0430-\u044f]")  # lowercase, which running text mostly is
@@ -61,7 +64,7 @@ def _not_utf8(file: File) -> bytes | None:
             invalid += wrong
             valid += sum(letter > "\x7f" for letter in text) - wrong
             if wrong and len(evidence) < EVIDENCE:
-                evidence += b"\n".join(line for line in chunk.split(b"\n") if HIGH.search(line))[:EVIDENCE]
+                evidence += b"\n".join(line for line in re.split(rb"[\r\n]", chunk) if HIGH.search(line))[:EVIDENCE]
     invalid += len(decoder.decode(b"", final=True))
     return bytes(evidence) if invalid > valid / 4 else None
 
@@ -82,16 +85,12 @@ def _legacy(evidence: bytes) -> str:
     in_runs = sum(len(run) for run in HIGH_RUN.findall(evidence) if len(run) > 2)
     if in_runs > high / 2:  # in western languages, letters with accents rarely follow one another
         return _eastern(evidence)
-    if UNDEFINED.search(evidence):
-        return "latin-1" if not _signs(evidence, "latin-1") else "cp1250"
-    if _signs(evidence, "cp1252") > _signs(evidence, "cp1250"):
-        return "cp1250"
-    # The two differ in 0x80 to 0x9f, which are control characters in latin-1.
+    wrong = {name: len(WRONG_IN_WORD.findall(evidence.decode(name, "replace"))) for name in WESTERN}
+    best = min(WESTERN, key=wrong.__getitem__)
+    if best != "cp1252" or wrong[best]:
+        return best
+    # cp1252 has letters at 0x80 to 0x9f, where latin-1 has none.
     return "cp1252" if re.search(rb"[\x80-\x9f]", evidence) else "latin-1"
-
-
-def _signs(evidence: bytes, encoding: str) -> int:
-    return len(SIGN_IN_WORD.findall(evidence.decode(encoding, "replace")))
 
 
 def _eastern(evidence: bytes) -> str:

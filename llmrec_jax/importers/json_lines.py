@@ -24,6 +24,8 @@ def open_json(file: File) -> Table | None:
         return _table(file, "JSON array", lambda meter: _array(file, meter))
     for syntax, decode in SYNTAXES.items():
         table = _table(file, syntax, functools.partial(_objects, file, decode))
+        if table and len(table.sample) == 1 and not any(isinstance(cell, str) for cell in table.sample[0]):
+            return _whole(file) or table  # one object of columns, or with a list of rows
         if table:
             return table
     return _whole(file)
@@ -99,14 +101,22 @@ def _whole(file: File) -> Table | None:
             return None
     if not isinstance(found, dict):
         return None
+    rows = _rows_in(found)
+    return _table(file, "JSON", lambda meter: iter(enumerate(rows, 1))) if rows else None
+
+
+def _rows_in(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows in an object: a list in it, or one of the forms in which pandas writes a frame."""
     lists = [value for value in found.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if len(lists) == 1:
-        return _table(file, "JSON", lambda meter: iter(enumerate(lists[0], 1)))
     values = list(found.values())
-    if values and all(isinstance(value, dict) for value in values) and len(values) > 1:  # pandas: column -> row -> cell
-        rows = [{column: found[column].get(key) for column in found} for key in values[0]]
-        return _table(file, "JSON of columns", lambda meter: iter(enumerate(rows, 1)))
+    if {"columns", "data"} <= found.keys():
+        return [dict(zip(found["columns"], row, strict=False)) for row in found["data"]]
+    if len(lists) == 1:
+        return lists[0]
     if values and all(isinstance(value, list) for value in values):
-        rows = [dict(zip(found, cells, strict=False)) for cells in zip(*values, strict=False)]
-        return _table(file, "JSON of columns", lambda meter: iter(enumerate(rows, 1)))
-    return None
+        return [dict(zip(found, cells, strict=False)) for cells in zip(*values, strict=False)]
+    if not values or not all(isinstance(value, dict) for value in values):
+        return []
+    if all(key.isdigit() for key in values[0]):  # column -> row -> cell
+        return [{column: found[column].get(key) for column in found} for key in values[0]]
+    return values  # row -> column -> cell

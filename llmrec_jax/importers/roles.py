@@ -1,5 +1,6 @@
 """Finds what the columns of one table hold: by their names, checked against their values."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from llmrec_jax.importers.names import KINDS, by_name, folded
@@ -9,6 +10,7 @@ from llmrec_jax.importers.table import Table
 EVENT_ROLES = ("user_id", "item_id", "rating", "timestamp", "weight", "action", "impression_id")
 ITEM_ROLES = ("item_id", "title", "brand", "category", "description", "price")
 TEXTS = ("title", "brand", "category", "description")
+INDEX = re.compile(r"$|unnamed|index|level_0")  # names of columns that number the rows
 MANY = 20  # rows from which shares in a sample say something
 RATING_VALUES = 21  # different ratings, at most, if only values tell that they are ratings: 0, 0.5, ..., 10
 Roles = Mapping[str, str]  # role -> column
@@ -130,9 +132,7 @@ def attributes(table: Table, roles: Roles) -> list[str]:
     kept: list[str] = []
     for column in table.columns:
         found, key = profile(table, column), column.strip().casefold()
-        is_index = found.is_counter and (
-            not folded(column) or folded(column).startswith(("unnamed", "index", "level_0"))
-        )
+        is_index = (found.is_counter and INDEX.match(folded(column))) or key.startswith("__index_level_")
         if key in taken or key in reserved or not key or is_index or KINDS["link"].search(folded(column)):
             continue
         if found.filled and not found.is_nested and found.chars <= 200 and key not in map(str.casefold, kept):

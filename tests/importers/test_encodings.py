@@ -12,6 +12,8 @@ from llmrec_jax.importers.files import find
 TEXTS = {
     "cp1252": "Bücher für Käufer – neu €; Größe 42, Straße; Menü à la carte; l’été",
     "latin-1": "Café au lait; Élan; Españolito; naïve; Smörgåsbord",
+    "mac_roman": "Bücher für Käufer; Größe 42, Straße; Menü à la carte; Élan",
+    "cp850": "Bücher für Käufer; Größe 42, Straße; Menü à la carte; Élan",
     "cp1250": "Książka łódź żółta; Pan Wołodyjowski; Świat według Kiepskich; źródło",
     "cp1251": "название товара; книга о море; красная шапка",
     "koi8_r": "название товара; книга о море; красная шапка",

@@ -2,6 +2,7 @@
 """Plain tables: columns are recognised by names in many languages and by values; cells in the forms that people have."""
 
 import csv
+import json
 
 import pytest
 
@@ -85,6 +86,12 @@ TABLES = {
                                            *((i, t.replace('"', '\\"')) for i, t, _ in ITEMS)])},
     "JSON": {"o.json": lines([dict(zip(("user", "item", "rating", "time"), row, strict=True)) for row in LOG]),
              "p.json": str([{"item": i, "title": "t" + i, "tags": [g]} for i, _, g in ITEMS]).replace("'", '"')},
+    "JSON of pandas": {
+        "o.json": json.dumps({"columns": ["user", "item", "rating", "time"], "index": list(range(len(LOG))), "data": LOG}),
+        "p.json": json.dumps({name: {str(n): row[at] for n, row in enumerate(ITEMS)} for at, name in enumerate(("item", "title", "tags"))})},
+    "JSON by rows": {
+        "o.json": json.dumps({"orders": [{"user": u, "item": i, "time": t} for u, i, _, t in LOG], "version": 3}),
+        "p.json": json.dumps({f"row {n}": {"item": i, "title": t} for n, (i, t, _) in enumerate(ITEMS)})},
     "several files": {"2019.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[:9]]),
                       "2020.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[9:]]), "p.csv": NAMED},
     "German dates": {"o.csv": log("user", "item", "time", rows=times("%d.%m.%Y %H:%M:%S")), "p.csv": NAMED},

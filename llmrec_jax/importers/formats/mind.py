@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llmrec_jax.importers.clock import Clock
+from llmrec_jax.importers.profile import profile
 from llmrec_jax.importers.table import Rows, Table, derived, renamed
 
 FORMAT = "MIND"
-SHOWN = re.compile(r"\S+-[01](\s+\S+-[01])*\s*")
+SHOWN = re.compile(r"(\S+-[01]|N\d+)(\s+(\S+-[01]|N\d+))*\s*|")
 LINK = re.compile(r"https?://|^$")
 BEHAVIORS = ("user_id", "item_id", "timestamp", "action", "impression_id")
 NEWS = ("item_id", "category", "subcategory", "title", "description", "url", "entities of the title", "entities")
@@ -41,7 +42,8 @@ def _is_behaviors(table: Table) -> bool:
     if table.separator != "\t" or table.has_header or len(table.columns) != 5 or table.format:
         return False
     cells = [str(value) for value in table.values("5")]
-    return sum(SHOWN.fullmatch(cell) is not None for cell in cells) > 0.8 * len(cells)
+    shown = sum(SHOWN.fullmatch(cell) is not None for cell in cells)
+    return any(cells) and shown > 0.8 * len(cells) and profile(table, "3").times > 0.8
 
 
 def _news(table: Table) -> Table:
