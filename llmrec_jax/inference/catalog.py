@@ -57,20 +57,38 @@ class Catalog:
             target_J=np.concatenate([self.target_J, added_Q]),
             position_I=np.concatenate([self.position_I, len(self.target_J) + np.arange(len(items))]),
             channels=channels,
-        )
+        ).prepared()
 
     def without_items(self, numbers: Iterable[int]) -> "Catalog":
         """A catalogue in which these items are marked as removed: never recommended, but still read in histories."""
         items = list(self.items)
         for number in numbers:
             items[number] = msgspec.structs.replace(items[number], is_removed=True)
-        return dataclasses.replace(self, items=items)
+        return dataclasses.replace(self, items=items).prepared()
+
+    def prepared(self) -> "Catalog":
+        """Itself, with what the first recommendation would have to compute."""
+        for part in self.channels.values():
+            for fitted in part:
+                fitted.channel.prepare()
+        self.vectors(self.target)
+        _ = self.is_offered_I
+        return self
 
     def shelf(self, shop: str) -> np.ndarray:
         """Positions in `items` of the items of a domain, removed ones included; for the target `target_J`."""
         if shop == self.target:
             return self.target_J
         return np.flatnonzero([item.domain == shop for item in self.items])
+
+    def vectors(self, shop: str) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of the trained model of the items of `shelf`, float32 [D, J], and which of them are not zero [J]."""
+        if shop not in self._vectors:
+            shelf_J = self.shelf(shop)
+            is_all = len(shelf_J) == len(self.items)
+            vectors_JD = self.vectors_ID if is_all else self.vectors_ID[shelf_J]
+            self._vectors[shop] = np.ascontiguousarray(vectors_JD.T), np.asarray(vectors_JD.any(axis=1))
+        return self._vectors[shop]
 
     def number_in(self, shop: str) -> dict[str, int]:
         """Item id -> position in `items`, of the items of one domain."""
@@ -102,6 +120,10 @@ class Catalog:
     def offered(self) -> list[BundleItem]:
         """The items of the target that were not removed, in order."""
         return [self.items[n] for n in self.target_J if not self.items[n].is_removed]
+
+    @functools.cached_property
+    def _vectors(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {}
 
     @functools.cached_property
     def _fields(self) -> dict[str, FieldIndex]:

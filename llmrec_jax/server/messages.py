@@ -104,6 +104,9 @@ class AddItems(msgspec.Struct, forbid_unknown_fields=True):
                 msgspec.convert(item, NewItem)
             except msgspec.ValidationError as error:
                 raise ValueError(f"item {n}: {error}") from error
+            for name in item.keys() - set(NewItem.__struct_fields__):
+                if not isinstance(item[name], str | int | float | None) or isinstance(item[name], bool):
+                    raise ValueError(f"item {n}: {name}: neither a text nor a number")
 
 
 class RemoveItems(msgspec.Struct, forbid_unknown_fields=True):

@@ -61,7 +61,7 @@ def _range(value: Range) -> dict[str, float]:
 def _recommended(recommender: Recommender, requests: Sequence[Recommend]) -> list[Shelf]:
     """Requests that differ in their histories and `k` only."""
     one, most = requests[0], max(asked.k for asked in requests)
-    unknown = [recommender.unknown(asked.history) for asked in requests]
+    unknown = [recommender.unknown([*asked.history, *one.disliked]) for asked in requests]
     histories = [
         [item_id for item_id in asked.history if item_id not in missing]
         for asked, missing in zip(requests, map(set, unknown), strict=True)
