@@ -3,11 +3,13 @@
 Maxima are not here: they are those of `limits.Limits`.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+T = TypeVar("T")
+Pair: TypeAlias = Annotated[list[T], Meta(min_length=2, max_length=2)]
 Count = Annotated[int, Meta(ge=1)]
 Offset = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -88,7 +90,7 @@ class NewItem(msgspec.Struct):
     category: str | None = None
     brand: str | None = None
     description: str | None = None
-    facts: Annotated[list[tuple[str, str]], Meta(description="Relations and what they lead to.")] = []
+    facts: Annotated[list[Pair[str]], Meta(description="Relations and what they lead to.")] = []
 
 
 class AddItems(msgspec.Struct, forbid_unknown_fields=True):
@@ -200,7 +202,7 @@ class CatalogueMap(msgspec.Struct):
 
     item_ids: list[str]
     titles: list[str]
-    xy: list[tuple[float, float]]
+    xy: list[Pair[float]]
     category: list[str | None]
 
 

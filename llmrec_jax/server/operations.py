@@ -79,7 +79,7 @@ def catalogue_map(server: Context, asked: messages.OfBundle) -> messages.Catalog
     return messages.CatalogueMap(
         [item.item_id for item in items],
         [item.title for item in items],
-        [(x, y) for x, y in np.round(xy_I2.astype(np.float64), 4).tolist()],
+        np.round(xy_I2.astype(np.float64), 4).tolist(),
         [item.category for item in items],
     )
 

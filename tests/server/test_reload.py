@@ -12,9 +12,15 @@ from llmrec_jax.inference import writing
 from llmrec_jax.server import Limits, app, create_app
 from llmrec_jax.server.bundles import Bundles, Served
 from llmrec_jax.server.errors import ApiError
+from tests.inference.untrained import run_and_bundle
 
 HISTORY = ["book-0003", "book-0010"]
 NEW = {"item_id": "new", "title": "Quantum gardening"}
+
+
+def without_model(folder):
+    """Replace a bundle by one whose answer does not use the trained model."""
+    writing.copy(folder, folder, writing.with_weights({"model": 0.0}))
 
 
 def scores(served):
@@ -27,7 +33,7 @@ def test_a_changed_bundle_is_loaded_with_the_items_that_were_added_and_removed(o
     served.remove(["book-0007"])
     before = scores(served)
     assert served.reload_if_changed() is None
-    writing.copy(own_bundle, own_bundle, {"model": 0.0})
+    without_model(own_bundle)
     assert served.reload_if_changed() is None  # it may still be being written
     assert served.reload_if_changed() == "ok"
     assert served.reload_if_changed() is None
@@ -67,7 +73,7 @@ def test_no_request_fails_while_a_bundle_is_replaced(own_bundle, monkeypatch):
 
         thread = threading.Thread(target=ask)
         thread.start()
-        writing.copy(own_bundle, own_bundle, {"model": 0.0})
+        without_model(own_bundle)
         for _ in range(500):
             if answers == {True, False}:
                 break
@@ -80,7 +86,7 @@ def test_no_request_fails_while_a_bundle_is_replaced(own_bundle, monkeypatch):
 
 
 def test_several_bundles(bundle, own_bundle):
-    writing.copy(own_bundle, own_bundle, {"model": 0.0})
+    without_model(own_bundle)
     bundles = Bundles({"one": bundle, "two": own_bundle}, Limits(batch=1))
     assert bundles.get(None) is bundles.get("one")
     bundles.get("two").add([NEW])
@@ -106,6 +112,8 @@ def test_what_is_not_a_bundle_is_refused(tmp_path):
         create_app({"shop": tmp_path / "nowhere"})
 
 
-def test_a_model_of_ids_is_served(id_run):
-    served = Served("shop", id_run[1], Limits(batch=1))
-    assert scores(served) == [(row.item_id, row.score) for row in Recommender.load(id_run[1]).recommend(HISTORY, 5)]
+@pytest.mark.slow
+def test_a_model_of_ids_is_served(tmp_path):
+    _, folder = run_and_bundle(tmp_path, "id", "dann")
+    served = Served("shop", folder, Limits(batch=1))
+    assert scores(served) == [(row.item_id, row.score) for row in Recommender.load(folder).recommend(HISTORY, 5)]
