@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +45,19 @@ def main() -> None:
         if not (folder / "bundle").exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_bundle(folder / "bundle", arguments.items)
-        about = {"items": arguments.items, "python": platform.python_version(), "llmrec_jax": __version__}
-        print(json.dumps(about | {"numpy": np.__version__, "cpus": os.cpu_count()}))
+        versions = {"items": arguments.items, "python": platform.python_version(), "llmrec_jax": __version__}
+        print(json.dumps(versions | {"numpy": np.__version__, "cpus": os.cpu_count()}))
         for name, command in servers(folder, arguments.peer_python).items():
             with running(command) as port:
                 body = bodies(arguments.items)
                 measure(port, "/v1/recommend", body, 10, 2)  # warm up
                 for rate in arguments.rates:
-                    load = os.getloadavg()[0]
+                    about = {"server": name, "rate": rate, "load before": round(os.getloadavg()[0], 2)}
                     found = measure(port, "/v1/recommend", body, rate, arguments.seconds).report()
-                    print(
-                        json.dumps({"server": name, "rate": rate, "load before": round(load, 2), **found}), flush=True
-                    )
+                    print(json.dumps(about | found), flush=True)
 
 
-def bodies(num_items: int):
+def bodies(num_items: int) -> Callable[[int], dict[str, object]]:
     """The n-th request: a history of random items."""
 
     def body(n: int) -> dict[str, object]:
