@@ -73,7 +73,8 @@ class Channel:
             scores_NI = profile_NV @ self._columns_VI
         return scores_NI.toarray() if is_sparse else scores_NI
 
-    def _profile(self, histories: Sequence[np.ndarray]) -> Matrix:
+    def profile(self, histories: Sequence[np.ndarray]) -> Matrix:
+        """What the rows `as_item_IV` are multiplied with, the scale included: float32 [N, V]."""
         weights_NI = decayed_weights(histories, self.num_items, self.num_last, self.decay).astype(np.float32)
         profile_NV = weights_NI @ self.as_history_IV
         if self.normalize == "sum":
@@ -103,7 +104,7 @@ def summed(channels: Sequence[Channel], histories: Sequence[np.ndarray]) -> np.n
     """The sum of the scores of channels, float32 [N, I]. Those that share a table of items take one product."""
     profiles: dict[int, tuple[Channel, Matrix]] = {}
     for channel in channels:
-        profile_NV = channel._profile(histories)
+        profile_NV = channel.profile(histories)
         table = id(channel if channel.as_item_IV is None else channel.as_item_IV)
         if table in profiles:
             profile_NV = profiles[table][1] + profile_NV

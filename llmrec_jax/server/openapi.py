@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from llmrec_jax.server.limits import BOUND, Limits, bound
-from llmrec_jax.server.messages import Failure, NewItem, Range
+from llmrec_jax.server.requests import NewItem, Range
+from llmrec_jax.server.responses import Failure
 from llmrec_jax.server.routes import OPERATIONS, Operation
 from llmrec_jax.version import __version__
 

@@ -8,7 +8,8 @@ import msgspec
 
 from llmrec_jax.inference.recommender import Recommendations, Recommender
 from llmrec_jax.server.bundles import Served
-from llmrec_jax.server.messages import Found, Range, Recommend, Shelf, Where
+from llmrec_jax.server.requests import Range, Recommend, Where
+from llmrec_jax.server.responses import Found, Shelf
 
 
 class Job(NamedTuple):
