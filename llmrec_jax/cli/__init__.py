@@ -20,6 +20,7 @@ from llmrec_jax.cli.importing import import_
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
+from llmrec_jax.cli.serve import serve
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
@@ -37,6 +38,7 @@ __all__ = [
     "prepare",
     "recommend",
     "refit",
+    "serve",
     "train",
     "validate",
 ]
@@ -58,7 +60,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["adapt"]:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
-    functions = (import_, validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder)
+    functions = (
+        import_, validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, serve, fetch_encoder
+    )  # fmt: skip
     verbs = {function.__name__.rstrip("_").replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
