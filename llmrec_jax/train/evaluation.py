@@ -34,6 +34,7 @@ from llmrec_jax.train.workdir import as_json, read_config
 NOT_HASHED = (
     *("data.", "encoder.pretrained", "encoder.remat", "encoder.chunk_size", "loss.block_size"),
     *("mesh.", "train.checkpoint_every", "train.keep_checkpoints", "train.eval_batch_size"),
+    "train.trackers",
 )
 
 

@@ -13,7 +13,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation
 from llmrec_jax.parallel import to_host
-from llmrec_jax.train import adaptation, session
+from llmrec_jax.train import adaptation, session, trackers
 from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment, assemble
@@ -63,9 +63,12 @@ def train_and_evaluate(
     def make(pinned: Config) -> Experiment:
         return assemble(reading(pinned, console), pinned) if data is None else assemble(data, config)
 
-    with session.held(config, workdir, console):
-        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator)
-        return _finish(fitted, workdir, console, export, reports)
+    with session.held(config, workdir, console), trackers.opened(config, workdir, console) as tracked:
+        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator, tracked)
+        trained = _finish(fitted, workdir, console, export, reports)
+        if reports:
+            tracked.report(config.train.steps, trackers.report_metrics(trained.results))
+        return trained
 
 
 def reading(config: Config, console: Console) -> Data:
