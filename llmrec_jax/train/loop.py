@@ -13,7 +13,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation
 from llmrec_jax.parallel import to_host
-from llmrec_jax.train import adaptation, session, trackers
+from llmrec_jax.train import adaptation, session, shelves, trackers
 from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment, assemble
@@ -99,12 +99,14 @@ def _finish(
         return trained
     with timed(seconds, "evaluate"):
         found = evaluator.evaluate(params, answer)
+        shelf = shelves.shelves(experiment.corpus, answer.blends["test"])  # on every process: devices are used
     if is_first:
         selection = evaluator.selection | fitted.best
         more = {"selection": selection, "answer": answer.fit.report()}
         if (adapted := adaptation.summary(workdir, experiment.config.adapt)) is not None:
             more["adaptation"] = adapted.facts
             console.print(adapted.text, markup=False, highlight=False)
+        shelves.write(workdir, shelf)
         write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, **more)
         print_evaluation(found, console)
     return dataclasses.replace(trained, results=found.results)
