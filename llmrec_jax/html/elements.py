@@ -110,6 +110,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def sentence(said: str) -> str:
+    """A text with a capital first letter and a full stop."""
+    return f"{said[:1].upper()}{said[1:].rstrip('.')}."
+
+
 def spaced(name: str) -> str:
     """The name of a method, a part or a field as words."""
     return name.replace("_", " ")

@@ -95,7 +95,7 @@ def document(title: str, head: Html, sections: Mapping[str, Callable[[Any], Html
         tag("body",
             tag("header", tag("h1", title), head, tag("nav", tag("ul", *links), aria_label="Sections")),
             tag("main", *parts),
-            tag("footer", *notes, tag("p", f"llmrec_jax {__version__}"))),
+            tag("footer", *notes, tag("p", f"Page written by llmrec_jax {__version__}."))),
         lang="en",
     )  # fmt: skip
     return join([Html("<!doctype html>\n"), page, "\n"])

@@ -16,6 +16,7 @@ from llmrec_jax.html.elements import (
     interval,
     join,
     note,
+    sentence,
     signed,
     spaced,
     table,
@@ -47,7 +48,7 @@ def methods(run: Run) -> Html:
     drawn = [Row(_label(name, name in seeing), *means[name], decimal(means[name][0]), _colour(name)) for name in names]
     parts = [intervals(drawn, "NDCG@10 on test")]
     parts.append(note("NDCG@10 on the test events, with the 95 % interval of the mean over the users. ",
-                      f"{run.report['protocol'].capitalize()}." if "protocol" in run.report else ""))  # fmt: skip
+                      sentence(run.report["protocol"]) if "protocol" in run.report else ""))  # fmt: skip
     for sees in dict.fromkeys(row["sees"] for row in rows if "sees" in row):
         parts.append(note(f"* sees {sees}, which the answer does not."))
     cells, classes = [], []
@@ -118,7 +119,7 @@ def lists(run: Run) -> Html:
     classes = ["own" if row["method"] == ANSWER else "" for row in rows]
     said = "; ".join(f"{name}: {MEASURES[name]}" for name in names if name in MEASURES)
     return join([table(["method", *names], cells, classes=classes),
-                 note(f"Of the first 10 items for {rows[0]['users']:,} test users. {said.capitalize()}.")])  # fmt: skip
+                 note(f"Of the first 10 items for {rows[0]['users']:,} test users. {sentence(said)}")])  # fmt: skip
 
 
 def tasks(run: Run) -> Html:

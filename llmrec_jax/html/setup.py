@@ -7,7 +7,6 @@ from typing import Any
 from llmrec_jax.config import Config, flatten
 from llmrec_jax.html.elements import Html, details, join, note, spaced, table, tag
 from llmrec_jax.html.files import Missing, Run
-from llmrec_jax.version import __version__
 
 LEAKS = {
     "target_users_in_source": "users of the target that are in this source",
@@ -70,7 +69,7 @@ def environment(run: Run) -> Html:
     versions = run.report.get("versions")
     if not versions:
         raise Missing("report.json has no versions")
-    first = {"devices": versions["devices"], "llmrec_jax": __version__, **versions}
+    first = {"devices": versions.get("devices", "-"), **versions}
     hashes = run.report.get("hashes", {})
     found = [table(["hardware and software", "version"], first.items(), words=2)]
     if hashes:

@@ -30,6 +30,7 @@ a { color: inherit; text-underline-offset: .2em; text-decoration-color: var(--re
 a:focus-visible, summary:focus-visible, .wide:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
 small { color: var(--quiet); }
 code { font: .9em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+table code { overflow-wrap: normal; white-space: nowrap; }
 .note { color: var(--quiet); font-size: .9rem; }
 .verdict h2 { font-size: clamp(1.6rem, 4.5vw, 2.3rem); line-height: 1.15; letter-spacing: -.02em; margin: 0 0 .6rem; }
 .verdict.better h2 { color: var(--good); }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from llmrec_jax.html.charts import COLOURS, Line, legend, lines, shares
-from llmrec_jax.html.elements import Html, duration, join, note, percent, spaced, table, tag, tiles
+from llmrec_jax.html.elements import Html, duration, join, note, percent, sentence, spaced, table, tag, tiles
 from llmrec_jax.html.files import Missing, Run
 
 SMOOTHING = 0.1  # weight of a step in the moving average
@@ -37,7 +37,7 @@ def curves(run: Run) -> Html:
     drawn += [_single(metrics, name, said) for name, said in SINGLE.items() if name in names]
     found = [tag("div", *(chart for chart in drawn if chart), class_="charts")]
     if adapted := run.report.get("adaptation"):
-        found.append(note(f"{adapted['verdict'].capitalize()}."))
+        found.append(note(sentence(adapted["verdict"])))
     said = f" Step {selected:,} is exported, selected by {_how(run)}." if selected is not None else ""
     found.append(note(f"{metrics[-1]['step']:,} steps. Thin lines: every step; lines: moving average.{said}"))
     return join(found)
@@ -50,7 +50,7 @@ def throughput(run: Run) -> Html:
         raise Missing("metrics.jsonl has no times")
     steady = metrics[1:] or metrics  # the first step includes the compilation
     facts: list[tuple[str, Any, Any]] = []
-    rates = {"examples": "a step has train.batch_size of them", "tokens": "without padding"}
+    rates = {"examples": "median step", "tokens": "without padding"}
     for name, said in rates.items():
         if rate := median_rate(metrics, f"{name}_per_second"):
             facts.append((f"{name} per second", f"{rate:,.0f}", said))
@@ -117,7 +117,7 @@ def _family(metrics: list[dict[str, Any]], names: list[str], prefix: str) -> Htm
     """A line for each field right below this prefix that is not 0 throughout. None if that is the whole loss."""
     own = [name for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :]]
     found = {name: line_of(metrics, name) for name in own}
-    found = {name: points_N2 for name, points_N2 in found.items() if len(points_N2) and points_N2[:, 1].any()}
+    found = {name: points_N2 for name, points_N2 in found.items() if len(points_N2) > 1 and points_N2[:, 1].any()}
     if not found or (prefix == "loss/ranking/" and len(found) == 1):
         return None
     colours = {name: f"c{n % COLOURS}" for n, name in enumerate(found)}
