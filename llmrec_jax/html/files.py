@@ -19,6 +19,7 @@ from llmrec_jax.evaluate.report import read_report
 from llmrec_jax.evaluate.verdict import ndcg, paired_bootstrap
 
 BUNDLE_ITEMS = "items.jsonl"
+RESAMPLES = 2_000  # for the interval of a mean in a chart; those of differences have more
 
 
 class Missing(Exception):
@@ -109,4 +110,4 @@ class Run:
 def mean_interval(values_N: np.ndarray) -> tuple[float, float, float]:
     """The mean over users and its 95 % bootstrap interval."""
     mean = float(values_N.mean())
-    return (mean, *paired_bootstrap(values_N)) if len(values_N) else (mean, mean, mean)
+    return (mean, *paired_bootstrap(values_N, resamples=RESAMPLES)) if len(values_N) else (mean, mean, mean)
