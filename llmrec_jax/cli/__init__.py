@@ -20,6 +20,7 @@ from llmrec_jax.cli.importing import import_
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
+from llmrec_jax.cli.report import report
 from llmrec_jax.cli.serve import serve
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
@@ -38,6 +39,7 @@ __all__ = [
     "prepare",
     "recommend",
     "refit",
+    "report",
     "serve",
     "train",
     "validate",
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
     functions = (
-        import_, validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, serve, fetch_encoder
+        import_, validate, prepare, export_tfds, evaluate, compare, report, plot, refit, recommend, serve, fetch_encoder
     )  # fmt: skip
     verbs = {function.__name__.rstrip("_").replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:

@@ -1,0 +1,6 @@
+"""Reports as pages: one self-contained file without scripts, fonts or links to other places."""
+
+from llmrec_jax.html.compare import write_comparison
+from llmrec_jax.html.page import NAME, write_report
+
+__all__ = ["NAME", "write_comparison", "write_report"]
