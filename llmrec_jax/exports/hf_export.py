@@ -21,7 +21,7 @@ IDENTITY = "torch.nn.modules.linear.Identity"
 
 def write(bundle: Bundle, folder: Path) -> None:
     """Write the encoder to an existing folder. Raises ValueError if the model reads no text."""
-    if not (bundle.folder / "encoder").is_dir():
+    if bundle.model.item_features == "id":
         raise UserError(f"{bundle.folder}: this model reads no text (model.item_features=id); there is no encoder")
     shutil.copytree(bundle.folder / "encoder", folder, dirs_exist_ok=True)
     modules = ["Transformer", "Pooling"]
