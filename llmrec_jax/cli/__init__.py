@@ -16,7 +16,7 @@ from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
-from llmrec_jax.cli.export import export
+from llmrec_jax.cli.export import export, push
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
@@ -35,6 +35,7 @@ __all__ = [
     "main",
     "plot",
     "prepare",
+    "push",
     "recommend",
     "refit",
     "train",
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["adapt"]:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
-    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder, export)
+    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder, export, push)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(

@@ -1,8 +1,10 @@
-"""The command `export`."""
+"""Commands that give a bundle to others: `export` and `push`."""
 
 import json as json_lib
 from pathlib import Path
 from typing import Literal
+
+import tyro
 
 from llmrec_jax.cli.printing import Folder
 
@@ -39,4 +41,22 @@ def export(
         print(json_lib.dumps(facts | {"folder": str(folder), "bytes": size}))
     else:
         print(f"{folder}: {', '.join(facts['files'])} ({size / 1e6:,.1f} MB)")
+    return 0
+
+
+def push(bundle: Folder, repo: tyro.conf.Positional[str], public: bool = False, json: bool = False) -> int:
+    """Upload a bundle to the Hugging Face hub, with a model card written from the run's report.
+
+    Example: llmrec push runs/my_shop my-name/my-shop
+
+    Args:
+      bundle: The bundle that a run left, or the run's work folder.
+      repo: The repository, such as my-name/my-shop; created, private, if it does not exist.
+      public: Create it public. A bundle holds the ids and titles of all items.
+      json: Print one JSON object.
+    """
+    from llmrec_jax.exports.hub import push_to_hub
+
+    address = push_to_hub(bundle, repo, private=not public)
+    print(json_lib.dumps({"repo": repo, "commit": address}) if json else address)
     return 0
