@@ -14,6 +14,8 @@ from llmrec_jax.cli.adapt import adapt
 from llmrec_jax.cli.adapt import parser as adapt_parser
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
+from llmrec_jax.cli.doctor import doctor
+from llmrec_jax.cli.doctor import parser as doctor_parser
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
 from llmrec_jax.cli.export import export, push
@@ -28,6 +30,7 @@ from llmrec_jax.version import __version__
 __all__ = [
     "adapt",
     "compare",
+    "doctor",
     "evaluate",
     "export",
     "export_tfds",
@@ -59,11 +62,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["adapt"]:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
+    if arguments[:1] == ["doctor"]:
+        with safe_output():
+            return doctor(arguments[1:], prog=f"{prog} doctor")
     functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder, export, push)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
-            {"train": parser(Config(), "NAME"), "adapt": adapt_parser(Config(), "NAME"), **verbs},
+            {
+                "train": parser(Config(), "NAME"),
+                "adapt": adapt_parser(Config(), "NAME"),
+                "doctor": doctor_parser(Config(), "NAME"),
+                **verbs,
+            },
             args=arguments,
             prog=prog,
             description=DESCRIPTION,
