@@ -22,6 +22,8 @@ from llmrec_jax.cli.export import export, push
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
+from llmrec_jax.cli.sweep import parser as sweep_parser
+from llmrec_jax.cli.sweep import sweep
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
@@ -41,6 +43,7 @@ __all__ = [
     "push",
     "recommend",
     "refit",
+    "sweep",
     "train",
     "validate",
 ]
@@ -56,15 +59,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments == ["--version"]:
         print(f"llmrec_jax {__version__}")
         return 0
-    if arguments[:1] == ["train"]:  # parsed separately: its defaults come from the experiment
+    # Parsed separately: their defaults come from the experiment.
+    with_experiment = {"train": train, "adapt": adapt, "doctor": doctor, "sweep": sweep}
+    if arguments and arguments[0] in with_experiment:
         with safe_output():
-            return train(arguments[1:], prog=f"{prog} train")
-    if arguments[:1] == ["adapt"]:
-        with safe_output():
-            return adapt(arguments[1:], prog=f"{prog} adapt")
-    if arguments[:1] == ["doctor"]:
-        with safe_output():
-            return doctor(arguments[1:], prog=f"{prog} doctor")
+            return with_experiment[arguments[0]](arguments[1:], prog=f"{prog} {arguments[0]}")
     functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder, export, push)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
@@ -73,6 +72,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
                 "train": parser(Config(), "NAME"),
                 "adapt": adapt_parser(Config(), "NAME"),
                 "doctor": doctor_parser(Config(), "NAME"),
+                "sweep": sweep_parser(Config(), "NAME"),
                 **verbs,
             },
             args=arguments,
