@@ -40,9 +40,13 @@ class Channel:
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Histories of item numbers, oldest first -> float32 [N, I]; zeros for an empty history."""
-        profile_NV = self.profile(histories)
-        scores_NI = profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
+        scores_NI = self.sparse_scores(histories)
         return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
+
+    def sparse_scores(self, histories: Sequence[np.ndarray]) -> Matrix:
+        """`scores`, sparse if the tables are."""
+        profile_NV = self.profile(histories)
+        return profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
         """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
