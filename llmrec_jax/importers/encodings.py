@@ -87,7 +87,7 @@ def _legacy(evidence: bytes) -> str:
         return _eastern(evidence)
     wrong = {name: len(WRONG_IN_WORD.findall(evidence.decode(name, "replace"))) for name in WESTERN}
     best = min(WESTERN, key=wrong.__getitem__)
-    if best != "cp1252" or wrong[best]:
+    if wrong[best] < wrong["cp1252"] / 10:  # else the text was damaged before
         return best
     # cp1252 has letters at 0x80 to 0x9f, where latin-1 has none.
     return "cp1252" if re.search(rb"[\x80-\x9f]", evidence) else "latin-1"

@@ -82,7 +82,7 @@ def of_items(table: Table, item_id: str | None, given: Roles) -> dict[str, str]:
                 roles[role] = free[0]
         if "description" not in roles and (text := _text(table)):
             roles["description"] = text
-        if "title" not in roles and (title := _title_by_values(table, roles)):
+        if "title" not in roles and (title := _title_by_values(table, roles) or roles.get("category")):
             roles = {role: column for role, column in roles.items() if column != title} | {"title": title}
     return {role: column for role, column in roles.items() if column}
 
@@ -151,7 +151,7 @@ def by_values(table: Table, item_id: str) -> dict[str, str]:
     users = [column for column in left if _may_be_user(table, column)]
     users = [column for column in users if not _may_be_rating(table, column)] or users
     if users:
-        roles["user_id"] = max(users, key=lambda column: profile(table, column).num_distinct)
+        roles["user_id"] = users[0]
     rated = [column for column in left if column not in roles.values() and _may_be_rating(table, column)]
     if rated:
         roles["rating"] = rated[0]

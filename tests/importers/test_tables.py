@@ -92,6 +92,8 @@ TABLES = {
     "JSON by rows": {
         "o.json": json.dumps({"orders": [{"user": u, "item": i, "time": t} for u, i, _, t in LOG], "version": 3}),
         "p.json": json.dumps({f"row {n}": {"item": i, "title": t} for n, (i, t, _) in enumerate(ITEMS)})},
+    "columns numbered by pandas": {"o.csv": log("0", "1", "2", "3"), "p.csv": items("0", "1", "2")},
+    "a catalogue without titles": {"o.csv": log("user", "item", "rating", "time"), "p.csv": items("item", "genre", rows=[(i, g) for i, _, g in ITEMS])},
     "several files": {"2019.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[:9]]),
                       "2020.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[9:]]), "p.csv": NAMED},
     "German dates": {"o.csv": log("user", "item", "time", rows=times("%d.%m.%Y %H:%M:%S")), "p.csv": NAMED},
