@@ -95,7 +95,7 @@ def _logs(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
 
 def _logs_by_values(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
     """The tables with a column whose ids another table has once each, or that names tell half of."""
-    found = []
+    found = [source for table in tables if (source := _by_elimination(table, mapped))]
     for log, catalogue in itertools.permutations(tables, 2):
         if log.kind == "items" or catalogue.kind == "events":
             continue
@@ -107,6 +107,21 @@ def _logs_by_values(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
             if "user_id" in roles and len(set(roles.values())) == len(roles):
                 found.append(Source(log, roles))
     return found
+
+
+def _by_elimination(table: Table, mapped: Mapped) -> Source | None:
+    """A log of which names tell the users or the items, if one column only may be the other."""
+    roles = roles_lib.of_events(table, mapped.of(table, roles_lib.EVENT_ROLES))
+    missing = {"user_id", "item_id"} - roles.keys()
+    if table.kind == "items" or len(missing) != 1:
+        return None
+    if "item_id" in roles and profile(table, roles["item_id"]).distinct == 1.0:
+        return None  # a catalogue
+    left = [
+        column for column in table.columns if by_name(column).role in ("", "title") and column not in roles.values()
+    ]
+    left = [column for column in left if roles_lib.may_repeat(table, column)]
+    return Source(table, roles | {missing.pop(): left[0]}) if len(left) == 1 else None
 
 
 def _joined(log: Table, catalogue: Table) -> str | None:
@@ -169,7 +184,7 @@ def _catalogue(events: Source, tables: Sequence[Table], mapped: Mapped) -> tuple
                 if share < JOINS and not certain and not (alike and by_name(roles["title"]).role == "title"):
                     continue
                 score = share + 0.2 * alike + 0.1 * by_name(column).strength + 0.3 * certain
-                score += 0.2 * (by_name(roles["title"]).role == "title")
+                score += 0.5 * (by_name(roles["title"]).role == "title")
                 if best is None or score > best[0]:
                     attributes = roles_lib.attributes(table, roles)
                     best = score, Source(table, roles, attributes), column, join

@@ -148,7 +148,7 @@ def by_values(table: Table, item_id: str) -> dict[str, str]:
     if timed:
         roles["timestamp"] = max(timed, key=lambda column: profile(table, column).num_distinct)
     left = [column for column in left if column not in roles.values() and column not in timed]
-    users = [column for column in left if _may_be_user(table, column)]
+    users = [column for column in left if may_repeat(table, column)]
     users = [column for column in users if not _may_be_rating(table, column)] or users
     if users:
         roles["user_id"] = users[0]
@@ -158,7 +158,8 @@ def by_values(table: Table, item_id: str) -> dict[str, str]:
     return roles
 
 
-def _may_be_user(table: Table, column: str) -> bool:
+def may_repeat(table: Table, column: str) -> bool:
+    """Whether a column may hold the users or the items of a log: ids of which some repeat."""
     found = profile(table, column)
     repeats = found.distinct < 1.0 or len(table.sample) < MANY
     return found.may_be_id and found.filled > 0.5 and repeats and not found.is_counter and found.num_distinct > 1
