@@ -54,7 +54,7 @@ def map_clean(lines: Sequence[str]) -> list[str]:
 
 def _described(plan: "Plan") -> list[str]:
     """The mapping and the first rows."""
-    from llmrec_jax.importers.write import first_rows
+    from llmrec_jax.importers.preview import first_rows
 
     lines = [f"recognised: {plan.format}"]
     for what, sources in (("items", plan.items), ("interactions", plan.events)):

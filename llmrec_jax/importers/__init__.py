@@ -7,6 +7,7 @@ Knows nothing of the command line: `llmrec import` prints, asks and parses.
 
 from collections.abc import Sequence
 
+from llmrec_jax.data.cache import status
 from llmrec_jax.importers.formats import recognise
 from llmrec_jax.importers.mapping import Mapped
 from llmrec_jax.importers.opening import open_all
@@ -27,4 +28,7 @@ def plan(paths: Sequence[str], mapping: Sequence[str] = (), ask: Ask | None = No
     Raises:
       UserError: a file cannot be read, or no log of users and items is recognised.
     """
-    return make(recognise(open_all(paths)), Mapped(mapping), ask)
+    mapped = Mapped(mapping)
+    with status("looking at the files"):
+        tables = recognise(open_all(paths))
+    return make(tables, mapped, ask)

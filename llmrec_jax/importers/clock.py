@@ -134,6 +134,8 @@ def _since(time: datetime.datetime) -> int:
     nanoseconds = (aware - EPOCH) // MICROSECOND * 1_000
     if nanoseconds < 0:
         raise ValueError(BEFORE)
+    if nanoseconds > LATEST:
+        raise ValueError("timestamp is after the year 2262")
     return nanoseconds
 
 
