@@ -10,7 +10,8 @@ import tyro
 from llmrec_jax.cli.printing import clean, print_facts
 
 if TYPE_CHECKING:
-    from llmrec_jax.importers.plan import Plan, Source
+    from llmrec_jax.importers.plan import Plan
+    from llmrec_jax.importers.table import Source
     from llmrec_jax.importers.write import Counts
 
 Map = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=COLUMN")]

@@ -11,9 +11,8 @@ from llmrec_jax.data.domains.records import MAX_TEXT
 from llmrec_jax.data.domains.writing import number_text, time_text
 from llmrec_jax.importers import values
 from llmrec_jax.importers.clock import Clock
-from llmrec_jax.importers.plan import Source
 from llmrec_jax.importers.profile import profile
-from llmrec_jax.importers.table import Cells
+from llmrec_jax.importers.table import Cells, Source
 
 TEXTS = {"title": values.text, "brand": values.names, "category": values.names, "description": values.paragraphs}
 ZEROS = 0.3  # share of zeros among ratings up to 5 or more from which 0 means that there is no rating

@@ -137,7 +137,7 @@ class _SQLAlchemy:
     def __init__(self, url: str, shown: str):
         self.sqlalchemy, self.shown = library("sqlalchemy", shown), shown
         try:
-            self.engine = self.sqlalchemy.create_engine(url)
+            self.engine = self.sqlalchemy.create_engine(url, poolclass=self.sqlalchemy.pool.NullPool)
             self.inspector = self.sqlalchemy.inspect(self.engine)
         except ModuleNotFoundError as error:
             raise UserError(f"{shown}: needs the driver {error.name}: pip install {error.name}") from None

@@ -15,11 +15,13 @@ from typing import Any
 from llmrec_jax.data.domains.writing import DomainWriter
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers import values
+from llmrec_jax.importers.catalogue import KEYS
 from llmrec_jax.importers.columns import Log, record
-from llmrec_jax.importers.plan import KEYS, Plan, Source
+from llmrec_jax.importers.plan import Plan
 from llmrec_jax.importers.profile import profile
 from llmrec_jax.importers.progress import Meter, shown
 from llmrec_jax.importers.roles import ITEM_ROLES
+from llmrec_jax.importers.table import Source
 
 LEFT_OUT = "left_out.csv"
 REPEATED = "item_id occurs on an earlier line too"
