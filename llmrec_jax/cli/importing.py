@@ -42,13 +42,13 @@ def import_(paths: tyro.conf.Positional[tuple[str, ...]], to: Path, map: Map = (
         raise UserError("name the files to import, e.g. llmrec import orders.csv products.csv --to data/my_shop")
     plan = importers.plan(paths, map, _ask if sys.stdin.isatty() and sys.stderr.isatty() and not json else None)
     if not json:
-        print("\n".join(map_clean(_described(plan))), flush=True)
+        print("\n".join(_cleaned(_described(plan))), flush=True)
     counts = importers.write(plan, to)
     print_facts(json, _facts(plan, counts, to), *_counted(counts, to))
     return 0
 
 
-def map_clean(lines: Sequence[str]) -> list[str]:
+def _cleaned(lines: Sequence[str]) -> list[str]:
     """Lines that are safe to print."""
     return [clean(line) for line in lines]
 
@@ -98,7 +98,7 @@ def _counted(counts: "Counts", to: Path) -> list[str]:
         lines.append(f"  {counts.unread_ratings:,} ratings are no numbers: left empty")
     total = sum(counts.left_out.values())
     if total:
-        lines.append(f"  left out: {total:,} rows, listed in {to / 'left_out.csv'}")
+        lines.append(f"  left out: {total:,} row{'s' * (total > 1)}, listed in {to / 'left_out.csv'}")
         lines += [f"    {count:,} x {reason}" for reason, count in counts.left_out.most_common(10)]
     return [*lines, f"next: llmrec validate {to}"]
 
