@@ -154,6 +154,8 @@ def _dialect(head: list[tuple[int, str]], separator: str) -> Dialect | None:
             return Dialect(separator, size, number + 1, ["", *cells], quoted)
         if found == size:
             names = [cell.strip() for cell in cells]
+            if names == [str(n) for n in range(size)] and len(rows) > 1:  # pandas: columns without names
+                return Dialect(separator, size, number + 1, None, quoted)
             return Dialect(separator, size, number, cells if _is_header(names, rows) else None, quoted)
     return None
 

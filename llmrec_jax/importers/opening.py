@@ -11,6 +11,7 @@ from llmrec_jax.importers.files import ZIP, File, find, holds_data
 from llmrec_jax.importers.formats import tfds
 from llmrec_jax.importers.json_lines import open_json
 from llmrec_jax.importers.table import Table
+from llmrec_jax.importers.workbooks import is_workbook, open_workbook
 
 LFS = b"version https://git-lfs.github.com/spec"
 
@@ -40,7 +41,7 @@ def _open(file: File) -> list[Table]:
     if start.startswith(LFS):
         raise UserError(f"{file.name}: a pointer of Git LFS, not the data: fetch it with git lfs pull")
     if start.startswith(ZIP):
-        return [_unread(file, "a document of Office: save its tables as CSV")]
+        return (is_workbook(file) and open_workbook(file)) or [_unread(file, "a document without tables")]
     if file.path is not None and (found := databases.open_file(file, start)):
         return found
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")) and (table := open_json(file)):

@@ -1,7 +1,7 @@
 """Finds what the columns of one table hold: by their names, checked against their values."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from llmrec_jax.importers.names import KINDS, by_name, folded
 from llmrec_jax.importers.profile import profile
@@ -24,7 +24,7 @@ def fits(table: Table, column: str, role: str) -> bool:
     if role in ("user_id", "item_id"):
         return found.may_be_id and not (found.is_counter and len(table.sample) > 2 and by_name(column).strength < 0.8)
     if role == "timestamp":
-        return found.times > 0.5 < found.filled
+        return found.times > 0.5 and found.filled > 0.5
     if role in ("rating", "weight"):
         return found.may_be_rating
     if role == "price":
@@ -82,7 +82,7 @@ def of_items(table: Table, item_id: str | None, given: Roles) -> dict[str, str]:
                 roles[role] = free[0]
         if "description" not in roles and (text := _text(table)):
             roles["description"] = text
-        if "title" not in roles and (title := _title_by_values(table, roles)):
+        if "title" not in roles and (title := _title_by_values(table, roles) or roles.get("category")):
             roles = {role: column for role, column in roles.items() if column != title} | {"title": title}
     return {role: column for role, column in roles.items() if column}
 
@@ -148,17 +148,18 @@ def by_values(table: Table, item_id: str) -> dict[str, str]:
     if timed:
         roles["timestamp"] = max(timed, key=lambda column: profile(table, column).num_distinct)
     left = [column for column in left if column not in roles.values() and column not in timed]
-    users = [column for column in left if _may_be_user(table, column)]
+    users = [column for column in left if may_repeat(table, column)]
     users = [column for column in users if not _may_be_rating(table, column)] or users
     if users:
-        roles["user_id"] = max(users, key=lambda column: profile(table, column).num_distinct)
+        roles["user_id"] = users[0]
     rated = [column for column in left if column not in roles.values() and _may_be_rating(table, column)]
     if rated:
         roles["rating"] = rated[0]
     return roles
 
 
-def _may_be_user(table: Table, column: str) -> bool:
+def may_repeat(table: Table, column: str) -> bool:
+    """Whether a column may hold the users or the items of a log: ids of which some repeat."""
     found = profile(table, column)
     repeats = found.distinct < 1.0 or len(table.sample) < MANY
     return found.may_be_id and found.filled > 0.5 and repeats and not found.is_counter and found.num_distinct > 1
@@ -169,9 +170,8 @@ def _may_be_rating(table: Table, column: str) -> bool:
     return found.is_number and 1 < found.num_distinct <= RATING_VALUES and -10 <= found.low <= found.high <= 100
 
 
-def described(table: Table, columns: Sequence[str] | None = None) -> str:
+def described(table: Table) -> str:
     """The columns of a table with the first value of each, for messages."""
     first = table.sample[0] if table.sample else [""] * len(table.columns)
-    shown = columns or table.columns
-    cells = {column: str(cell)[:30] for column, cell in zip(table.columns, first, strict=True)}
-    return ", ".join(f"{column} ({cells[column]})" for column in shown[:12]) + (", ..." if len(shown) > 12 else "")
+    cells = [f"{column} ({str(cell)[:30]})" for column, cell in zip(table.columns, first, strict=True)]
+    return ", ".join(cells[:12]) + (", ..." if len(cells) > 12 else "")

@@ -8,6 +8,7 @@ import sqlite3
 import tarfile
 import tracemalloc
 import zipfile
+from html import escape
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from llmrec_jax.config import DataConfig
 from llmrec_jax.data.domains.domain import load_domain
 from llmrec_jax.data.domains.tfds_export import export
 from llmrec_jax.errors import UserError
-from llmrec_jax.importers import databases
+from llmrec_jax.importers import databases, workbooks
 from tests.importers import samples
 from tests.importers.samples import ITEMS, LOG, movielens_csv
 from tests.importers.test_formats import imported, records
@@ -58,9 +59,11 @@ def test_archives_and_compressed_files(tmp_path):
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / "ratings.csv.gz").write_bytes(gzip.compress(CONTENT["ratings.csv"])[:-20])
-    with pytest.raises(UserError, match=r"ratings.csv.gz: is damaged or was not copied whole"):
-        importers.plan([str(tmp_path)])
+    whole = gzip.compress(CONTENT["ratings.csv"])
+    for damaged in (whole[:-20], whole[:40] + b"xxxx" + whole[44:]):
+        (tmp_path / "ratings.csv.gz").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"ratings.csv.gz: is damaged or was not copied whole"):
+            importers.plan([str(tmp_path)])
 
 
 def test_parquet_and_feather(tmp_path):
@@ -73,6 +76,52 @@ def test_parquet_and_feather(tmp_path):
     feather.write_feather(catalogue, tmp_path / "raw" / "items.feather", compression="uncompressed")
     check([tmp_path / "raw"], tmp_path / "to")
     assert records(tmp_path / "to")[0][0]["category"] == "Drama, War"
+
+
+def workbook(sheets):
+    """A workbook as Excel writes it: shared texts, dates as numbers with a style, empty cells left out."""
+    texts = list(dict.fromkeys(cell for _, rows in sheets for row in rows for cell in row if isinstance(cell, str)))
+    parts = {
+        "[Content_Types].xml": "<Types/>",
+        "xl/workbook.xml": f'<workbook xmlns="m" xmlns:r="{workbooks.RELATION[1:-3]}"><sheets>' + "".join(
+            f'<sheet name="{name}" r:id="r{n}"/>' for n, (name, _) in enumerate(sheets)) + "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": "<Relationships>" + "".join(
+            f'<Relationship Id="r{n}" Target="worksheets/s{n}.xml"/>' for n in range(len(sheets))) + "</Relationships>",
+        "xl/styles.xml": '<styleSheet><numFmts><numFmt numFmtId="165" formatCode="dd/mm/yyyy;@"/></numFmts>'
+                         '<cellXfs><xf numFmtId="0"/><xf numFmtId="165"/></cellXfs></styleSheet>',
+        "xl/sharedStrings.xml": "<sst>" + "".join(f"<si><t>{escape(text)}</t></si>" for text in texts) + "</sst>",
+    }  # fmt: skip
+    for n, (_, rows) in enumerate(sheets):
+        lines = ""
+        for number, row in enumerate(rows, 1):
+            cells = [
+                f'<c r="{chr(65 + at)}{number}" ' + (f't="s"><v>{texts.index(cell)}' if isinstance(cell, str) else
+                                                     f's="{int(isinstance(cell, float))}"><v>{cell}') + "</v></c>"
+                for at, cell in enumerate(row) if cell is not None
+            ]  # fmt: skip
+            lines += f'<row r="{number}">{"".join(cells)}</row>'
+        parts[f"xl/worksheets/s{n}.xml"] = f"<worksheet><sheetData>{lines}</sheetData></worksheet>"
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def test_a_workbook_of_excel(tmp_path):
+    days = [(user, int(item), rating, 25_569 + time / 86_400) for user, item, rating, time in LOG]
+    catalogue = [["Artikel", "Leer", "Titel"], *([int(item), None, title] for item, title, _ in ITEMS)]
+    log = [["Kunde", "Artikel", "Bewertung", "Datum"], *days]
+    sheets = [("Notes", [["about"]]), ("Log", log), ("Artikel", catalogue)]
+    (tmp_path / "shop.xlsx").write_bytes(workbook(sheets))
+    plan = check([tmp_path / "shop.xlsx"], tmp_path / "to")
+    assert plan.events[0].table.name == "shop.xlsx/Log"
+    items, rows = records(tmp_path / "to")
+    assert {item["item_id"]: item["title"] for item in items} == {item: title for item, title, _ in ITEMS}
+    assert sorted(int(row["timestamp"].split(".")[0]) for row in rows) == sorted(time for *_, time in LOG)
+    (tmp_path / "shop.xlsx").write_bytes(workbook([*sheets[:2], ("Artikel", [])])[:-30])
+    with pytest.raises(UserError, match="is damaged or was not copied whole"):
+        importers.plan([str(tmp_path / "shop.xlsx")])
 
 
 @pytest.fixture

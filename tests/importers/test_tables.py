@@ -9,7 +9,7 @@ import pytest
 from llmrec_jax.data.domains import prepare
 from llmrec_jax.errors import UserError
 from tests.importers import samples
-from tests.importers.samples import ITEMS, LOG, lines, stamp, table
+from tests.importers.samples import ITEMS, LOG, START, lines, stamp, table
 from tests.importers.test_formats import imported, records
 
 
@@ -92,6 +92,12 @@ TABLES = {
     "JSON by rows": {
         "o.json": json.dumps({"orders": [{"user": u, "item": i, "time": t} for u, i, _, t in LOG], "version": 3}),
         "p.json": json.dumps({f"row {n}": {"item": i, "title": t} for n, (i, t, _) in enumerate(ITEMS)})},
+    "columns numbered by pandas": {"o.csv": log("0", "1", "2", "3"), "p.csv": items("0", "1", "2")},
+    "a catalogue without titles": {"o.csv": log("user", "item", "rating", "time"), "p.csv": items("item", "genre", rows=[(i, g) for i, _, g in ITEMS])},
+    "one unknown name": {"o.csv": log("Buyer", "Thing", "When", rows=[(u, i, t) for u, i, _, t in LOG])},
+    "a table of genres": {"r.dat": log("userID", "movieID", "rating", "time", delimiter="\t"),
+                          "movies.dat": items("id", "title", "imdbID", "year", rows=[(i, t, f"01144{i}", 1995) for i, t, _ in ITEMS], delimiter="\t"),
+                          "genres.dat": items("movieID", "genre", rows=[(i, g) for i, _, g in ITEMS], delimiter="\t")},
     "several files": {"2019.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[:9]]),
                       "2020.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[9:]]), "p.csv": NAMED},
     "German dates": {"o.csv": log("user", "item", "time", rows=times("%d.%m.%Y %H:%M:%S")), "p.csv": NAMED},
@@ -110,7 +116,7 @@ def test_tables_are_read_without_a_hint(tmp_path, name):
     assert (report["items"], report["users"], report["interactions"]) == (len(ITEMS), 6, len(LOG))
     known = {samples.number_of(item["item_id"]) for item in catalogue}
     assert len(known) == len(ITEMS)
-    if name != "only a log":
+    if name not in ("only a log", "one unknown name"):
         assert not any(item["title"] == item["item_id"] for item in catalogue)
     if "timestamp" in events[0]:
         days = {(row["user_id"].strip("Cc"), int(float(row["timestamp"]) // 86_400)) for row in events}
@@ -144,6 +150,27 @@ def test_what_cannot_be_taken_is_left_out_and_listed(tmp_path):
     assert counts.interactions + sum(row["file"] == "o.csv" for row in left_out) == len(rows)
     assert counts.unread_ratings == 1
     assert prepare.build(tmp_path / "to", "fail", None).report["repeats_dropped"] == 1
+
+
+def test_whatever_is_written_is_sound(tmp_path):
+    names = ("user_id", "item_id", "rating", "timestamp", "weight", "action", "impression_id")
+    good = [("u", "1", 3, START, 1, "Click", "a"), ("u", "2", 3, START, 0, "view", "a"), ("u", "3", 3, START, 2, "", ""),
+            ("u", "4", 3, START, 1, "click", "")]  # fmt: skip
+    bad = [("u", "1", 3, START, weight, "", "") for weight in (-1, "1e-40", "", "much")]
+    bad += [("u", "1", 3, START, 1, action, name) for action, name in (("buy", "a"), ("view", ""))]
+    bad += [(user, "1", 3, START, 1, "", "") for user in ("u" * 2000, "u\nv")]
+    bad += [("u", "1", 3, time, 1, "", "") for time in ("2999-01-01", "9" * 25)]
+    rows = [*good * 5, ("u", "1", "1e300", START, 1, "", ""), *bad]
+    catalogue = [*ITEMS, ("x\ny", "Line", "d"), ("n", "A\0B\tC", "d"), ("t", "  ", "d")]
+    folder = samples.write(
+        tmp_path / "raw",
+        {"o.csv": log(*names, rows=rows), "p.csv": items("item_id", "title", "category", rows=catalogue)},
+    )
+    _, counts = imported([folder], tmp_path / "to")
+    assert (counts.interactions, counts.shown, counts.unread_ratings) == (16, 5, 1)
+    assert sum(counts.left_out.values()) == len(bad) + 2
+    assert prepare.build(tmp_path / "to", "fail", None).report["impressions"] == 1
+    assert records(tmp_path / "to")[0][-1]["title"] == "AB C"
 
 
 def test_further_columns_of_products_are_kept(tmp_path):
