@@ -213,6 +213,28 @@ def test_damaged_files_and_old_reports_are_named(run):
         write_report(workdir / "bundle")
 
 
+def test_short_runs_and_reports_of_other_versions(run):
+    workdir = run()
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    (workdir / "metrics.jsonl").write_text(lines[0] + "\n")
+    report = json.loads((workdir / "report.json").read_text())
+    del report["data"]["domains"]["shop"]["order_reason"]
+    (workdir / "report.json").write_text(json.dumps(report))
+    found = is_self_contained(write_report(workdir).read_text())
+    assert "Left out: data: the run was made by another version and lacks 'order_reason'" in found.text
+    assert "gradient norm" in found.text
+    (workdir / "perplexity.json").write_text("{}")
+    with pytest.raises(UserError, match="a run of a language model"):
+        write_report(workdir)
+
+
+def test_where_a_comparison_is_written(run, tmp_path):
+    workdir = run()
+    assert write_comparison([workdir], ("answer", "ease"), tmp_path / "new" / "page.html").is_file()
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        write_comparison([workdir], ("answer",), workdir)
+
+
 def test_the_page_of_a_comparison(run, capsys, tmp_path):
     workdirs = [run("a"), run("b", better=8)]
     path = tmp_path / "compared.html"
