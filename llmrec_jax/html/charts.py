@@ -204,7 +204,7 @@ def _said(name: str, rows: Sequence[Row]) -> str:
 
 def _range(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
     low, high = min(lows), max(highs)
-    space = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    space = 0.05 * (high - low) or 0.05 * abs(high) or 0.01
     return (low - space if low else 0.0), high + space
 
 

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.comparison import FACTS
 from llmrec_jax.evaluate.report import read_report
 from llmrec_jax.evaluate.verdict import ndcg, paired_bootstrap
@@ -36,6 +37,10 @@ class Run:
     @classmethod
     def read(cls, workdir: Path) -> "Run":
         """Raises ValueError if the folder holds no finished run."""
+        if (workdir / "perplexity.json").exists():
+            raise UserError(
+                f"{workdir} is a run of a language model, which recommends nothing: see its perplexity.json"
+            )
         return cls(workdir, read_report(workdir))
 
     @property

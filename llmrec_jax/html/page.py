@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.html import items, quality, setup, training
 from llmrec_jax.html.charts import Row, intervals
 from llmrec_jax.html.elements import Html, decimal, duration, interval, join, note, signed, tag, tiles
@@ -85,6 +86,8 @@ def document(title: str, head: Html, sections: Mapping[str, Callable[[Any], Html
             made[name] = make(facts)
         except Missing as missing:
             left_out[name] = str(missing)
+        except KeyError as key:  # of a report that an older version wrote
+            left_out[name] = f"the run was made by another version and lacks {key}"
     links = (tag("li", tag("a", name, href=f"#{_anchor(name)}")) for name in made)
     parts = [tag("section", tag("h2", name), content, id=_anchor(name)) for name, content in made.items()]
     notes = (note(f"Left out: {name.lower()}: {reason}.") for name, reason in left_out.items())
@@ -102,7 +105,10 @@ def document(title: str, head: Html, sections: Mapping[str, Callable[[Any], Html
 
 
 def write(path: Path, page: str) -> Path:
-    """Write a page, replacing the one that is there in one step."""
+    """Write a page, replacing the one that is there in one step. Raises ValueError if the path is a folder."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file, such as {path / 'compared.html'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(page, encoding="utf-8")
     os.replace(temporary, path)

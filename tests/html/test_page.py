@@ -14,6 +14,7 @@ from llmrec_jax import cli
 from llmrec_jax.errors import UserError
 from llmrec_jax.html import write_comparison, write_report
 from llmrec_jax.html.page import SECTIONS
+from tests.evaluate.test_adaptation_plots import adapted  # noqa: F401
 
 USERS, ITEMS = 60, 30
 ATTACK = '</title></script><script>alert(1)</script><img src="x" onerror="alert(2)">&amp;\u202e\x00 "quoted"'
@@ -212,6 +213,28 @@ def test_damaged_files_and_old_reports_are_named(run):
         write_report(workdir / "bundle")
 
 
+def test_short_runs_and_reports_of_other_versions(run):
+    workdir = run()
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    (workdir / "metrics.jsonl").write_text(lines[0] + "\n")
+    report = json.loads((workdir / "report.json").read_text())
+    del report["data"]["domains"]["shop"]["order_reason"]
+    (workdir / "report.json").write_text(json.dumps(report))
+    found = is_self_contained(write_report(workdir).read_text())
+    assert "Left out: data: the run was made by another version and lacks 'order_reason'" in found.text
+    assert "gradient norm" in found.text
+    (workdir / "perplexity.json").write_text("{}")
+    with pytest.raises(UserError, match="a run of a language model"):
+        write_report(workdir)
+
+
+def test_where_a_comparison_is_written(run, tmp_path):
+    workdir = run()
+    assert write_comparison([workdir], ("answer", "ease"), tmp_path / "new" / "page.html").is_file()
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        write_comparison([workdir], ("answer",), workdir)
+
+
 def test_the_page_of_a_comparison(run, capsys, tmp_path):
     workdirs = [run("a"), run("b", better=8)]
     path = tmp_path / "compared.html"
@@ -229,3 +252,24 @@ def test_the_page_of_a_comparison(run, capsys, tmp_path):
     shutil.rmtree(workdirs[0] / "bundle")
     (workdirs[0] / "metrics.jsonl").unlink()
     is_self_contained(write_comparison(workdirs, ("answer", "ease"), Path(path)).read_text())
+
+
+def test_the_page_of_an_adaptation(adapted, capsys):  # noqa: F811
+    folder = adapted()
+    assert cli.main(["report", str(folder)]) == 0
+    capsys.readouterr()
+    found = is_self_contained((folder / "report.html").read_text())
+    assert "coral:1 is exported" in found.text
+    assert "coral:1+0.0600" in found.text  # as the guard saw it
+    assert "coral:1+0.0400" in found.text  # on test
+    assert "coral:1, A-distance 1.10" in found.text
+    assert "left_out_source0.10000.11000.1200+0.50" in found.text
+    assert {"adaptation loss, unweighted", "ranking loss"} <= set(
+        re.findall(r"<figcaption>(.*?)<", (folder / "report.html").read_text())
+    )
+    shutil.rmtree(folder / "candidates")
+    (folder / "revealed.json").unlink()
+    assert cli.main(["report", str(folder)]) == 0
+    text = is_self_contained((folder / "report.html").read_text()).text
+    assert "Left out: items before and after: no candidate kept item vectors" in text
+    assert "test: NDCG@10" not in text

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import sys
+import types
 
 import pytest
 from rich.console import Console
@@ -11,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from llmrec_jax.config import Config, changed, validate
 from llmrec_jax.errors import UserError
 from llmrec_jax.train import trackers
+from tests.conftest import REPO
 
 PLUGIN = """
 calls = []
@@ -127,6 +130,20 @@ def test_a_name_that_nobody_offers_is_refused(plugin, tmp_path):
         trackers.find(["wandb"], tmp_path)
     with pytest.raises(UserError, match="each only once"):
         validate(changed(Config(), {"train.trackers": ["tensorboard", "tensorboard"]}))
+
+
+def test_the_plugin_of_the_docs(monkeypatch):
+    calls = []
+    run = types.SimpleNamespace(log=lambda metrics, step: calls.append((step, metrics)), finish=lambda: calls.append(0))
+    init = lambda project, config: calls.append(config["seed"]) or run  # noqa: E731
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    (source,) = re.findall(r"```python\n(.*?)```", (REPO / "docs" / "reports.md").read_text(), flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(source, "reports.md", "exec"), names)
+    tracker = names["Tracker"](Config(seed=7))
+    tracker.log(1, {"loss": 2.0})
+    tracker.close()
+    assert calls == [7, (1, {"loss": 2.0}), 0]
 
 
 def test_the_metrics_of_a_report():
