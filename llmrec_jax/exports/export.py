@@ -98,4 +98,17 @@ def _numpy(bundle: Bundle, folder: Path, int8: bool) -> None:
     numpy_export.write(scorer_of(bundle, int8=int8), folder)
 
 
-_WRITERS: dict[Format, Callable[[Bundle, Path, bool], None]] = {"hf": _hf, "jax": _jax, "onnx": _onnx, "numpy": _numpy}
+def _browser(bundle: Bundle, folder: Path, int8: bool) -> None:
+    from llmrec_jax.exports import browser_export
+    from llmrec_jax.exports.scorer import scorer_of
+
+    browser_export.write(scorer_of(bundle, int8=int8), folder)
+
+
+_WRITERS: dict[Format, Callable[[Bundle, Path, bool], None]] = {
+    "hf": _hf,
+    "jax": _jax,
+    "onnx": _onnx,
+    "numpy": _numpy,
+    "browser": _browser,
+}
