@@ -1,164 +1,227 @@
 """The `Recommender`: loads a bundle and recommends items. Runs on one CPU, without a data folder or an optimizer.
 
-JAX and Flax are imported when a bundle is loaded; the trainer is never imported.
+JAX and Flax are imported when a bundle is loaded; the trainer is never imported. In the examples, `r` recommends books
+and was trained on films, too.
 """
 
-import functools
 import threading
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Unpack
 
 import numpy as np
 
-from llmrec_jax.blend.answer import MODEL, channel_part, model_part
-from llmrec_jax.data.domains.records import item_text
+from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
-from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_texts, as_times
+from llmrec_jax.inference.adding import text_of, with_new_items
+from llmrec_jax.inference.answering import Options, answers, read_history, recommendations, warn_of_unknown
+from llmrec_jax.inference.arguments import as_count, as_items, as_texts
 from llmrec_jax.inference.bundle import Bundle, BundleItem, load
 from llmrec_jax.inference.catalog import Catalog
-from llmrec_jax.predictor import VectorPredictor
+from llmrec_jax.inference.filters import allowed
+from llmrec_jax.inference.ranking import best
+from llmrec_jax.inference.results import Explanation, Recommendation, Recommendations
+from llmrec_jax.inference.scoring import Scorer
+from llmrec_jax.inference.search import By, similar_scores, text_scores
 
-
-class Recommendation(NamedTuple):
-    """One recommended item."""
-
-    item_id: str
-    score: float  # the sum of the answer's parts; in the popularity fallback, the item's share of the training events
-    title: str
-
-
-class Recommendations(list[Recommendation]):
-    """A list of recommendations, best first."""
-
-    def __init__(
-        self,
-        found: Sequence[Recommendation],
-        *,
-        unknown: Sequence[str],
-        fallback: bool,
-        parts: Sequence[dict[str, float]] | None = None,
-    ):
-        super().__init__(found)
-        self.unknown = list(unknown)  # ids of the history that are unknown and were ignored
-        self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
-        self.parts = parts  # for each recommendation, what each part adds to its score; None unless asked for
+__all__ = ["Explanation", "Recommendation", "Recommendations", "Recommender"]
 
 
 class Recommender:
     """Recommends items of the bundle's target domain. Thread-safe.
 
-    A history may contain items of any domain that the model was trained on. An id in several domains refers to
-    the target's item.
+    A history may contain items of any domain that the model was trained on. An id in several domains refers to the
+    target's item.
     """
 
     def __init__(self, bundle: Bundle):
         """See `load`."""
         from llmrec_jax.inference.network import Network
 
-        self._network = Network(bundle)
-        self._target, self._text, self._weights = bundle.target, bundle.text, bundle.parts.weights
-        self._reads_text, self._width = bundle.model.item_features != "id", bundle.model.width
+        self._bundle, self._network = bundle, Network(bundle)
         self._catalog = Catalog.of(bundle)
-        self._adding = threading.Lock()
+        self._changing = threading.Lock()
 
     @classmethod
     def load(cls, bundle: str | Path) -> "Recommender":
         """Load a bundle, or the one in a run's work folder. Raises ValueError if it is neither."""
         return cls(load(Path(bundle)))
 
+    @property
+    def target(self) -> str:
+        """The name of the domain whose items are recommended."""
+        return self._catalog.target
+
+    @property
+    def shops(self) -> list[str]:
+        """The names of all domains of the bundle, the target last.
+
+        >>> r.shops
+        ['films', 'books']
+        """
+        return list(self._catalog.shops)
+
+    @property
+    def items(self) -> Sequence[BundleItem]:
+        """The items of the target, added ones included: item_id, title, category, brand, attributes, is_new."""
+        return self._catalog.offered
+
+    def item(self, item_id: str) -> BundleItem:
+        """An item of any domain, also a removed one. Raises ValueError if no item has this id."""
+        return self._catalog.items[self._catalog.numbers_of([item_id], "item_id")[0]]
+
     def unknown(self, history: Sequence[str]) -> list[str]:
         """The ids of a history that are not in the catalogue."""
-        number = self._catalog.number
-        return [item_id for item_id in as_ids(history, number) if item_id not in number]
+        return read_history(self._catalog, history, None).unknown
 
     def recommend(
-        self, history: Sequence[str], k: int = 10, *, times: Sequence[float] | None = None, explain: bool = False
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        disliked: Sequence[str] = (),
+        where: Mapping[str, Any] | None = None,
+        among: Iterable[str] | None = None,
+        seen: bool = False,
+        diversity: float = 0.0,
+        times: Sequence[float] | None = None,
+        explain: bool = False,
+        shop: str | None = None,
     ) -> Recommendations:
-        """The `k` best items for a history (oldest first), excluding those in it: `[(item_id, score, title), ...]`.
+        """The `k` best items for a history (oldest first): `[(item_id, score, title), ...]`.
 
-        A score is the sum of the answer's parts. With `explain`, the result's `parts` hold what each part adds. To a
-        history without items of the target, only the trained model applies.
+        A score is the sum of the answer's parts. To a history without items of the target, only the trained model
+        applies. Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left
+        (or the history is empty), the result is the most popular items, with `fallback` set to True.
 
-        `times` are those of the history's events, in seconds since any moment. Only a model that was trained with times
-        (HSTU) reads them; without them, it scores as if it had none.
+        >>> [item_id for item_id, score, title in r.recommend(["book-0007"], k=3)] == r.recommend(["book-0007"], 3).ids
+        True
+        >>> r.recommend(["book-0007"], where={"category": "Paperback"}, disliked=["book-0001"]).fallback
+        False
 
-        Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left (or the
-        history is empty), the result is the most popular items, with `fallback` set to True.
+        Args:
+          history: ids of items of any domain.
+          k: how many items; fewer if there are not as many candidates.
+          disliked: ids of items to avoid: what the parts other than popularity add for a history of these items is
+            subtracted where it is positive, as the part "disliked".
+          where: a filter, such as `{"category": ["novel", "poem"], "price": {"min": 5, "max": 20}}`; see `filters`.
+          among: ids of the candidates; None: all items.
+          seen: whether items of the history are candidates.
+          diversity: 0 to 1: the weight of maximal marginal relevance over the model's item vectors.
+          times: of the events, in seconds since any moment. Only a model that was trained with times (HSTU) reads them.
+          explain: whether the result's `parts` hold what each part adds to each score.
+          shop: recommend items of this domain of the bundle, by the trained model alone; None: the target.
 
         Raises:
-          ValueError: the history is not a list of ids, `times` are not one number per id in ascending order, `k` is not
-            a whole number above 0, or a score is not finite.
+          ValueError: an argument is invalid, or a score is not finite.
         """
-        catalog, k = self._catalog, as_count(k)
-        ids = as_ids(history, catalog.number)
-        number_S = np.array([catalog.number.get(item_id, -1) for item_id in ids], np.int64)
-        numbers, unknown = number_S[number_S >= 0], [ids[n] for n in np.flatnonzero(number_S < 0)]
-        times_S = None if times is None else as_times(times, len(ids))[number_S >= 0]
-        if unknown:
-            some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in unknown[:5])
-            answer = "" if len(numbers) else "; returning the most popular items"
-            warnings.warn(f"{len(unknown)} of {len(ids)} items are unknown: {some}{answer}", stacklevel=2)
-        if len(numbers):
-            parts = self._parts(catalog, numbers, times_S)
-        else:
-            parts = {"popularity": catalog.popularity_I[catalog.target_J] / (catalog.popularity_I.sum() or 1)}
-        scores_J = np.sum(list(parts.values()), axis=0)
-        if not np.isfinite(scores_J).all():
-            raise UserError(f"{(~np.isfinite(scores_J)).sum()} scores are not finite; the bundle is damaged")
-        is_candidate_J = np.ones(len(scores_J), bool)
-        own = catalog.position_I[numbers]
-        is_candidate_J[own[own >= 0]] = False
-        candidates = np.flatnonzero(is_candidate_J)
-        best = candidates[np.argsort(-scores_J[candidates], kind="stable")[:k]]
-        items = [catalog.items[catalog.target_J[j]] for j in best]
-        found = [
-            Recommendation(item.item_id, float(scores_J[j]), item.title) for j, item in zip(best, items, strict=True)
-        ]
-        shares = [{name: float(part_J[j]) for name, part_J in parts.items()} for j in best] if explain else None
-        return Recommendations(found, unknown=unknown, fallback=not len(numbers), parts=shares)
+        scorer = self._scorer()
+        asked = read_history(scorer.catalog, history, times)
+        warn_of_unknown(asked, stacklevel=2)
+        options = Options(disliked=disliked, where=where, among=among, seen=seen, diversity=diversity, explain=explain,
+                          shop=shop)  # fmt: skip
+        return answers(scorer, [asked], k, **options)[0]
 
-    def _parts(self, catalog: Catalog, numbers: np.ndarray, times_S: np.ndarray | None) -> dict[str, np.ndarray]:
-        """What each part adds to the scores of the target's items."""
-        own, weights = catalog.position_I[numbers], self._weights
-        own = own[own >= 0]
-        found: dict[str, np.ndarray] = {}
-        if len(own):
-            parts = [channel_part(name, [f.channel for f in fitted]) for name, fitted in catalog.channels.items()]
-            found = {part.name: weights[part.name] * part.scores([own])[0] for part in parts if weights[part.name]}
-        if weights[MODEL] or not len(own):
-            users_1D = self._network.user_vector(catalog.vectors_ID[numbers], times_S)[None]
-            model = model_part(VectorPredictor(MODEL, catalog.vectors_ID[catalog.target_J], lambda _: users_1D))
-            found[MODEL] = (weights[MODEL] or 1.0) * model.scores([own])[0]
-        return found
+    def recommend_many(
+        self,
+        histories: Iterable[Sequence[str]],
+        k: int = 10,
+        *,
+        times: Sequence[Sequence[float]] | None = None,
+        **options: Unpack[Options],
+    ) -> list[Recommendations]:
+        """`recommend` for many histories at once, which is faster: one matrix product for a block of them.
+
+        `times` holds the times of each history; the options apply to all. Does not warn of unknown ids.
+
+        >>> [len(found) for found in r.recommend_many([["book-0001", "book-0002"], ["film-0003"], []], k=5)]
+        [5, 5, 5]
+        """
+        scorer, listed = self._scorer(), list(histories)
+        if times is not None and len(times) != len(listed):
+            raise UserError(f"times of {len(times)} histories, but there are {len(listed)}")
+        asked = [read_history(scorer.catalog, ids, None if times is None else times[n]) for n, ids in enumerate(listed)]
+        return answers(scorer, asked, k, **options)
+
+    def search(
+        self, text: str, k: int = 10, *, where: Mapping[str, Any] | None = None, among: Iterable[str] | None = None
+    ) -> Recommendations:
+        """The `k` items of the target whose texts are the most similar to a text.
+
+        The query is compared as the title of an item is in the answer's part "text": by vectors of the pretrained
+        encoder (without one, TF-IDF of the whole text), and TF-IDF of title and brand.
+
+        >>> r.search("Suitor in Vienna", k=1)[0].title
+        'Suitor in Vienna'
+
+        Raises:
+          ValueError: an argument is invalid; or texts cannot be compared, because no two of the items share a word.
+        """
+        catalog, [text] = self._catalog, as_texts([text])
+        scores_J = text_scores(catalog, Item("", text), lambda: self._network.text_features([text]))
+        top = best(scores_J, allowed(catalog, catalog.target, where, among), as_count(k))
+        return recommendations(catalog, catalog.target_J, scores_J, top)
+
+    def similar(self, item_id: str, k: int = 10, *, by: By = "text") -> Recommendations:
+        """The `k` items of the target that are the most similar to an item of any domain, which is left out.
+
+        `by` is "text" (see `search`), "purchase" (what others had along with the item: only items with such a count, so
+        none for an item without events), or "model" (cosine of the vectors of the trained model).
+
+        >>> [len(r.similar("book-0003", k=4, by=by)) for by in ("text", "purchase", "model")]
+        [4, 4, 4]
+        """
+        catalog, template = self._catalog, self._bundle.text
+        [number] = catalog.numbers_of([item_id], "item_id")
+        features = lambda item: self._network.text_features([text_of(item, template)])  # noqa: E731
+        scores_J, candidate_J = similar_scores(catalog, number, by, features)
+        return recommendations(catalog, catalog.target_J, scores_J, best(scores_J, candidate_J, as_count(k)))
+
+    def explain(self, history: Sequence[str], item_id: str) -> Explanation:
+        """Why an item of the target has its score for a history.
+
+        `parts` are exact and sum to the score. `history`: how much lower the score is without each item of the history.
+        `words`: how much each word of the item's text adds to the score.
+
+        >>> why = r.explain(["book-0001", "book-0002"], "book-0003")
+        >>> abs(why.score - sum(why.parts.values())) < 1e-6, [item_id for item_id, _ in why.history]
+        (True, ['book-0002', 'book-0001'])
+        """
+        from llmrec_jax.inference.explanation import explanation  # imports JAX
+
+        scorer = self._scorer()
+        asked, [number] = read_history(scorer.catalog, history, None), scorer.catalog.numbers_of([item_id], "item_id")
+        return explanation(scorer, self._network, asked.history, number, self._bundle.text)
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
-        `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs; other
-        fields are named in a warning. If one is invalid, none is added.
+        `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs. Other
+        fields that are numbers or short texts are kept as attributes. If one is invalid, none is added.
+
+        >>> r.add_items([{"item_id": "new", "title": "A Winter in Vienna", "price": 12.5}])
+        >>> r.item("new").attributes, r.recommend(["book-0000"], where={"price": {"max": 20}}).ids
+        ({'price': 12.5}, ['new'])
 
         Raises:
           ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.
         """
-        with self._adding:
+        with self._changing:
             catalog = self._catalog
-            new = as_items(items, catalog.number)
-            template = self._text.text_fields, self._text.description_chars
-            texts = [
-                item_text(item.title, item.category, item.brand, item.description, *template,
-                          item.facts if self._text.graph_text else ())
-                for item in new
-            ]  # fmt: skip
-            vectors_QD = np.zeros((len(new), catalog.vectors_ID.shape[1]), np.float32)
-            if self._reads_text:
-                vectors_QD = self._network.item_vectors(texts)
-            features = functools.cache(lambda: self._network.text_features(texts))  # several channels read them
-            channels = {
-                name: [fitted.with_items(new, features) for fitted in part] for name, part in catalog.channels.items()
-            }
-            added = [BundleItem(item.item_id, item.title, self._target) for item in new]
-            self._catalog = catalog.with_items(added, vectors_QD, channels)
+            new = as_items(items, catalog.taken, catalog.target)
+            self._catalog = with_new_items(catalog, new, self._network, self._bundle.text)
+
+    def remove_items(self, item_ids: Sequence[str]) -> None:
+        """Stop recommending items of the target. They are still read in histories; their ids may be added again.
+
+        >>> r.remove_items(["book-0000"])
+        >>> "book-0000" in [item.item_id for item in r.items]
+        False
+
+        Raises:
+          ValueError: an id is not that of an item of the target; then none is removed.
+        """
+        with self._changing:
+            self._catalog = self._catalog.without_items(item_ids)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Item vectors of any texts, float32 [n, width]; L2-normalized with model.score=cosine.
@@ -166,4 +229,20 @@ class Recommender:
         Raises:
           ValueError: the model reads no text, or `texts` is not a list of strings.
         """
-        return self._network.item_vectors(as_texts(texts))[:, : self._width]
+        return self._network.item_vectors(as_texts(texts))[:, : self._bundle.model.width]
+
+    def map(self) -> np.ndarray:
+        """The items of the target in two dimensions, float32 [n, 2], in the order of `items`: PCA of their vectors."""
+        return self._catalog.map_J2
+
+    def save(self, folder: str | Path) -> None:
+        """Write a bundle with the items as they are now, replacing a bundle in `folder`. It loads as this recommender.
+
+        Raises ValueError if `folder` holds something else, or if the loaded bundle was replaced on disk.
+        """
+        from llmrec_jax.inference.saving import save  # imports JAX
+
+        save(self._bundle, self._catalog, Path(folder))
+
+    def _scorer(self) -> Scorer:
+        return Scorer(self._catalog, self._network, self._bundle.parts.weights)
