@@ -1,13 +1,14 @@
-"""README and docs match the program: their commands exist, and the README's Python runs."""
+"""README and docs match the program: their commands exist, and their Python runs."""
 
+import argparse
 import dataclasses
 import functools
 import importlib
+import json
 import re
-import shlex
 import shutil
 import tomllib
-from pathlib import Path
+from collections.abc import Iterable
 from xml.etree import ElementTree
 
 import pytest
@@ -16,41 +17,48 @@ import llmrec_jax
 from llmrec_jax import cli, recipes
 from llmrec_jax.cli import training
 from llmrec_jax.config import Config, flatten
+from llmrec_jax.data.domains import demo
+from llmrec_jax.losses import tasks
+from tests.docs.pages import PAGES, REPO, blocks, commands, measurements, of_llmrec
 from tests.inference.untrained import run_and_bundle
 
-REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
-    return [shlex.split(line, comments=True) for line in lines]
+# Programs that pages call, besides make, pip, python and llmrec. They are not run here.
+OTHERS = {"cd", "cp", "curl", "docker", "export", "gcloud", "git", "source", "xpk"}
 
 
-def of_llmrec() -> list[list[str]]:
-    """Arguments of `llmrec`, however it is called."""
-    starts = (["llmrec"], ["python", "-m", "llmrec_jax"])
-    found = [command[len(start) :] for command in commands() for start in starts if command[: len(start)] == start]
-    return [*found, *(["train", *command[2:]] for command in commands() if command[:2] == ["python", "train.py"])]
+def distinct(commands_of: Iterable[list[str]]) -> list[list[str]]:
+    return [list(command) for command in dict.fromkeys(map(tuple, commands_of))]
 
 
-def test_every_command_is_known():
-    """Of `make`, of `pip install`, or of this program."""
+CALLS = distinct(found for page in PAGES for command in commands(page) if (found := of_llmrec(command)) is not None)
+MEASUREMENTS = distinct(command for page in PAGES for command in measurements(page))
+
+
+@each_page
+def test_every_command_is_known(page):
+    """Of this program, of `make`, `pip install`, a benchmark, or a program that is listed above."""
     targets = re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), flags=re.MULTILINE)
-    others = [command for command in commands() if command[0] not in ("llmrec", "python")]
-    assert len(others) + len(of_llmrec()) == len(commands())
-    for command in others:
-        assert command[0] == "make" or command == ["pip", "install", "."]
-        assert command[0] == "pip" or set(command[1:]) <= set(targets)
+    extras = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for command in commands(page):
+        if command[0] == "make":
+            assert {word for word in command[1:] if "=" not in word} <= set(targets)
+        elif command[0] == "pip":
+            assert command[:2] == ["pip", "install"]
+            for names in re.findall(r"(?:llmrec_jax|\.)\[([\w,]+)\]", " ".join(command)):
+                assert set(names.split(",")) <= set(extras)
+        else:
+            assert command[0] in OTHERS or of_llmrec(command) is not None or command in MEASUREMENTS, command
 
 
-@pytest.mark.parametrize("arguments", of_llmrec(), ids=" ".join)
+def test_the_pages_show_commands():
+    assert len(CALLS) >= 15
+    assert {"train", "validate", "recommend"} <= {call[0] for call in CALLS}
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
 def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
     """Commands are parsed as written; what they would do is left out."""
     for name in set(cli.__all__) - {"main", "train", "adapt"}:
@@ -64,6 +72,25 @@ def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
     except SystemExit as stop:  # after --help
         code = stop.code or 0
     assert code == 0, capsys.readouterr().err
+
+
+class Parsed(Exception):
+    """The arguments were parsed."""
+
+
+@pytest.mark.parametrize("command", MEASUREMENTS, ids=" ".join)
+def test_the_arguments_of_a_measurement_are_right(command, monkeypatch, capsys):
+    module, *arguments = command[2:] if command[1] == "-m" else command[1:]
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(*args, **options):
+        parse(*args, **options)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr("sys.argv", [module, *arguments])
+    with pytest.raises(Parsed):
+        importlib.import_module(module.removesuffix(".py").replace("/", ".")).main()
 
 
 @each_page
@@ -104,15 +131,35 @@ def test_links_lead_somewhere(page):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    _, bundle = run_and_bundle(tmp_path, "text+id")
-    shutil.copytree(bundle, tmp_path / "runs" / "quickstart" / "bundle")
-    monkeypatch.chdir(tmp_path)
-    for block in blocks("python"):
-        names: dict = {}
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["hidden"].shape[:2] == (1, 4)
-    assert (tmp_path / "runs" / "encoder" / "model.safetensors").is_file()
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with what the pages assume: the bundles of two runs, and the folder of a shop."""
+    folder = tmp_path_factory.mktemp("docs")
+    _, bundle = run_and_bundle(folder, "text+id")
+    for run in ("quickstart", "my_shop"):
+        shutil.copytree(bundle, folder / "runs" / run / "bundle")
+    shop = demo.write("books", folder / "cache")
+    shutil.copytree(shop, folder / "data" / "books")
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page, workplace, monkeypatch):
+    """The blocks of a page in their order, in one namespace."""
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))  # a page adds a task
+    names: dict = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+    if page.name == "README.md":
+        assert names["hidden"].shape[:2] == (1, 4)
+        assert (workplace / "runs" / "encoder" / "model.safetensors").is_file()
+
+
+@each_page
+def test_json_is_valid(page):
+    for block in blocks(page, "json"):
+        json.loads(block)
 
 
 def test_the_console_script_and_the_citation_fit_the_package():
