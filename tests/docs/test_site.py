@@ -70,9 +70,7 @@ def test_the_reference_has_the_public_names(site):
     assert not any(name.startswith("_") for name in python)
     assert {f"llmrec_jax.losses.adaptation.{name}" for name in adaptation.__all__} <= anchors("api_losses.html")
     fields = {tuple(anchor.split(".")[-2:]) for anchor in anchors("configuration.html")}
-    sections = {
-        type(value).__name__: value for value in vars(Config()).values() if hasattr(value, "__dataclass_fields__")
-    }
+    sections = {type(value).__name__: value for value in vars(Config()).values() if dataclasses.is_dataclass(value)}
     assert {(name, field) for name, section in sections.items() for field in vars(section)} <= fields
     assert len(sections) >= 9
     assert ("Config", "seed") in fields
