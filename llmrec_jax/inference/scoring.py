@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from llmrec_jax.blend.answer import MODEL, channel_part, standardized
+from llmrec_jax.blend.calibration import Calibration
 from llmrec_jax.inference.catalog import Catalog
 
 POPULARITY, DISLIKED = "popularity", "disliked"
@@ -35,6 +36,7 @@ class Scorer(NamedTuple):
     catalog: Catalog
     network: UserTower
     weights: Mapping[str, float]  # by part
+    calibration: Calibration | None = None  # of the sum of all parts
 
     def parts(self, histories: Sequence[History], shop: str, disliked: np.ndarray) -> dict[str, np.ndarray]:
         """What each part adds to the scores of each history, float32 [N, J].
