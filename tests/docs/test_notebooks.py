@@ -9,7 +9,7 @@ from tests.docs.pages import REPO
 NOTEBOOKS = sorted((REPO / "examples").glob("*.ipynb"))
 SIZES = {"encoder.num_layers": 1, "encoder.width": 16, "encoder.num_heads": 2, "model.width": 16, "model.num_layers": 1,
          "data.max_tokens": 12, "data.vocab_size": 300, "train.steps": 2, "train.batch_size": 16, "train.eval_every": 0,
-         "train.checkpoint_every": 2}  # fmt: skip
+         "train.checkpoint_every": 2, "mesh.data": 1, "model.user_tower": "mean"}  # fmt: skip
 CHANGES = {  # by notebook: what replaces the variable of this name in the cell of parameters
     "shop": SIZES | {"encoder.pretrained": None, "encoder.mode": "full"},
     "cold_catalogue": SIZES | {"encoder.pretrained": None, "encoder.mode": "full"},
@@ -25,6 +25,7 @@ def test_there_are_three():
     assert [notebook.stem for notebook in NOTEBOOKS] == sorted(CHANGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_a_notebook_runs(notebook, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path_factory.getbasetemp())  # one cache of prepared data
