@@ -8,17 +8,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from llmrec_jax.data.domains.records import TEXT_FIELDS, Item, check_item
+from llmrec_jax.data.domains.records import TEXT_FIELDS, Item, attributes, check_item
 from llmrec_jax.errors import UserError
+from llmrec_jax.inference.bundle import BundleItem
+
+FIELDS = ("item_id", *TEXT_FIELDS, "facts")
 
 
-def as_ids(history: Iterable[Any], known: Container[str]) -> list[str]:
-    """The ids of a history as strings. An integer is read as the id with the same digits, if it exists.
+def as_ids(values: Iterable[Any], known: Container[str], name: str = "history") -> list[str]:
+    """The ids in an argument (`name`) as strings. An integer is read as the id with the same digits, if it exists.
 
     Raises:
       ValueError: it is not a list of ids, or an id is not a string.
     """
-    return [_id(value, f"item {n} of the history", known) for n, value in enumerate(_listed(history, "history", "ids"))]
+    of = "the history" if name == "history" else name
+    return [_id(value, f"item {n} of {of}", known) for n, value in enumerate(_listed(values, name, "ids"))]
 
 
 def as_count(k: Any) -> int:
@@ -32,6 +36,14 @@ def as_count(k: Any) -> int:
     if count < 1:
         raise UserError(f"k={count}: ask for at least one item")
     return count
+
+
+def as_share(value: Any, name: str) -> float:
+    """A number from 0 to 1. Raises ValueError for anything else."""
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise UserError(f"{name}={value!r}: not a number from 0 to 1")
+    return float(value)
 
 
 def as_times(times: Iterable[Any], size: int) -> np.ndarray:
@@ -63,27 +75,31 @@ def as_texts(texts: Iterable[Any]) -> list[str]:
     return listed
 
 
-def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
+def as_items(items: Iterable[Any], taken: Container[str], domain: str = "") -> list[BundleItem]:
     """New items from dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`, `facts`.
 
-    Warns of other fields, which are not read.
+    Other fields are attributes if they are texts or numbers. Warns of the rest, which is not read.
 
     Raises:
       ValueError: a field is missing or has the wrong type, or an id is taken or repeated; gives the item's position.
     """
-    new: list[Item] = []
+    new: list[BundleItem] = []
     ids: set[str] = set()
     others: set[str] = set()
     for position, fields in enumerate(_listed(items, "items", "dicts")):
         try:
-            new.append(_item(fields))
+            item = _item(fields)
         except (ValueError, msgspec.ValidationError) as error:
             raise UserError(f"item {position}: {error}") from error
-        item_id = new[-1].item_id
+        item_id = item.item_id
         if item_id in taken or item_id in ids:
             raise UserError(f"item {position}: the id {item_id!r} is taken")
         ids.add(item_id)
-        others |= {str(name) for name in fields} - set(Item.__struct_fields__)
+        rest = {name: value for name, value in fields.items() if name not in FIELDS}
+        found = attributes(rest)
+        others |= {str(name) for name, value in rest.items() if name not in found and value is not None}
+        new.append(BundleItem(item_id, item.title, domain, item.category, item.brand, item.description, item.facts,
+                              found, is_new=True))  # fmt: skip
     if others:
         warnings.warn(f"fields of the items that are not read: {', '.join(sorted(others))}", stacklevel=3)
     return new
@@ -92,7 +108,7 @@ def as_items(items: Iterable[Any], taken: Container[str]) -> list[Item]:
 def _item(fields: Any) -> Item:
     if not isinstance(fields, Mapping):
         raise ValueError(f"{fields!r} is not a dict with item_id and title")
-    fields = dict(fields)
+    fields = {name: value for name, value in fields.items() if name in FIELDS}
     if _is_integer(fields.get("item_id")):
         fields["item_id"] = str(int(fields["item_id"]))
     item = msgspec.convert(fields, Item)

@@ -22,6 +22,7 @@ import numpy as np
 import safetensors.numpy
 
 from llmrec_jax.config import DataConfig, ModelConfig
+from llmrec_jax.data.domains.records import Fact, Item
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import parts
 from llmrec_jax.inference.parts import Parts
@@ -34,12 +35,23 @@ ATTEMPTS = 10  # to read a bundle that is being replaced
 WAIT = 0.1  # seconds between them
 
 
-class BundleItem(msgspec.Struct, frozen=True):
-    """One line of `items.jsonl`."""
+class BundleItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of `items.jsonl`. Bundles of older versions have only the first three fields."""
 
     item_id: str
     title: str
     domain: str
+    category: str | None = None
+    brand: str | None = None
+    description: str | None = None  # as far as the item's text reads it
+    facts: tuple[Fact, ...] = ()
+    attributes: dict[str, str | float] = {}  # the other flat fields, such as a price; for filters
+    is_new: bool = False  # added after the training
+    is_removed: bool = False  # not recommended, but still read in histories
+
+    def as_record(self) -> Item:
+        """The fields that the text and the channels read."""
+        return Item(self.item_id, self.title, self.category, self.brand, self.description, self.facts)
 
 
 class TextConfig(msgspec.Struct, frozen=True):

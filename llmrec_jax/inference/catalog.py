@@ -1,4 +1,4 @@
-"""The items that a `Recommender` knows. Immutable: adding items creates a new catalogue.
+"""The items that a `Recommender` knows. Immutable: adding or removing items creates a new catalogue.
 
 A thread that recommends while another adds items therefore sees all of the new items or none.
 
@@ -6,17 +6,20 @@ Shape letters besides those of `types.py`: Q items added, J items of the target.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.inference.bundle import Bundle, BundleItem
+from llmrec_jax.inference.fields import FieldIndex, field_names, index_field
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Catalog:
-    """Items of all training domains, and items added later. Those of the target can be recommended."""
+    """Items of all training domains, and items added later. Those of the target can be recommended by all parts."""
 
     items: list[BundleItem]
     number: dict[str, int]  # item id -> position in `items`; an id in several domains refers to the target's item
@@ -25,6 +28,7 @@ class Catalog:
     target_J: np.ndarray  # positions in `items` of the target's items
     position_I: np.ndarray  # the inverse of `target_J`; -1 on items of other domains
     channels: dict[str, list[Fitted]]  # of the untrained parts, over the target's items
+    target: str  # name of the target domain
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Catalog":
@@ -33,17 +37,19 @@ class Catalog:
         position_I = np.full(len(bundle.items), -1)
         position_I[target_J] = np.arange(len(target_J))
         number = {item.item_id: n for n, item in reversed(list(enumerate(bundle.items)))}
+        # Of the target's items with one id, all but the last were removed.
         number |= {bundle.items[n].item_id: int(n) for n in target_J}
         vectors_ID, popularity_I = bundle.extras["item_vectors"], bundle.extras["popularity"]
-        channels = bundle.parts.channels
-        return cls(list(bundle.items), number, vectors_ID, popularity_I, target_J, position_I, channels)
+        tables = vectors_ID, popularity_I, target_J, position_I, bundle.parts.channels
+        return cls(list(bundle.items), number, *tables, bundle.target)
 
     def with_items(
         self, items: Sequence[BundleItem], vectors_QD: np.ndarray, channels: dict[str, list[Fitted]]
     ) -> "Catalog":
         """A catalogue with additional items of the target, which have no interactions; `channels` include them."""
         added_Q = len(self.items) + np.arange(len(items))
-        return Catalog(
+        return dataclasses.replace(
+            self,
             items=[*self.items, *items],
             number=self.number | {item.item_id: len(self.items) + q for q, item in enumerate(items)},
             vectors_ID=np.concatenate([self.vectors_ID, vectors_QD]),
@@ -52,3 +58,51 @@ class Catalog:
             position_I=np.concatenate([self.position_I, len(self.target_J) + np.arange(len(items))]),
             channels=channels,
         )
+
+    def without_items(self, numbers: Iterable[int]) -> "Catalog":
+        """A catalogue in which these items are marked as removed: never recommended, but still read in histories."""
+        items = list(self.items)
+        for number in numbers:
+            items[number] = msgspec.structs.replace(items[number], is_removed=True)
+        return dataclasses.replace(self, items=items)
+
+    def shelf(self, shop: str) -> np.ndarray:
+        """Positions in `items` of the items of a domain, removed ones included; for the target `target_J`."""
+        if shop == self.target:
+            return self.target_J
+        return np.flatnonzero([item.domain == shop for item in self.items])
+
+    def number_in(self, shop: str) -> dict[str, int]:
+        """Item id -> position in `items`, of the items of one domain."""
+        return self.number if shop == self.target else {self.items[n].item_id: int(n) for n in self.shelf(shop)}
+
+    def field(self, name: str) -> FieldIndex:
+        """The items by their values of a field."""
+        if name not in self._fields:
+            self._fields[name] = index_field(self.items, name)
+        return self._fields[name]
+
+    @functools.cached_property
+    def field_names(self) -> list[str]:
+        """The fields that at least one item has, sorted."""
+        return field_names(self.items)
+
+    @functools.cached_property
+    def is_offered_I(self) -> np.ndarray:
+        """Whether each item may be recommended, that is, was not removed."""
+        return np.array([not item.is_removed for item in self.items], bool)
+
+    @functools.cached_property
+    def shops(self) -> list[str]:
+        """The names of all domains, the target last."""
+        others = dict.fromkeys(item.domain for item in self.items if item.domain != self.target)
+        return [*others, self.target]
+
+    @functools.cached_property
+    def offered(self) -> list[BundleItem]:
+        """The items of the target that were not removed, in order."""
+        return [self.items[n] for n in self.target_J if not self.items[n].is_removed]
+
+    @functools.cached_property
+    def _fields(self) -> dict[str, FieldIndex]:
+        return {}

@@ -43,19 +43,32 @@ class Network:
         self._text_parts: dict[str, tuple[Bert | Gpt2, Tokenizer]] = {}
         self._lock = threading.Lock()
 
-    def user_vector(self, items_SD: np.ndarray, times_S: np.ndarray | None = None) -> np.ndarray:
-        """The user vector [D] after a history of item vectors, oldest first; only the last `max_history` are used.
+    @property
+    def reads_text(self) -> bool:
+        """Whether the trained model reads the texts of items."""
+        return self._bundle.model.item_features != "id"
 
-        `times_S` are the times of the events in seconds, for a model that reads them; None: unknown.
+    def user_vectors(self, items: Sequence[np.ndarray], times: Sequence[np.ndarray | None]) -> np.ndarray:
+        """The user vectors after histories of item vectors, oldest first, float32 [N, D].
+
+        Args:
+          items: an array [S, D] for each history, of which the last `max_history` rows are used.
+          times: of the events in seconds, int64 [S], for a model that reads them; None: unknown.
         """
-        recent_SD = items_SD[-self._dims.max_history :]
-        items_1SD = np.zeros((1, self._dims.max_history, items_SD.shape[1]), np.float32)
-        items_1SD[0, : len(recent_SD)] = recent_SD
-        mask_1S = np.arange(self._dims.max_history)[None] < len(recent_SD)
-        time_1S = np.full(mask_1S.shape, -1, np.int32)
-        if times_S is not None:
-            time_1S[0, : len(recent_SD)] = elapsed(times_S[-self._dims.max_history :])
-        return np.asarray(_user_vectors(self._params, items_1SD, mask_1S, time_1S, graphdef=self._graphdef))[0]
+        longest = self._dims.max_history
+        size = 1 << max(0, len(items) - 1).bit_length()  # to compile once for each power of two
+        items_NSD = np.zeros((size, longest, self._bundle.extras["item_vectors"].shape[1]), np.float32)
+        length_N = np.zeros(size, np.int64)
+        time_NS = np.full((size, longest), -1, np.int32)
+        for row, (items_SD, times_S) in enumerate(zip(items, times, strict=True)):
+            recent_SD = items_SD[-longest:]
+            length_N[row] = len(recent_SD)
+            items_NSD[row, : len(recent_SD)] = recent_SD
+            if times_S is not None and len(recent_SD):
+                time_NS[row, : len(recent_SD)] = elapsed(times_S[-longest:])
+        mask_NS = np.arange(longest)[None] < length_N[:, None]
+        users_ND = _user_vectors(self._params, items_NSD, mask_NS, time_NS, graphdef=self._graphdef)
+        return np.asarray(users_ND)[: len(items)]
 
     def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Item vectors from texts, as they are scored, float32 [Q, D].
@@ -63,7 +76,7 @@ class Network:
         Raises:
           ValueError: the model reads no text, or the bundle was replaced after it was loaded.
         """
-        if self._bundle.model.item_features == "id":
+        if not self.reads_text:
             raise UserError("this model uses item ids only; it cannot encode text")
         if not texts:
             return np.zeros((0, self._bundle.extras["item_vectors"].shape[1]), np.float32)

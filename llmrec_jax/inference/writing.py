@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +81,30 @@ def write(
         (draft / "config.json").write_bytes(msgspec.json.format(content, indent=1) + b"\n")
 
 
-def copy(bundle: Path, folder: Path, weights: Mapping[str, float] | None = None) -> None:
+def copy(bundle: Path, folder: Path, change: Callable[[Path], None] = lambda _: None) -> None:
     """Copy a bundle to `folder`, replacing an existing one.
 
     Args:
       bundle: the one to copy.
       folder: see `write`.
-      weights: new weights of some parts of its answer, by name.
+      change: called with the copy before it is put in place; may write its files again.
 
     Raises:
       ValueError: see `write`; or `bundle` cannot be read.
     """
     with _draft_beside(folder) as draft:
         shutil.copytree(bundle, draft, dirs_exist_ok=True)
-        if weights is not None:
-            found = parts.load(draft)
-            parts.write(draft, found._replace(weights=found.weights | dict(weights)))
+        change(draft)
+
+
+def with_weights(weights: Mapping[str, float]) -> Callable[[Path], None]:
+    """The `change` of a copy that sets the weights of some parts of the answer, by name."""
+
+    def change(draft: Path) -> None:
+        found = parts.load(draft)
+        parts.write(draft, found._replace(weights=found.weights | dict(weights)))
+
+    return change
 
 
 def check_replaceable(folder: Path) -> None:

@@ -34,7 +34,6 @@ def save_bundle(trained: Trained, folder: Path) -> None:
             "whitening_transform": experiment.data.whitening.transform_FF,
         }
     joint = experiment.corpus.joint
-    domains = [joint.domains[domain] for domain in joint.domain_I]
     encoder = None
     if experiment.config.model.item_features != "id":
         encoder = experiment.whole_encoder(trained.params)
@@ -50,7 +49,20 @@ def save_bundle(trained: Trained, folder: Path) -> None:
             "trained_on": trained_on(experiment.config),
         },
         arrays=arrays,
-        items=[BundleItem(*facts) for facts in zip(joint.item_ids, joint.titles, domains, strict=True)],
+        items=[
+            BundleItem(
+                item.item_id,
+                item.title,
+                domain.name,
+                item.category,
+                item.brand,
+                item.description,
+                item.facts,
+                item.attributes,
+            )
+            for domain in experiment.corpus.domains
+            for item in domain.items
+        ],
         tokenizer=experiment.data.tokenizer,
         encoder=encoder,
         answer=Parts(trained.answer.fit.weights, trained.answer.channels),

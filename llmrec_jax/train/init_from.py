@@ -107,7 +107,8 @@ def with_bundle(state: TrainState, folder: Path, corpus: Corpus) -> TrainState:
 
 
 def _rows_of_items(rows: np.ndarray, loaded: np.ndarray, bundle: Bundle, corpus: Corpus) -> np.ndarray:
-    number = {(item.domain, item.item_id): n for n, item in enumerate(bundle.items)}
+    trained = bundle.items[: len(loaded)]  # the others were added later
+    number = {(item.domain, item.item_id): n for n, item in enumerate(trained)}
     domains = [corpus.joint.domains[domain] for domain in corpus.joint.domain_I]
     there_I = np.array([number.get(key, -1) for key in zip(domains, corpus.joint.item_ids, strict=True)])
     rows[there_I >= 0] = loaded[there_I[there_I >= 0]]

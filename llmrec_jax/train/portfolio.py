@@ -122,8 +122,8 @@ def adapt(
     _export(runs, exported, workdir)
     if jax.process_index() == 0:
         folder = folder_of(workdir, exported)
-        weights = shown[NONE].untrained if outcome.arm == TEXT else None
-        writing.copy(folder / bundle.NAME, workdir / bundle.NAME, weights)
+        weights = shown[NONE].untrained if outcome.arm == TEXT else {}
+        writing.copy(folder / bundle.NAME, workdir / bundle.NAME, writing.with_weights(weights))
     return outcome
 
 

@@ -120,7 +120,7 @@ def test_items_that_are_understood():
 
 
 def test_fields_of_new_items_that_are_not_read_are_named_in_a_warning():
-    rows = [{"item_id": "c", "title": "t", "price": 3, "brnd": "x"}, {"item_id": "d", "title": "t", "price": 4}]
-    with pytest.warns(UserWarning, match="^fields of the items that are not read: brnd, price$"):
+    rows = [{"item_id": "c", "title": "t", "price": 3, "tags": ["x"]}, {"item_id": "d", "title": "t", "seen": {}}]
+    with pytest.warns(UserWarning, match="^fields of the items that are not read: seen, tags$"):
         new = as_items(rows, KNOWN)
-    assert [item.item_id for item in new] == ["c", "d"]
+    assert [(item.item_id, item.attributes) for item in new] == [("c", {"price": 3}), ("d", {})]

@@ -108,9 +108,9 @@ def assert_times_are_read_alike(recommender, run, predictor):
     np.testing.assert_allclose(evaluated_BD[:, :-1], trained_BD, atol=1e-5)
     without_BD = predictor.users(items)
     assert np.abs(evaluated_BD - without_BD).max() > 1e-3
-    user_vector = recommender._network.user_vector
-    np.testing.assert_allclose(user_vector(predictor.items_ID[items[0]], times[0]), evaluated_BD[0], atol=1e-5)
-    np.testing.assert_allclose(user_vector(predictor.items_ID[items[0]]), without_BD[0], atol=1e-5)
+    vectors_of, own_SD = recommender._network.user_vectors, predictor.items_ID[items[0]]
+    both_BD = vectors_of([own_SD, own_SD], [times[0], None])
+    np.testing.assert_allclose(both_BD, [evaluated_BD[0], without_BD[0]], atol=1e-5)
     ids, seconds = [experiment.corpus.joint.item_ids[item] for item in items[0]], times[0].tolist()
     with pytest.warns(UserWarning, match="1 of .* items are unknown"):
         found = recommender.recommend(["unknown", *ids], times=[seconds[0], *seconds])

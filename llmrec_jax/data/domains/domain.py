@@ -41,6 +41,7 @@ class Domain:
     weights_E: np.ndarray | None = None
     first_weights_E: np.ndarray | None = None  # float32: the weight of the first of these, which is the one kept
     facts: tuple[tuple[Fact, ...], ...] = ()  # of each item, from the knowledge graph; () without one
+    items: Sequence[Item] = ()  # with all fields, descriptions as far as the texts have them
     # The interactions that data.min_rating leaves out, see `low_ratings`; None without data.min_rating.
     low_items_A: np.ndarray | None = None
     low_ratings_A: np.ndarray | None = None
@@ -137,7 +138,15 @@ def open_domain(
         **arrays,
         report=facts.report | {"notes": [*facts.report["notes"], *notes]},
         facts=triples,
+        items=[_cut(item, description_chars) for item in items],
     )
+
+
+def _cut(item: Item, description_chars: int) -> Item:
+    """The item with the part of its description that its text has."""
+    if len(item.description or "") <= description_chars:
+        return item
+    return msgspec.structs.replace(item, description=(item.description or "")[:description_chars])
 
 
 def _not_held_out(items: Sequence[Item], seed: int) -> list[tuple[Fact, ...]]:

@@ -2,12 +2,13 @@
 
 import html
 import re
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 MAX_ID = 1_000  # characters of an id
+MAX_ATTRIBUTE = 200  # characters of an attribute; longer texts are not kept
 MAX_TEXT = 100_000  # characters of a text field; longer ones are truncated
 TEXT_FIELDS = ("title", "brand", "category", "description")  # in the order in which they are joined
 DESCRIPTION_CHARS = 200
@@ -32,6 +33,7 @@ class Item(msgspec.Struct, frozen=True):
     brand: str | None = None
     description: str | None = None
     facts: tuple[Fact, ...] = ()  # the most informative first
+    attributes: dict[str, str | float] = {}  # the other fields that are texts or numbers; for filters, not in the text
 
 
 def item_text(
@@ -85,6 +87,19 @@ def plain(text: str) -> str:
         before = bare
         bare = ENTITY.sub(lambda entity: html.unescape(entity[0]), TAG.sub(" ", bare))
     return text if bare == text else " ".join(bare.split())
+
+
+def attributes(fields: Mapping[str, Any]) -> dict[str, str | float]:
+    """Those of the fields that a filter can read: finite numbers, and texts of at most `MAX_ATTRIBUTE` characters."""
+    found: dict[str, str | float] = {}
+    for name, value in fields.items():
+        if isinstance(value, bool):
+            found[name] = str(value).lower()
+        elif (isinstance(value, str) and 0 < len(value) <= MAX_ATTRIBUTE) or (
+            isinstance(value, int | float) and abs(value) < 2**63
+        ):
+            found[name] = value
+    return found
 
 
 def check_item(item: Item) -> None:

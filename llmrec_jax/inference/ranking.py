@@ -1,0 +1,44 @@
+"""The best items by score: exact top k, and maximal marginal relevance for diverse lists.
+
+Shape letters besides those of `types.py`: J items of the shelf, C candidates.
+"""
+
+import numpy as np
+
+POOL = 5  # candidates of a diverse list for each of its items, at least MIN_POOL
+MIN_POOL = 100
+
+
+def best(scores_J: np.ndarray, allowed_J: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the `k` allowed items of the highest score, best first; the first of equals comes first."""
+    candidates = np.flatnonzero(allowed_J)
+    if k < len(candidates):
+        scores_C = scores_J[candidates]
+        candidates = candidates[scores_C >= np.partition(scores_C, len(scores_C) - k)[-k]]
+    return candidates[np.argsort(-scores_J[candidates], kind="stable")[:k]]
+
+
+def diverse(
+    scores_J: np.ndarray, allowed_J: np.ndarray, k: int, vectors_JD: np.ndarray, diversity: float
+) -> np.ndarray:
+    """Positions of `k` items by maximal marginal relevance (Carbonell and Goldstein 1998), in the order of choice.
+
+    Each next item has the largest `(1 - diversity) * relevance - diversity * similarity`: relevance is the score,
+    scaled to 0..1 over the best candidates, similarity the largest cosine to the items that are already chosen.
+    """
+    pool = best(scores_J, allowed_J, max(POOL * k, MIN_POOL))
+    if not diversity or len(pool) < 2:
+        return pool[:k]
+    scores_C = scores_J[pool].astype(np.float64)
+    relevance_C = (scores_C - scores_C[-1]) / ((scores_C[0] - scores_C[-1]) or 1)
+    vectors_CD = vectors_JD[pool]
+    norm_C = np.linalg.norm(vectors_CD, axis=1)
+    vectors_CD = vectors_CD / np.where(norm_C > 0, norm_C, 1)[:, None]
+    nearest_C = np.zeros(len(pool))
+    chosen: list[int] = []
+    for _ in range(min(k, len(pool))):
+        value_C = (1 - diversity) * relevance_C - diversity * nearest_C
+        value_C[chosen] = -np.inf
+        chosen.append(int(np.argmax(value_C)))
+        nearest_C = np.maximum(nearest_C, vectors_CD @ vectors_CD[chosen[-1]])
+    return pool[chosen]

@@ -1,0 +1,40 @@
+"""What the methods of a `Recommender` return."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Recommendation(NamedTuple):
+    """One recommended item."""
+
+    item_id: str
+    score: float  # the sum of the answer's parts; in the popularity fallback, the item's share of the training events
+    title: str
+
+
+class Recommendations(list[Recommendation]):
+    """A list of recommendations, best first."""
+
+    def __init__(
+        self,
+        found: Sequence[Recommendation],
+        *,
+        unknown: Sequence[str] = (),
+        fallback: bool = False,
+        parts: Sequence[dict[str, float]] | None = None,
+    ):
+        super().__init__(found)
+        self.unknown = list(unknown)  # ids of the history that are unknown and were ignored
+        self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
+        self.parts = parts  # for each recommendation, what each part adds to its score; None unless asked for
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """Why an item has its score. All shares are in the unit of the score."""
+
+    score: float
+    parts: dict[str, float]  # what each part of the answer adds; they sum to the score
+    history: list[tuple[str, float]]  # how much lower the score is without this item of the history; largest first
+    words: list[tuple[str, float]]  # how much each word of the item's text adds; largest first

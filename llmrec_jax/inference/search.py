@@ -1,0 +1,61 @@
+"""Free-text search, and items similar to an item: by text, by purchase, by the trained model.
+
+A text is compared with the rows of the answer's text part: half-whitened vectors of the pretrained encoder, or TF-IDF
+vectors without one, and TF-IDF vectors of title and brand.
+
+Shape letters besides those of `types.py`: V features of a channel, J items of the target.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import scipy.sparse
+
+from llmrec_jax.baselines.readers import Fitted
+from llmrec_jax.data.domains.records import Item
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference.catalog import Catalog
+
+By = Literal["text", "purchase", "model"]
+BY = ("text", "purchase", "model")
+TEXT, PURCHASE = "text", "co_purchase"  # parts of the answer
+
+
+def text_scores(catalog: Catalog, item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
+    """How similar the text of each item of the target is to that of `item`, float32 [J].
+
+    Args:
+      catalog: the items.
+      item: it need not be in the catalogue; a query is an item with a title alone.
+      features: its vector of the pretrained encoder, float32 [1, F]; called only if the text part reads it.
+
+    Raises:
+      ValueError: the bundle has no text part, because no two texts share a word.
+    """
+    channels = [fitted for fitted in catalog.channels.get(TEXT, []) if not fitted.channel.name.endswith("_long")]
+    if not channels:
+        raise UserError("this bundle cannot compare texts: no two items of the target share a word")
+    return np.sum([_similarity(fitted, item, features) for fitted in channels], axis=0)
+
+
+def purchase_scores(catalog: Catalog, position: int) -> np.ndarray:
+    """How often others had each item of the target along with one of them, float32 [J]; zeros without counts."""
+    total_J = np.zeros(len(catalog.target_J), np.float32)
+    for fitted in catalog.channels.get(PURCHASE, []):
+        total_J += fitted.channel.scores([np.array([position])])[0]
+    return total_J
+
+
+def model_scores(vectors_JD: np.ndarray, vector_D: np.ndarray) -> np.ndarray:
+    """Cosines of a vector of the trained model and others, float32 [J]; 0 where either is zero."""
+    norm_J = np.linalg.norm(vectors_JD, axis=1) * np.linalg.norm(vector_D)
+    return vectors_JD @ vector_D / np.where(norm_J > 0, norm_J, 1)
+
+
+def _similarity(fitted: Fitted, item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
+    channel = fitted.channel
+    row_1V, _ = fitted.reader.rows([item], features)
+    scores = channel.as_item_IV @ row_1V.T
+    scores_J1 = scores.toarray() if scipy.sparse.issparse(scores) else np.asarray(scores)
+    return np.float32(channel.scale) * scores_J1[:, 0]
