@@ -14,11 +14,13 @@ from llmrec_jax.cli.adapt import adapt
 from llmrec_jax.cli.adapt import parser as adapt_parser
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
+from llmrec_jax.cli.demo import demo
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
+from llmrec_jax.cli.serve import serve
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
@@ -27,6 +29,7 @@ from llmrec_jax.version import __version__
 __all__ = [
     "adapt",
     "compare",
+    "demo",
     "evaluate",
     "export_tfds",
     "fetch_encoder",
@@ -35,6 +38,7 @@ __all__ = [
     "prepare",
     "recommend",
     "refit",
+    "serve",
     "train",
     "validate",
 ]
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["adapt"]:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
-    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, fetch_encoder)
+    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, serve, demo, fetch_encoder)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(

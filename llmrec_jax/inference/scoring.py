@@ -79,10 +79,10 @@ class Scorer(NamedTuple):
     def _model(self, histories: Sequence[History], shop: str) -> np.ndarray:
         """The z-scores of the trained model, float32 [N, J]; see `blend.answer.model_part`."""
         vectors_ID = self.catalog.vectors_ID
-        vectors_JD = vectors_ID[self.catalog.shelf(shop)]
+        vectors_DJ, is_known_J = self.catalog.vectors(shop)
         items, times = [vectors_ID[h.numbers] for h in histories], [h.times for h in histories]
         users_ND = self.network.user_vectors(items, times)
-        return standardized(users_ND @ vectors_JD.T, vectors_JD.any(axis=1))
+        return standardized(users_ND @ vectors_DJ, is_known_J)
 
     def shares(self, parts: Mapping[str, np.ndarray], row: int, position: int, history: History) -> dict[str, float]:
         """What each part of `parts` adds to one score; without the parts that do not apply to the history."""
