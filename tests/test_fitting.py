@@ -25,6 +25,7 @@ def rows(tmp_path_factory):
     return [item | {"price": 5.0 + n} for n, item in enumerate(items)], events
 
 
+@pytest.mark.slow
 def test_a_recommender_in_one_call(rows, tmp_path):
     items, events = rows
     recommender = llmrec_jax.fit(items, events, changes=TINY | {"data.cache_dir": str(tmp_path / "cache")})
