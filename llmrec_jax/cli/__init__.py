@@ -17,6 +17,7 @@ from llmrec_jax.cli.comparison import compare
 from llmrec_jax.cli.demo import demo
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
+from llmrec_jax.cli.importing import import_
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "export_tfds",
     "fetch_encoder",
+    "import_",
     "main",
     "plot",
     "prepare",
@@ -60,8 +62,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["adapt"]:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
-    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, serve, demo, fetch_encoder)
-    verbs = {function.__name__.replace("_", "-"): function for function in functions}
+    functions = (
+        validate,
+        prepare,
+        export_tfds,
+        evaluate,
+        compare,
+        plot,
+        refit,
+        recommend,
+        serve,
+        demo,
+        fetch_encoder,
+        import_,
+    )
+    verbs = {function.__name__.rstrip("_").replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
             {"train": parser(Config(), "NAME"), "adapt": adapt_parser(Config(), "NAME"), **verbs},

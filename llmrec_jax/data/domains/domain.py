@@ -54,6 +54,28 @@ class Domain:
     shown_items_A: np.ndarray | None = None
     shown_clicked_A: np.ndarray | None = None
 
+    @classmethod
+    def from_frames(cls, items: Any, events: Any, *, name: str = "frames", data: DataConfig | None = None) -> "Domain":
+        """A domain from two frames: of pandas, polars or Arrow, dicts of columns, or lists of dicts.
+
+        They are written to a domain folder in the cache. The hash is that of any folder with the same bytes, such as
+        the one that `llmrec import` writes for the same data.
+
+        Args:
+          items: Columns `item_id`, `title`, and optionally `category`, `brand`, `description` and others.
+          events: Columns `user_id`, `item_id`, and optionally `rating`, `timestamp`, `weight`, or `action` and
+            `impression_id`.
+          name: Name of the domain.
+          data: How to read it; uses `cache_dir`, `min_rating`, `on_bad_record` and the fields of texts.
+
+        Raises:
+          UserError: a column is missing, or a row is invalid; the message gives its number, from 0.
+        """
+        from llmrec_jax.data.domains import frames
+
+        data = DataConfig() if data is None else data
+        return load_domain(str(frames.store(items, events, name, data).absolute()), data)
+
     def history(self, user: int) -> np.ndarray:
         """All events of a user, oldest first (int32 item numbers)."""
         return self.items_E[self.offsets[user] : self.offsets[user + 1]]

@@ -1,0 +1,82 @@
+"""The `Table`: what every kind of file is read as. Rows are streamed; a sample of the first ones is kept."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from llmrec_jax.importers.progress import Meter
+
+SAMPLE = 2_000  # rows
+Cells = Sequence[Any]
+Rows = Iterator[tuple[int, Cells | ValueError]]  # line or row number from 1; ValueError: why it cannot be read
+Kind = Literal["events", "items", "ignored"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of named columns. Cells are texts, or what JSON, Parquet or a database has."""
+
+    name: str  # for messages: the file
+    syntax: str  # how it is read: "CSV, separator ';', cp1252"
+    columns: tuple[str, ...]  # "1", "2", ... if the file has no header
+    sample: Sequence[Cells]  # cells of the first rows, in the order of `columns`
+    read: Callable[[Sequence[str], Meter | None], Rows]  # the rows, with the cells of these columns only
+    size: int = 0  # bytes on disk; 0: not known
+    has_header: bool = True
+    separator: str = ""  # of a text file
+    # Set by `formats` where the format says what the columns are; otherwise `guess` finds out.
+    kind: Kind | None = None
+    note: str = ""  # why the table is ignored
+    format: str = ""  # "MovieLens"; "" if it is none of the known formats
+    roles: dict[str, str] | None = None  # role -> column
+    keep_attributes: bool = True  # whether the other columns of a table of items become fields of the items
+    order: Literal["none"] | None = None  # "none": the rows have no order in time
+    zero_is_no_rating: bool = False
+
+    def values(self, column: str) -> list[Any]:
+        """The cells of a column in the sample."""
+        at = self.columns.index(column)
+        return [cells[at] for cells in self.sample]
+
+    def ignored(self, why: str) -> "Table":
+        """The table, marked as not to be imported."""
+        return dataclasses.replace(self, kind="ignored", note=why)
+
+
+def renamed(table: Table, names: Sequence[str], **changes: Any) -> Table:
+    """The table with other names of columns; further fields are set to `changes`."""
+    return derived(table, names, lambda rows: rows, table.columns, **changes)
+
+
+def derived(
+    table: Table, columns: Sequence[str], convert: Callable[[Rows], Rows], needs: Sequence[str], **changes: Any
+) -> Table:
+    """A table with other columns, made from the rows of `table`.
+
+    Args:
+      table: The table to read.
+      columns: Columns of the result.
+      convert: Turns rows with the columns `needs` into rows with `columns`.
+      needs: Columns of `table`, see `convert`.
+      changes: Further fields of the result.
+    """
+
+    def read(wanted: Sequence[str], meter: Meter | None) -> Rows:
+        at = [columns.index(column) for column in wanted]
+        for number, cells in convert(table.read(needs, meter)):
+            yield number, cells if isinstance(cells, ValueError) else [cells[n] for n in at]
+
+    indices = [table.columns.index(column) for column in needs]
+    rows = convert((number, [cells[n] for n in indices]) for number, cells in enumerate(table.sample, 1))
+    sample = [cells for _, cells in rows if not isinstance(cells, ValueError)][:SAMPLE]
+    return dataclasses.replace(table, columns=tuple(columns), sample=sample, read=read, **changes)
+
+
+def each(convert: Callable[[Cells], Cells]) -> Callable[[Rows], Rows]:
+    """Apply a function to every row that can be read."""
+
+    def rows(source: Rows) -> Rows:
+        for number, cells in source:
+            yield number, cells if isinstance(cells, ValueError) else convert(cells)
+
+    return rows
