@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "importers": {"data", "errors"},
     "exports": FOUNDATION | {"models", "inference", "version"},
     "server": {"inference", "errors", "version"},
-    "html": {"evaluate", "errors", "version"},
+    "html": {"config", "evaluate", "errors", "version"},
     "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "selection", "inference", "cluster"},
     "fitting": {"config", "data", "errors", "inference", "models", "recipes", "train"},
     "tuning": {"config", "errors", "train", "parallel"},

@@ -21,6 +21,7 @@ from llmrec_jax.cli.importing import import_
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
+from llmrec_jax.cli.report import report
 from llmrec_jax.cli.serve import serve
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
@@ -40,6 +41,7 @@ __all__ = [
     "prepare",
     "recommend",
     "refit",
+    "report",
     "serve",
     "train",
     "validate",
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
         demo,
         fetch_encoder,
         import_,
+        report,
     )
     verbs = {function.__name__.rstrip("_").replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:

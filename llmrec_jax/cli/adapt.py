@@ -72,7 +72,7 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
 
         Args:
           experiment: A recipe or a configuration file, *.py; its adapt.method and adapt.weight are not used.
-          workdir: Folder for candidates/, choice.json and bundle/.
+          workdir: Folder for candidates/, choice.json, report.html and bundle/.
           candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE of each run beside the one without adaptation, such as
             coral:1 or mmd:0.3:gradient. After a run, or alone for all runs: @STEP, @all and @average for its
             checkpoints, @wise:SHARE for SHARE of its parameters and the rest from before the training. merge: the
@@ -105,6 +105,7 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
     cluster.join()
     import jax
 
+    from llmrec_jax.html import write_adaptation
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
     from llmrec_jax.train import portfolio, reveal
@@ -117,6 +118,8 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
         runs = _runs(given, configs, points, console, interrupts)
         outcome = portfolio.adapt(runs, workdir, console, interrupts, given.validator)
         facts = reveal.reveal(runs, workdir, outcome, console) if given.reveal else reveal.facts(outcome)
+    if jax.process_index() == 0:
+        write_adaptation(workdir)
     if given.json:
         return facts if jax.process_index() == 0 else None
     _print(facts, outcome.gains, workdir, console)
@@ -200,6 +203,6 @@ def _print(facts: dict[str, Any], gains: dict[str, Any], workdir: Path, console:
     if is_revealed:
         arms = ", ".join(f"{name} {metrics['ndcg@10']:.4f}" for name, metrics in facts["arms"].items())
         lines.append(f"test NDCG@10 of the arms: {arms}; regret of the choice among the models: {facts['regret']:.4f}")
-    lines.append(f"choice {workdir / 'choice.json'}, bundle {workdir / 'bundle'}")
+    lines.append(f"choice {workdir / 'choice.json'}, page {workdir / 'report.html'}, bundle {workdir / 'bundle'}")
     for line in lines:
         console.print(line, markup=False, highlight=False)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 def compare(workdirs: tyro.conf.Positional[tuple[Path, ...]], methods: tuple[str, ...] = ("answer",),
-            json: bool = False) -> int:  # fmt: skip
+            html: Path | None = None, json: bool = False) -> int:  # fmt: skip
     """Compare finished runs, or methods of one run, on the same test events; the first is the reference.
 
     Runs whose configurations differ in the seed only are pooled. Runs with other test events are refused.
@@ -21,14 +21,18 @@ def compare(workdirs: tyro.conf.Positional[tuple[Path, ...]], methods: tuple[str
     Args:
       workdirs: Work folders of finished runs.
       methods: Methods of their reports, such as answer, model or ease.
+      html: Also write the comparison as a page, with slices, curves and differences of the configurations.
       json: Print one JSON object.
     """
     from llmrec_jax.errors import UserError
     from llmrec_jax.evaluate import comparison
+    from llmrec_jax.html import write_comparison
 
     if not workdirs or not methods:
         raise UserError("name at least one work folder and one method")
     found = comparison.compare(workdirs, methods)
+    if html is not None:
+        write_comparison(workdirs, methods, html)
     if json:
         print(json_lib.dumps(found, allow_nan=False))
         return 0

@@ -28,10 +28,12 @@ def validate(folder: Folder, json: bool = False) -> int:
       json: Print one JSON object with every bad record.
     """
     from llmrec_jax.data.domains import folders, prepare, problems
+    from llmrec_jax.data.progress import reading_shown
 
     folder = folders.check_domain(folder)
     try:
-        report = prepare.build(folder, "fail", min_rating=None).report
+        with reading_shown():
+            report = prepare.build(folder, "fail", min_rating=None).report
     except problems.DataError as error:
         bad = [{"file": record.file, "line": record.line, "reason": record.reason} for record in error.records]
         facts = {"sound": False, "bad": bad, "notes": error.findings.notes, "remedies": error.findings.remedies}
@@ -63,9 +65,11 @@ def prepare(
       json: Print one JSON object.
     """
     from llmrec_jax.data.domains.domain import load_domain
+    from llmrec_jax.data.progress import reading_shown
 
     config = DataConfig(root=root, cache_dir=cache_dir, on_bad_record=on_bad_record, min_rating=min_rating)
-    loaded = load_domain(domain, config)
+    with reading_shown():
+        loaded = load_domain(domain, config)
     report = loaded.report
     facts = {"name": loaded.name, "folder": str(loaded.folder), "hash": loaded.hash, **report}
     counts = listed({name: report[name] for name in COUNTS if name in report})

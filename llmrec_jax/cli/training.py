@@ -18,6 +18,7 @@ from llmrec_jax.errors import UserError, one_line_errors
 from llmrec_jax.train.interrupts import Interrupts, Saved, leave
 
 T = TypeVar("T")
+SEED_METHODS = ("answer", "model")  # that are compared over the seeds
 
 
 def train(arguments: Sequence[str], prog: str = "train.py") -> int:
@@ -64,7 +65,7 @@ def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, boo
 
         Args:
           experiment: A recipe (my_shop, quickstart) or a configuration file, *.py.
-          workdir: Folder for config.json, metrics.jsonl, report.json, checkpoints/ and bundle/.
+          workdir: Folder for config.json, metrics.jsonl, report.json, report.html, checkpoints/ and bundle/.
           fresh: Start a new run, in a folder named after the work folder and the time.
           seeds: One run per seed, in DIR/seed-0 and so on, then their mean and its interval; in place of config.seed.
           config: The fields of the configuration.
@@ -106,12 +107,18 @@ def run(
         _train(runs, interrupts, console)
     if seeds:
         from llmrec_jax.evaluate.comparison import compare
+        from llmrec_jax.html import NAME, write_comparison
 
-        print_comparison(compare(list(runs), ("answer", "model")), console)
+        print_comparison(compare(list(runs), SEED_METHODS), console)
+        if jax.process_index() == 0:
+            console.print(f"page {write_comparison(list(runs), SEED_METHODS, workdir / NAME)}", markup=False)
 
 
 def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -> None:
     """Run all, which differ in the seed and the folder only."""
+    import jax
+
+    from llmrec_jax.html import write_report
     from llmrec_jax.train.loop import reading
     from llmrec_jax.train.stages import run_stages
 
@@ -127,8 +134,12 @@ def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -
             if data is None and last is config and not is_encoder:  # stages prepare data of their own
                 data = reading(config, console)
         run_stages(config, workdir, console, interrupts, data)
-        report = f"report {workdir / 'report.json'}, bundle {workdir / 'bundle'}"
-        say(f"encoder {workdir / 'encoder'}" if is_encoder else report)
+        if is_encoder:
+            say(f"encoder {workdir / 'encoder'}")
+            continue
+        if jax.process_index() == 0:
+            write_report(workdir)
+        say(f"report {workdir / 'report.html'} and report.json, bundle {workdir / 'bundle'}")
 
 
 @contextlib.contextmanager

@@ -176,6 +176,10 @@ class TrainConfig:
     """How many of the newest checkpoints are kept, besides that of the best step."""
     eval_batch_size: int = 256
     """Users evaluated at a time; changes memory and speed, not the metrics."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where the metrics go besides metrics.jsonl; nothing: nowhere.
+    tensorboard: event files in the work folder's tensorboard/.
+    NAME: a tracker that an installed package offers as an entry point (docs/reports.md)."""
 
 
 @dataclasses.dataclass(frozen=True)

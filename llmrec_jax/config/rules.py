@@ -28,6 +28,7 @@ INSIDE = Range(lambda value: 0 < value < 1, "must be above 0 and below 1")
 DROPOUT = Range(lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 SEED = Range(lambda value: 0 <= value < 2**32, "must be at least 0 and below 2**32")
 WEIGHT_OR_NONE = Range(lambda value: value is None or value >= 0, "must be at least 0, or none")
+NAMES = Range(lambda value: all(value) and len(set(value)) == len(value), "must be names, each only once")
 DEVICES_OR_REST = Range(lambda value: value == -1 or value >= 1, "must be at least 1, or -1 for all devices left")
 
 RANGES = {
@@ -86,6 +87,7 @@ RANGES = {
     "train.checkpoint_every": AT_LEAST_1,
     "train.keep_checkpoints": AT_LEAST_1,
     "train.eval_batch_size": AT_LEAST_1,
+    "train.trackers": NAMES,
 }
 
 

@@ -44,9 +44,14 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def folder_of(workdir: Path, name: str) -> Path:
+    """The folder of a candidate, by its name; that of the selected step of a run is the run's work folder."""
+    return workdir / "candidates" / name.replace(":", "-")
+
+
 def vectors(workdir: Path, name: str, choice: Mapping[str, Any]) -> Vectors | None:
     """The item vectors that a candidate showed to the selection; None if there are none."""
-    path = workdir / "candidates" / name / "selection.npz"
+    path = folder_of(workdir, name) / "selection.npz"
     if not path.exists():
         return None
     with np.load(path) as arrays:

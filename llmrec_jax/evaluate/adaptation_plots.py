@@ -54,7 +54,7 @@ def adapted(workdir: Path, candidate: str | None = None) -> dict[str, Callable[[
     vectors = [found for name in dict.fromkeys((NONE, after)) if (found := facts.vectors(workdir, name, choice))]
     if vectors:
         drawn["domains"] = lambda figure: draw_domains(figure, vectors)
-    runs = {name: workdir / "candidates" / name / "metrics.jsonl" for name in names}
+    runs = {name: facts.folder_of(workdir, name) / "metrics.jsonl" for name in names}
     if curves := facts.curves({name: path for name, path in runs.items() if path.exists()}, tuple(CURVES)):
         drawn["adaptation"] = lambda figure: draw_curves(figure, curves)
     if revealed is not None:

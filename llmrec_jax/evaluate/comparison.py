@@ -52,6 +52,20 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
     Raises:
       ValueError: a folder holds no finished run, a report lacks the method, or the test events differ.
     """
+    runs, compared = pooled(workdirs, methods)
+    first = runs[0]
+    return {
+        "split": first["split"],
+        "users": compared[0].ranks_MN.shape[1],
+        "metric": f"ndcg@{CUTOFF}",
+        "rows": [_row(method, compared[0]) for method in compared],
+        "lists": [_lists(method) for method in compared if method.lists],
+        "slices": slices(first["arrays"], {method.name: method.ndcg_N for method in compared}),
+    }
+
+
+def pooled(workdirs: Sequence[Path], methods: Sequence[str]) -> tuple[list[dict[str, Any]], list[Compared]]:
+    """What `compare` reads: the runs (`read_run`), and each method of each configuration. See there for the errors."""
     runs = [read_run(workdir) for workdir in workdirs]
     first = runs[0]
     for run in runs[1:]:
@@ -65,14 +79,7 @@ def compare(workdirs: Sequence[Path], methods: Sequence[str]) -> dict[str, Any]:
         for members in _grouped(runs)
         for method in methods
     ]  # fmt: skip
-    return {
-        "split": first["split"],
-        "users": compared[0].ranks_MN.shape[1],
-        "metric": f"ndcg@{CUTOFF}",
-        "rows": [_row(method, compared[0]) for method in compared],
-        "lists": [_lists(method) for method in compared if method.lists],
-        "slices": slices(first["arrays"], {method.name: method.ndcg_N for method in compared}),
-    }
+    return runs, compared
 
 
 def read_run(workdir: Path) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def evaluate_target(
     *,
     mesh: Mesh,
     batch_size: int,
+    on_method: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Rank the target's validation and test events by every baseline, the model and the answer.
 
@@ -79,6 +80,7 @@ def evaluate_target(
         each of its parts and each part alone, and the verdict is on it. None: the verdict is on the model.
       mesh: the devices to use.
       batch_size: users on the devices at a time; changes memory and speed only.
+      on_method: called when a method has been evaluated.
     """
     cases, name = corpus.report_cases(), corpus.domains[corpus.target].name
     is_transductive = corpus.protocol.regime == "transductive"
@@ -105,16 +107,19 @@ def evaluate_target(
             if method == model.name:
                 raise
             left_out.append({"method": method, "reason": str(error) or type(error).__name__})
+            on_method()
             continue
         for case, case_ranks in zip(cases, found, strict=True):
             keep(method, case, case_ranks)
         lists.add(predictor)
+        on_method()
     if answer is not None:
         for case in cases:
             for method, case_ranks in rank_blend(answer(case.split), case.histories, case.target_N).items():
                 keep(method, case, case_ranks)
         blend = answer("test")
         lists.add(ScorePredictor(ANSWER, blend.num_items, blend.scores))
+        on_method()
     user_ids = corpus.domains[corpus.target].user_ids
     users = {
         "user_ids": np.array([user_ids[user] for user in test.users_N], np.str_),

@@ -80,7 +80,9 @@ def ndcg(rank_N: np.ndarray) -> np.ndarray:
     return np.where(rank_N <= CUTOFF, 1.0 / np.log2(1.0 + rank_N), 0.0)
 
 
-def paired_bootstrap(difference_N: np.ndarray, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
+def paired_bootstrap(
+    difference_N: np.ndarray, seed: int = 0, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> tuple[float, float]:
     """Bootstrap percentile interval of the mean, resampling users.
 
     The differences have few distinct values. Their counts in a resample are multinomially distributed, so drawing the
@@ -88,7 +90,7 @@ def paired_bootstrap(difference_N: np.ndarray, seed: int = 0, confidence: float 
     """
     values, counts = np.unique(difference_N, return_counts=True)
     size = len(difference_N)
-    drawn = np.random.default_rng(seed).multinomial(size, counts / size, RESAMPLES)
+    drawn = np.random.default_rng(seed).multinomial(size, counts / size, resamples)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn @ values / size, [tail, 1 - tail])
     return float(low), float(high)

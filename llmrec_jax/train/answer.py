@@ -30,6 +30,7 @@ from llmrec_jax.data.domains.domain import stored_items
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import read_report
 from llmrec_jax.predictor import VectorPredictor, take
+from llmrec_jax.train.progress import counted
 
 FOLDS = 5  # of the validation users
 CALIBRATED = 2_000  # of these, at least, if there are as many
@@ -158,7 +159,8 @@ def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
     if judge.num_users < FEWEST_USERS:
         reason = f"fixed: {judge.num_users:,} validation users in {judge.domain}, fewer than {FEWEST_USERS}"
         return Fit(dict(blend.weights), judge.num_users, reason)
-    fit = fit_weights(judge.folds(), judge.domain, fit_untrained=judge.is_target)
+    folds = counted(judge.folds(), "fitting the answer: folds", FOLDS if judge.is_target else 1)
+    fit = fit_weights(folds, judge.domain, fit_untrained=judge.is_target)
     # Another domain may have other parts.
     fitted_parts = list(blend.weights) if judge.is_target else [MODEL]
     weights = dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts}

@@ -25,6 +25,7 @@ from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.links import link_rows
+from llmrec_jax.train.progress import progress
 from llmrec_jax.train.state import Params, shapes
 from llmrec_jax.train.task_metrics import click_rows, perplexity_rows, predictions_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config
@@ -34,6 +35,7 @@ from llmrec_jax.train.workdir import as_json, read_config
 NOT_HASHED = (
     *("data.", "encoder.pretrained", "encoder.remat", "encoder.chunk_size", "loss.block_size"),
     *("mesh.", "train.checkpoint_every", "train.keep_checkpoints", "train.eval_batch_size"),
+    "train.trackers",
 )
 
 
@@ -120,7 +122,10 @@ class Evaluator:
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
         model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
-        found = evaluate_target(corpus, baselines, model, blends, mesh=self._mesh, batch_size=size)
+        with progress("evaluating methods", len(baselines) + 2) as on_done:  # and the model and the answer
+            found = evaluate_target(
+                corpus, baselines, model, blends, mesh=self._mesh, batch_size=size, on_method=lambda: on_done(1)
+            )
         tasks = perplexity_rows(self._experiment.config)
         if "rating" in self._experiment.spec.terms:
             head, width = self._experiment.spec.terms["rating"].heads["rating"], self._experiment.config.model.width

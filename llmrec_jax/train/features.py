@@ -22,14 +22,14 @@ from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.encode import Pooling, encode_texts, hidden_states
 from llmrec_jax.models.gpt2 import Gpt2
-from llmrec_jax.train.encoding_progress import encoding_progress
+from llmrec_jax.train.progress import progress
 
 
 def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, cache: Path) -> np.ndarray:
     """`encode_texts`, cached."""
 
     def make() -> np.ndarray:
-        with encoding_progress(len(table)) as on_batch:
+        with progress("encoding texts", len(table)) as on_batch:
             return encode_texts(encoder, table, pooling, on_batch)
 
     return _cached(make, pooling, encoder, table, cache)
@@ -39,7 +39,7 @@ def cached_hidden_states(encoder: Bert | Gpt2, table: TokenTable, cache: Path) -
     """`hidden_states`, cached."""
 
     def make() -> np.ndarray:
-        with encoding_progress(len(table)) as on_batch:
+        with progress("encoding texts", len(table)) as on_batch:
             return hidden_states(encoder, table, on_batch)
 
     # np.load returns dtypes that NumPy lacks (bfloat16) as raw bytes.

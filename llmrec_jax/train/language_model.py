@@ -31,7 +31,7 @@ from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.models.hf_tokenizer import SPECIAL_TOKENS
 from llmrec_jax.models.language_model import LanguageModel, MaskRule, forward, predict
 from llmrec_jax.parallel import make_layout, state_shardings, to_host
-from llmrec_jax.train import session
+from llmrec_jax.train import session, trackers
 from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
 from llmrec_jax.train.experiment import trainable_in
 from llmrec_jax.train.feed import Batches
@@ -138,8 +138,8 @@ def train_language_model(config: Config, workdir: Path, console: Console, interr
     def make(config: Config) -> LanguageModelRun:
         return assemble(reading(config, console), config)
 
-    with session.held(config, workdir, console):
-        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, HeldOutTexts)
+    with session.held(config, workdir, console), trackers.opened(config, workdir, console) as tracked:
+        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, HeldOutTexts, tracked)
         run, evaluator = fitted.run, fitted.evaluator
         perplexity = {}
         if evaluator.validates:
@@ -164,6 +164,7 @@ def train_language_model(config: Config, workdir: Path, console: Console, interr
             temporary = workdir / "perplexity.tmp"
             temporary.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
             os.replace(temporary, workdir / PERPLEXITY)
+            tracked.report(config.train.steps, {f"perplexity/{name}": value for name, value in perplexity.items()})
         if perplexity:
             line = f"perplexity of {len(run.held_out):,} held-out texts: {perplexity['before']:.2f} before, "
             console.print(f"{line}{perplexity['after']:.2f} after", markup=False, highlight=False)

@@ -13,7 +13,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation
 from llmrec_jax.parallel import to_host
-from llmrec_jax.train import adaptation, session
+from llmrec_jax.train import adaptation, session, shelves, trackers
 from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.evaluation import Evaluator, hashes
 from llmrec_jax.train.experiment import Experiment, assemble
@@ -63,9 +63,12 @@ def train_and_evaluate(
     def make(pinned: Config) -> Experiment:
         return assemble(reading(pinned, console), pinned) if data is None else assemble(data, config)
 
-    with session.held(config, workdir, console):
-        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator)
-        return _finish(fitted, workdir, console, export, reports)
+    with session.held(config, workdir, console), trackers.opened(config, workdir, console) as tracked:
+        fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator, tracked)
+        trained = _finish(fitted, workdir, console, export, reports)
+        if reports:
+            tracked.report(config.train.steps, trackers.report_metrics(trained.results))
+        return trained
 
 
 def reading(config: Config, console: Console) -> Data:
@@ -96,12 +99,14 @@ def _finish(
         return trained
     with timed(seconds, "evaluate"):
         found = evaluator.evaluate(params, answer)
+        shelf = shelves.shelves(experiment.corpus, answer.blends["test"])  # on every process: devices are used
     if is_first:
         selection = evaluator.selection | fitted.best
         more = {"selection": selection, "answer": answer.fit.report()}
         if (adapted := adaptation.summary(workdir, experiment.config.adapt)) is not None:
             more["adaptation"] = adapted.facts
             console.print(adapted.text, markup=False, highlight=False)
+        shelves.write(workdir, shelf)
         write_report(workdir, experiment.corpus, found, hashes(experiment), seconds, **more)
         print_evaluation(found, console)
     return dataclasses.replace(trained, results=found.results)

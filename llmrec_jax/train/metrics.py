@@ -19,10 +19,13 @@ class MetricsFile:
 
     def __init__(self, path: Path, restored_step: int):
         """Keep the complete lines up to `restored_step`; new lines are appended."""
-        kept = []
+        kept, self.last_step = [], 0  # of the lines that were there
         for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
             try:
-                if line.endswith(b"\n") and json.loads(line)["step"] <= restored_step:
+                if not line.endswith(b"\n"):
+                    continue
+                self.last_step = max(self.last_step, step := json.loads(line)["step"])
+                if step <= restored_step:
                     kept.append(line)
             except (ValueError, KeyError):
                 continue

@@ -23,6 +23,7 @@ from rich.console import Console
 from llmrec_jax import selection
 from llmrec_jax.blend.answer import ANSWER
 from llmrec_jax.config import Config
+from llmrec_jax.evaluate.adaptation_facts import folder_of
 from llmrec_jax.inference import bundle, writing
 from llmrec_jax.train import compile_cache
 from llmrec_jax.train.candidate import export, run_candidates
@@ -141,11 +142,6 @@ def _export(runs: Mapping[str, Run], name: str, workdir: Path) -> None:
         for point in run.points[run_name != MERGE :]:
             if point.name == name:
                 export(point, folder_of(workdir, run_name), folder_of(workdir, name), run.config, run.data)
-
-
-def folder_of(workdir: Path, name: str) -> Path:
-    """The folder of a candidate, by its name; that of the selected step of a run is the run's work folder."""
-    return workdir / "candidates" / name.replace(":", "-")
 
 
 def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:

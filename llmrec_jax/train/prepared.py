@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -15,6 +16,7 @@ from llmrec_jax.baselines.standard import standard_baselines
 from llmrec_jax.config import Config, flatten
 from llmrec_jax.data.corpus import Corpus, load_corpus, of_source
 from llmrec_jax.data.domains.domain import Domain
+from llmrec_jax.data.progress import reading_shown
 from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.data.texts.tfidf import tfidf
 from llmrec_jax.data.texts.tokenizer import TokenTable
@@ -103,7 +105,8 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     check_regime(config)
     objective.method_of(config.adapt), objective.ranking_of(config.loss)  # refuses an unknown one before reading data
     configured, config = config, encoder_of(config)
-    corpus = _corpus(config)
+    with reading_shown(quiet=jax.process_index() != 0):
+        corpus = _corpus(config)
     on_data(corpus)
     if config.train.objective == "ranking":
         make_terms(config, corpus)  # refuses those that the data cannot serve

@@ -29,6 +29,7 @@ from llmrec_jax.train.run import Run, Validator
 from llmrec_jax.train.state import TrainState, shapes
 from llmrec_jax.train.steps import timed, train_steps
 from llmrec_jax.train.summary import model_summary
+from llmrec_jax.train.trackers import Trackers
 from llmrec_jax.train.workdir import check, claim
 
 RunT = TypeVar("RunT", bound=Run)
@@ -66,6 +67,7 @@ def fit(
     interrupts: Interrupts,
     make: Callable[[Config], RunT],
     make_evaluator: Callable[[RunT, Mesh], ValidatorT],
+    trackers: Trackers | None = None,
 ) -> Fitted[RunT, ValidatorT]:
     """Run the remaining steps of `config` in `workdir`, which is held."""
     seconds: dict[str, float] = {}
@@ -95,7 +97,7 @@ def fit(
         console.print(model_summary(config, layout.mesh, state), markup=False, highlight=False)
         state, best = train_steps(
             run, evaluator, layout, layout.from_global(state), catalog, checkpoints, latest, workdir, seconds,
-            interrupts, quiet=not is_first,
+            interrupts, trackers, quiet=not is_first,
         )  # fmt: skip
     return Fitted(run, evaluator, state, best, seconds)
 

@@ -26,6 +26,7 @@ from llmrec_jax.train.optimizer import learning_rate
 from llmrec_jax.train.run import Run, Validator
 from llmrec_jax.train.state import TrainState
 from llmrec_jax.train.step import train_step
+from llmrec_jax.train.trackers import Trackers
 from llmrec_jax.train.workdir import as_json
 from llmrec_jax.types import Catalog
 
@@ -41,6 +42,7 @@ def train_steps(
     workdir: Path,
     seconds: dict[str, float],
     interrupts: Interrupts,
+    trackers: Trackers | None,
     *,
     quiet: bool,
 ) -> tuple[TrainState, dict[str, float]]:
@@ -93,6 +95,8 @@ def train_steps(
                 progress.note(f"step {step}/{num_steps}  {evaluator.validator} {metrics[evaluator.metric]:.4f}")
         if metrics_file:
             metrics_file.write(step, metrics)
+            if trackers:
+                trackers.log(step, metrics)
         if bad:
             raise FloatingPointError(f"step {step}: not finite: {', '.join(bad)}")
         return metrics.get(evaluator.metric)
@@ -108,6 +112,8 @@ def train_steps(
         metrics_file, clock = None, StepClock()
         if not quiet:
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(workdir / "metrics.jsonl", first)))
+            if trackers:
+                trackers.start(metrics_file.last_step, first)
         progress = stack.enter_context(contextlib.closing(ProgressLine(num_steps, first, quiet=quiet)))
         stack.enter_context(timed(seconds, "train"))
         feed = stack.enter_context(Feed(iterator, layout.put_batch))

@@ -27,6 +27,7 @@ MAY_DIFFER = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.eval_batch_size",
+    "train.trackers",
 )
 MAY_DIFFER_WITHOUT_DROPOUT = ("encoder.chunk_size", "mesh.mode")  # these change the dropout masks
 

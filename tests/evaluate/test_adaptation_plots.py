@@ -47,7 +47,7 @@ def adapted(tmp_path):
             rank = {"left_out_source": 0.5, "bnm": -0.5, "a_distance_items": None}
             write(folder / "revealed.json", choice | {"candidates": found, "spearman": rank, "arms": {"text": None}})
         for number, name in enumerate(NAMES if runs else ()):
-            run = folder / "candidates" / name
+            run = folder / "candidates" / name.replace(":", "-")
             run.mkdir(parents=True)
             source_ND, target_ND = rng.standard_normal((2, 80, 6)) * [3, 2, 0.1, 0.1, 0.1, 0.1]
             target_ND[:, 0] += 6 - 3 * number

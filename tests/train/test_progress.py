@@ -1,16 +1,21 @@
 """Progress lines: of encoding on stderr, and of training with the measured throughput."""
 
-from llmrec_jax.train.encoding_progress import encoding_progress
 from llmrec_jax.train.metrics import ProgressLine
+from llmrec_jax.train.progress import counted, progress
 
 
 def test_lines_count_the_encoded_texts(capsys):
-    with encoding_progress(10, every_seconds=0) as on_batch:
+    with progress("encoding texts", 10, every_seconds=0) as on_batch:
         for count in (4, 4, 2):
             on_batch(count)
     streams = capsys.readouterr()
     assert streams.out == ""
     assert streams.err.splitlines() == [f"encoding texts {done}/10" for done in (4, 8, 10)]
+
+
+def test_progress_changes_nothing_that_is_counted(capsys):
+    assert list(counted(iter("abc"), "reading", 3)) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")  # ten seconds have not passed
 
 
 def test_the_first_step_has_no_rate_and_steps_without_texts_none_of_tokens(capsys):

@@ -29,6 +29,7 @@ from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.metrics import MetricsFile
 from llmrec_jax.train.state import TrainState
 from tests.train import jobs
+from tests.train.test_trackers import events
 from tests.train.tiny import metrics_of, tiny_config
 
 STEPS, CHECKPOINT_EVERY, KILLED_AT = 28, 6, 13  # 13: while the checkpoint of step 12 is being written
@@ -165,6 +166,21 @@ def test_killed_run_equals_the_straight_one(root, straight, resumed):
         assert set(expected.files) == set(found.files)
         for name in expected.files:
             np.testing.assert_array_equal(expected[name], found[name])
+
+
+@pytest.mark.slow
+def test_tensorboard_has_each_step_once(straight, resumed):
+    for workdir in (straight, resumed):
+        *steps, (last, report) = events(workdir / "tensorboard")
+        lines = metrics_of(workdir)
+        assert [step for step, _ in steps] == [line["step"] for line in lines]
+        for (_, scalars), line in zip(steps, lines, strict=True):
+            assert scalars["loss"] == pytest.approx(line["loss"], rel=1e-6)
+            assert set(line) <= {"step", *scalars}
+        assert last == STEPS
+        rows = [row for row in report_of(workdir)["results"] if row["split"] == "test"]
+        (answer,) = (row["ndcg@10"] for row in rows if row["method"] == "answer")
+        assert report["test/answer/ndcg@10"] == pytest.approx(answer, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmrec_jax.data.domains.problems import Findings, file_error, some
+from llmrec_jax.data.progress import watched
 from llmrec_jax.errors import UserError
 
 ITEMS, EVENTS, GRAPH = "items.jsonl", "interactions.csv", "kg.tsv"  # the graph is optional
@@ -131,7 +132,8 @@ def text_lines(path: Path, encoding: str | None, findings: Findings) -> Iterator
             findings.notes.append(f"{path.name}: byte order mark: read as {encoding.removesuffix('-sig').upper()}")
         text = io.TextIOWrapper(file, encoding or "utf-8", errors="surrogateescape", newline=None)
         try:
-            yield ((number, line[:-1] if line.endswith("\n") else line) for number, line in enumerate(text, 1))
+            lines = ((number, line[:-1] if line.endswith("\n") else line) for number, line in enumerate(text, 1))
+            yield watched(lines, path, file)
         except UnicodeDecodeError as error:
             raise file_error(path.parent, path.name, f"is not {encoding}: {error.reason}") from None
         ends = (text.newlines,) if isinstance(text.newlines, str) else text.newlines or ()
