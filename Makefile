@@ -37,11 +37,11 @@ test-portable: setup  ## the subset that .ci/run runs on a second Python
 PARITY := $(VENV)-parity
 
 $(PARITY)/.ready: $(READY) constraints/peers.txt
-	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt --upgrade --target $(PARITY) torch
+	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt --upgrade --target $(PARITY) torch sentence-transformers
 	touch $@
 
 # On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids the CUDA build of torch.
-test-parity: $(PARITY)/.ready  ## the encoders against torch and transformers; torch stays out of the main environment
+test-parity: $(PARITY)/.ready  ## the encoders against torch and its libraries; torch stays out of the main environment
 	PYTHONPATH=$(CURDIR)/$(PARITY) $(RUN) -m pytest -m parity
 
 lint: setup

@@ -15,14 +15,19 @@ from llmrec_jax.cli.adapt import parser as adapt_parser
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
 from llmrec_jax.cli.demo import demo
+from llmrec_jax.cli.doctor import doctor
+from llmrec_jax.cli.doctor import parser as doctor_parser
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
+from llmrec_jax.cli.export import export, push
 from llmrec_jax.cli.importing import import_
 from llmrec_jax.cli.plot import plot
 from llmrec_jax.cli.printing import safe_output
 from llmrec_jax.cli.refit import refit
 from llmrec_jax.cli.report import report
 from llmrec_jax.cli.serve import serve
+from llmrec_jax.cli.sweep import parser as sweep_parser
+from llmrec_jax.cli.sweep import sweep
 from llmrec_jax.cli.training import parser, train
 from llmrec_jax.config import Config
 from llmrec_jax.errors import one_line_errors
@@ -32,17 +37,21 @@ __all__ = [
     "adapt",
     "compare",
     "demo",
+    "doctor",
     "evaluate",
+    "export",
     "export_tfds",
     "fetch_encoder",
     "import_",
     "main",
     "plot",
     "prepare",
+    "push",
     "recommend",
     "refit",
     "report",
     "serve",
+    "sweep",
     "train",
     "validate",
 ]
@@ -58,12 +67,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments == ["--version"]:
         print(f"llmrec_jax {__version__}")
         return 0
-    if arguments[:1] == ["train"]:  # parsed separately: its defaults come from the experiment
+    # Parsed separately: their defaults come from the experiment.
+    with_experiment = {"train": train, "adapt": adapt, "doctor": doctor, "sweep": sweep}
+    if arguments and arguments[0] in with_experiment:
         with safe_output():
-            return train(arguments[1:], prog=f"{prog} train")
-    if arguments[:1] == ["adapt"]:
-        with safe_output():
-            return adapt(arguments[1:], prog=f"{prog} adapt")
+            return with_experiment[arguments[0]](arguments[1:], prog=f"{prog} {arguments[0]}")
     functions = (
         validate,
         prepare,
@@ -78,11 +86,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
         fetch_encoder,
         import_,
         report,
+        export,
+        push,
     )
     verbs = {function.__name__.rstrip("_").replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(
-            {"train": parser(Config(), "NAME"), "adapt": adapt_parser(Config(), "NAME"), **verbs},
+            {
+                "train": parser(Config(), "NAME"),
+                "adapt": adapt_parser(Config(), "NAME"),
+                "doctor": doctor_parser(Config(), "NAME"),
+                "sweep": sweep_parser(Config(), "NAME"),
+                **verbs,
+            },
             args=arguments,
             prog=prog,
             description=DESCRIPTION,

@@ -73,6 +73,11 @@ def save_pretrained(encoder: Bert | Gpt2, folder: str | Path, tokenizer: Tokeniz
     save_config(encoder.config, folder, tokenizer)
 
 
+def parameters(encoder: Bert | Gpt2) -> dict[str, np.ndarray]:
+    """The parameters by their path, such as `stack.layers.mlp.up.kernel` (stacked over the layers)."""
+    return {path: np.asarray(array) for path, array in _flat(nnx.state(encoder)).items()}
+
+
 def save_config(config: BertConfig | Gpt2Config, folder: Path, tokenizer: Tokenizer | None = None) -> None:
     """Write what `save_pretrained` writes except the weights; the folder must exist."""
     files = {}

@@ -1,0 +1,209 @@
+"""Searches the fields of a configuration for the best validation, by Optuna: `llmrec sweep`.
+
+    sweep.json        the configuration and the space
+    trials.log        the trials, in Optuna's journal; several processes may append to it
+    trials/ID/        the work folder of each trial, named after its values; checkpoints only of unfinished ones and the
+                      best
+    best.py           the best configuration so far
+
+Trials are trained up to their selected step, neither exported nor evaluated on test events. A trial whose validation
+stays below the median of the others at the same step is stopped. The same command again goes on, and in several shells
+it works on the trials together. An interrupted trial is repeated first and goes on from its checkpoint.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from jax.sharding import Mesh
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from rich.console import Console
+
+from llmrec_jax import config as config_lib
+from llmrec_jax.config import Config
+from llmrec_jax.errors import UserError
+from llmrec_jax.train import session
+from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.experiment import Experiment, assemble
+from llmrec_jax.train.interrupts import Interrupts
+from llmrec_jax.train.loop import reading
+from llmrec_jax.train.prepared import Data
+from llmrec_jax.train.state import Params
+from llmrec_jax.train.workdir import as_json
+from llmrec_jax.tuning.config_file import as_source
+from llmrec_jax.tuning.space import Dimension, changed_by
+
+STARTUP_TRIALS = 4  # finished before any is stopped
+
+
+def sweep(
+    config: Config,
+    workdir: Path,
+    space: Mapping[str, Dimension],
+    trials: int,
+    console: Console,
+    interrupts: Interrupts | None = None,
+) -> dict[str, Any]:
+    """Run trials in `workdir` until `trials` are finished, those of earlier calls included.
+
+    Returns:
+      `best`, the values of the best trial; `value`, its validation; `config`, the file; and `trials`, one dict each.
+
+    Raises:
+      ValueError: the configuration has no validation, the folder holds another sweep, or no
+        trial could be trained.
+    """
+    if not config.train.eval_every:
+        raise UserError("train.eval_every=0: a sweep compares validations; set it")
+    if config.stages or config.train.objective != "ranking":
+        raise UserError("a sweep takes a configuration of one stage that trains a recommender")
+    _claim(workdir, config, space)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(workdir / "trials.log"))),
+        study_name="sweep",
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+        load_if_exists=True,
+    )
+    # Not the same seed in every process: they would draw the same trials.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    data, interrupts = reading(config, console), interrupts or Interrupts()
+    while len(_finished(study)) < trials:
+        trial = study.ask()
+        values = {name: dimension.draw(trial, name) for name, dimension in space.items()}
+        _run(study, trial, values, config, workdir, data, console, interrupts, trials)
+        _tidy(study, workdir)
+        _write_best(study, config, workdir)
+    if not _complete(study):
+        raise UserError(f"no trial of {workdir} was trained to its end; their reasons: {_reasons(study)}")
+    best = study.best_trial
+    rows = [{"values": t.params, "state": t.state.name.lower(), "value": t.value, **t.user_attrs} for t in study.trials]
+    return {"best": best.params, "value": best.value, "config": str(workdir / "best.py"), "trials": rows}
+
+
+class _Judge(Evaluator):
+    """An evaluator that reports each validation to a trial, and stops the run if the trial is to be stopped."""
+
+    def __init__(self, experiment: Experiment, mesh: Mesh, *, trial: Any, validated: int):
+        super().__init__(experiment, mesh)
+        self._trial, self._validated = trial, validated
+
+    def validate(self, params: Params) -> float:
+        value = super().validate(params)
+        self._validated += 1
+        self._trial.report(value, self._validated)
+        if self._trial.should_prune():
+            raise optuna.TrialPruned
+        return value
+
+
+def _run(
+    study: Any, trial: Any, values: dict[str, Any], config: Config, workdir: Path, data: Data, console: Console,
+    interrupts: Interrupts, trials: int,
+) -> None:  # fmt: skip
+    """Train one trial and tell the study how it ended."""
+    folder = _folder(workdir, values)
+    trial.set_user_attr("folder", str(folder))
+    number = f"trial {len(_finished(study)) + 1}/{trials}"
+    console.print(f"{number}: {_listed(values)}", markup=False, highlight=False)
+    try:
+        found = _validation(changed_by(config, values), folder, trial, data, interrupts)
+    except optuna.TrialPruned:
+        console.print(f"{number}: stopped, below the median", markup=False, highlight=False)
+        study.tell(trial, state=TrialState.PRUNED)
+    except UserError as error:
+        console.print(f"{number}: left out: {error}", markup=False, highlight=False)
+        trial.set_user_attr("reason", str(error))
+        study.tell(trial, state=TrialState.PRUNED)
+    except BaseException:
+        study.enqueue_trial(values)  # goes on from its checkpoint
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    else:
+        console.print(f"{number}: {found:.4f}", markup=False, highlight=False)
+        study.tell(trial, found)
+
+
+def _validation(config: Config, folder: Path, trial: Any, data: Data, interrupts: Interrupts) -> float:
+    """The validation of the selected step of a run in `folder`."""
+    quiet = Console(quiet=True)
+    steps = [int(path.name) for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()]
+    judge = functools.partial(_Judge, trial=trial, validated=max(steps, default=0) // config.train.eval_every)
+    with session.held(config, folder, quiet):
+        fitted = session.fit(config, folder, quiet, interrupts, lambda _: assemble(data, config), judge)
+    if "value" not in fitted.best:
+        raise UserError(f"there are no validation events to compare by ({fitted.evaluator.validator})")
+    return float(fitted.best["value"])
+
+
+def _claim(workdir: Path, config: Config, space: Mapping[str, Dimension]) -> None:
+    """Write sweep.json, or check that it is of the same sweep."""
+    fields = config_lib.flatten(as_json(config))
+    described = {name: dataclasses.asdict(dimension) for name, dimension in space.items()}
+    ours = json.loads(json.dumps({"config": fields, "space": described}))
+    path = workdir / "sweep.json"
+    if not path.is_file():
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(ours, indent=1) + "\n", "utf-8")
+        return
+    theirs = json.loads(path.read_text("utf-8"))
+    for part in ("config", "space"):
+        for name in theirs[part].keys() | ours[part].keys():
+            if theirs[part].get(name) != ours[part].get(name):
+                raise UserError(f"{workdir} holds another sweep: {part} {name} is {theirs[part].get(name)} there and "
+                                f"{ours[part].get(name)} here; choose another --workdir")  # fmt: skip
+
+
+def _folder(workdir: Path, values: Mapping[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return workdir / "trials" / digest[:10]
+
+
+def _complete(study: Any) -> list[Any]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _finished(study: Any) -> list[Any]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def _tidy(study: Any, workdir: Path) -> None:
+    """Delete the checkpoints of finished trials except the best, with which `llmrec train` can go on."""
+    kept = _folder(workdir, study.best_trial.params) if _complete(study) else None
+    for trial in _finished(study):
+        if (folder := _folder(workdir, trial.params)) != kept:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _write_best(study: Any, config: Config, workdir: Path) -> None:
+    if not _complete(study):
+        return
+    best = study.best_trial
+    folder = _folder(workdir, best.params)
+    text = f"""The best of {len(_finished(study))} trials of a sweep, with a validation of {best.value:.4f}.
+
+Values:    {_listed(best.params)}
+Command:   llmrec train {workdir / "best.py"} --workdir {folder}
+           (goes on from the trial; with another --workdir it trains again)"""
+    source = as_source(config_lib.changed(config, best.params), text)
+    temporary = workdir / f".best-{best.number}.py"
+    temporary.write_text(source, "utf-8")
+    temporary.replace(workdir / "best.py")
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    texts = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    return " ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def _reasons(study: Any) -> str:
+    return "; ".join(sorted({trial.user_attrs.get("reason", "stopped") for trial in study.trials}))

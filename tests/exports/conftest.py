@@ -1,0 +1,16 @@
+"""Fixtures: an untrained run's bundle, and variants of it with other networks."""
+
+import pytest
+
+from llmrec_jax.inference import bundle as bundle_lib
+from tests.inference.untrained import run_and_bundle
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return run_and_bundle(tmp_path_factory.mktemp("exports"), "text+id")[1]
+
+
+@pytest.fixture(scope="session")
+def bundle(folder):
+    return bundle_lib.load(folder)

@@ -1,0 +1,93 @@
+"""The page of the `browser` export in headless Chromium: the ranking, titles as text, and the advice without a runtime.
+
+Ranking needs onnxruntime-web, which is not a dependency: $LLMREC_ORT_WEB names a folder with its files (dist/ of the
+npm package); without it that test is skipped.
+"""
+
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from llmrec_jax import Recommender
+from llmrec_jax.exports import browser_export
+from llmrec_jax.exports.scorer import scorer_of
+
+CHROMIUM = os.environ.get("LLMREC_CHROMIUM", "/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+EVIL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no Chromium at {CHROMIUM}")
+
+
+@contextlib.contextmanager
+def served(folder):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def page():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser.new_page()
+        browser.close()
+
+
+@pytest.fixture
+def exported(bundle, tmp_path):
+    browser_export.write(scorer_of(bundle), tmp_path)
+    return tmp_path
+
+
+def test_without_the_runtime_the_page_says_what_to_do(page, exported):
+    with served(exported) as address:
+        page.goto(address)
+        page.wait_for_function("document.getElementById('status').textContent.includes('onnxruntime-web')")
+    assert all(name in page.text_content("#status") for name in RUNTIME)
+    assert page.is_disabled("#query")
+
+
+def test_ranks_as_the_recommender_does(page, exported, bundle):
+    runtime = os.environ.get("LLMREC_ORT_WEB")
+    if runtime is None:
+        pytest.skip("no onnxruntime-web: LLMREC_ORT_WEB is not set")
+    for name in RUNTIME:
+        shutil.copy(Path(runtime) / name, exported)
+    items = (exported / "items.json").read_text().replace(bundle.items[-1].title, EVIL.replace('"', '\\"'))
+    (exported / "items.json").write_text(items)
+    live = Recommender(bundle)
+    title = {item.item_id: item.title for item in bundle.items}
+    with served(exported) as address:
+        page.goto(address)
+        page.wait_for_selector("#shelf li")
+        assert shelf(page) == [row.item_id for row in live.recommend([], k=10)]
+        page.fill("#query", title["book-0003"])
+        page.click("#found button")
+        page.wait_for_function("document.getElementById('status').textContent.startsWith('for your history')")
+        assert shelf(page) == [row.item_id for row in live.recommend(["book-0003"], k=10)]
+        page.fill("#query", "onerror")
+        assert page.text_content("#found button") == EVIL
+        assert page.title() == "Recommendations"
+
+
+def shelf(page):
+    return page.eval_on_selector_all("#shelf li", "rows => rows.map(row => row.dataset.item)")
