@@ -15,14 +15,16 @@ import pytest
 import llmrec_jax
 from llmrec_jax import cli, recipes
 from llmrec_jax.cli import training
-from llmrec_jax.config import Config, flatten
+from llmrec_jax.config import Config, flatten, validate
 from tests.docs.pages import PAGES, REPO, blocks, commands, measurements, of_llmrec
 
 README = (REPO / "README.md").read_text()
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
-# Programs that pages call, besides make, pip, python and llmrec. They are not run here.
-OTHERS = {"cd", "cp", "curl", "docker", "export", "gcloud", "git", "source", "xpk"}
+# Programs and modules that pages call, besides make, pip, benchmarks and llmrec. They are not run here.
+OTHERS = {"cd", "cp", "curl", "docker", "export", "gcloud", "source", "tensorboard", "xpk"}
+MODULES = {"http.server", "recommender"}
+WITH_EXPERIMENT = ("adapt", "doctor", "sweep")  # like train, they are parsed with the fields of an experiment
 
 
 def distinct(commands_of: Iterable[list[str]]) -> list[list[str]]:
@@ -45,7 +47,7 @@ def test_every_command_is_known(page):
             assert command[:2] == ["pip", "install"]
             for names in re.findall(r"(?:llmrec_jax|\.)\[([\w,]+)\]", " ".join(command)):
                 assert set(names.split(",")) <= set(extras)
-        else:
+        elif command[:2] != ["python", "-m"] or command[2] not in MODULES:
             assert command[0] in OTHERS or of_llmrec(command) is not None or command in MEASUREMENTS, command
 
 
@@ -57,11 +59,13 @@ def test_the_pages_show_commands():
 @pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
 def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
     """Commands are parsed as written; what they would do is left out."""
-    for name in set(cli.__all__) - {"main", "train", "adapt"}:
+    for name in set(cli.__all__) - {"main", "train", *WITH_EXPERIMENT}:
         verb = getattr(cli, name)
         monkeypatch.setattr(cli, name, functools.wraps(verb)(lambda *_, **__: 0))
-    monkeypatch.setattr(training, "run", lambda *_, **__: None)
-    monkeypatch.setattr(importlib.import_module("llmrec_jax.cli.adapt"), "_run", lambda *_: None)
+    monkeypatch.setattr(training, "run", lambda config, *_, **__: validate(config))
+    for name in WITH_EXPERIMENT:
+        body = lambda given, *_: validate(given.config) or 0  # noqa: E731
+        monkeypatch.setattr(importlib.import_module(f"llmrec_jax.cli.{name}"), "_run", body)
     monkeypatch.chdir(REPO)  # the paths of configuration files
     try:
         code = cli.main(arguments)

@@ -8,7 +8,9 @@ import types
 import pytest
 
 import llmrec_jax
+from llmrec_jax import cli
 from llmrec_jax.data.domains import demo
+from llmrec_jax.exports import hub
 from llmrec_jax.losses import tasks
 from tests.docs.pages import PAGES, blocks
 from tests.inference.untrained import run_and_bundle
@@ -41,6 +43,13 @@ def names(request, workplace, monkeypatch):
     monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))  # a page adds a task
     monkeypatch.setattr("llmrec_jax.fitting.fit", lambda items, events, changes: load("runs/quickstart/bundle"))
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace())  # of a page that shows how to use it
+    monkeypatch.setattr(hub, "from_pretrained", lambda name: load("runs/quickstart/bundle"))
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a page adds the folder of an export
+    if request.param == "export.md":
+        pytest.importorskip("onnxruntime")
+        for form in ("numpy", "onnx", "jax"):
+            folder = {"numpy": "edge"}.get(form, form)
+            assert cli.main(["export", "runs/quickstart", "--to", f"exports/{folder}", "--format", form]) == 0
     found: dict = {"__name__": "__main__"}
     for block in blocks(WITH_PYTHON[request.param], "python"):
         exec(compile(block, request.param, "exec"), found)
