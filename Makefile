@@ -7,7 +7,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test test-fast test-portable test-parity lint dist try-wheel bench-peers clean
+.PHONY: setup quickstart test test-fast test-portable test-parity lint docs dist try-wheel bench-peers clean
 
 setup: $(READY)
 
@@ -48,6 +48,9 @@ lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+docs: setup  ## the site of docs/, in build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 dist: setup  ## dist/*.whl and dist/*.tar.gz, the wheel built from the sdist
 	rm -rf dist

@@ -1,13 +1,13 @@
-"""README and docs match the program: their commands exist, and the README's Python runs."""
+"""README and docs match the program: their commands, fields, files and links exist."""
 
+import argparse
 import dataclasses
 import functools
 import importlib
+import json
 import re
-import shlex
-import shutil
 import tomllib
-from pathlib import Path
+from collections.abc import Iterable
 from xml.etree import ElementTree
 
 import pytest
@@ -15,55 +15,82 @@ import pytest
 import llmrec_jax
 from llmrec_jax import cli, recipes
 from llmrec_jax.cli import training
-from llmrec_jax.config import Config, flatten
-from tests.inference.untrained import run_and_bundle
+from llmrec_jax.config import Config, flatten, validate
+from tests.docs.pages import PAGES, REPO, blocks, commands, measurements, of_llmrec
 
-REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
-
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
-    return [shlex.split(line, comments=True) for line in lines]
+# Programs and modules that pages call, besides make, pip, benchmarks and llmrec. They are not run here.
+OTHERS = {"cd", "cp", "curl", "docker", "export", "gcloud", "source", "tensorboard", "xpk"}
+MODULES = {"http.server", "recommender"}
+WITH_EXPERIMENT = ("adapt", "doctor", "sweep")  # like train, they are parsed with the fields of an experiment
 
 
-def of_llmrec() -> list[list[str]]:
-    """Arguments of `llmrec`, however it is called."""
-    starts = (["llmrec"], ["python", "-m", "llmrec_jax"])
-    found = [command[len(start) :] for command in commands() for start in starts if command[: len(start)] == start]
-    return [*found, *(["train", *command[2:]] for command in commands() if command[:2] == ["python", "train.py"])]
+def distinct(commands_of: Iterable[list[str]]) -> list[list[str]]:
+    return [list(command) for command in dict.fromkeys(map(tuple, commands_of))]
 
 
-def test_every_command_is_known():
-    """Of `make`, of `pip install`, or of this program."""
+CALLS = distinct(found for page in PAGES for command in commands(page) if (found := of_llmrec(command)) is not None)
+MEASUREMENTS = distinct(command for page in PAGES for command in measurements(page))
+
+
+@each_page
+def test_every_command_is_known(page):
+    """Of this program, of `make`, `pip install`, a benchmark, or a program that is listed above."""
     targets = re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), flags=re.MULTILINE)
-    others = [command for command in commands() if command[0] not in ("llmrec", "python")]
-    assert len(others) + len(of_llmrec()) == len(commands())
-    for command in others:
-        assert command[0] == "make" or command == ["pip", "install", "."]
-        assert command[0] == "pip" or set(command[1:]) <= set(targets)
+    extras = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for command in commands(page):
+        if command[0] == "make":
+            assert {word for word in command[1:] if "=" not in word} <= set(targets)
+        elif command[0] == "pip":
+            assert command[:2] == ["pip", "install"]
+            for names in re.findall(r"(?:llmrec_jax|\.)\[([\w,]+)\]", " ".join(command)):
+                assert set(names.split(",")) <= set(extras)
+        elif command[:2] != ["python", "-m"] or command[2] not in MODULES:
+            assert command[0] in OTHERS or of_llmrec(command) is not None or command in MEASUREMENTS, command
 
 
-@pytest.mark.parametrize("arguments", of_llmrec(), ids=" ".join)
+def test_the_pages_show_commands():
+    assert len(CALLS) >= 15
+    assert {"train", "validate", "recommend"} <= {call[0] for call in CALLS}
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
 def test_the_arguments_of_a_command_are_right(arguments, monkeypatch, capsys):
     """Commands are parsed as written; what they would do is left out."""
-    for name in set(cli.__all__) - {"main", "train", "adapt"}:
+    for name in set(cli.__all__) - {"main", "train", *WITH_EXPERIMENT}:
         verb = getattr(cli, name)
         monkeypatch.setattr(cli, name, functools.wraps(verb)(lambda *_, **__: 0))
-    monkeypatch.setattr(training, "run", lambda *_, **__: None)
-    monkeypatch.setattr(importlib.import_module("llmrec_jax.cli.adapt"), "_run", lambda *_: None)
+    monkeypatch.setattr(training, "run", lambda config, *_, **__: validate(config))
+    for name in WITH_EXPERIMENT:
+        body = lambda given, *_: validate(given.config) or 0  # noqa: E731
+        monkeypatch.setattr(importlib.import_module(f"llmrec_jax.cli.{name}"), "_run", body)
     monkeypatch.chdir(REPO)  # the paths of configuration files
     try:
         code = cli.main(arguments)
     except SystemExit as stop:  # after --help
         code = stop.code or 0
     assert code == 0, capsys.readouterr().err
+
+
+class Parsed(Exception):
+    """The arguments were parsed."""
+
+
+@pytest.mark.parametrize("command", MEASUREMENTS, ids=" ".join)
+def test_the_arguments_of_a_measurement_are_right(command, monkeypatch, capsys):
+    module, *arguments = command[2:] if command[1] == "-m" else command[1:]
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(*args, **options):
+        parse(*args, **options)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr("sys.argv", [module, *arguments])
+    with pytest.raises(Parsed):
+        importlib.import_module(module.removesuffix(".py").replace("/", ".")).main()
 
 
 @each_page
@@ -105,34 +132,10 @@ def test_links_lead_somewhere(page):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("bundle"), "text+id")[1]
-
-
-def test_the_python_of_the_readme_runs(bundle, tmp_path, monkeypatch):
-    shutil.copytree(bundle, tmp_path / "runs" / "quickstart" / "bundle")
-    monkeypatch.chdir(tmp_path)
-    for block in blocks("python"):
-        names: dict = {}
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["hidden"].shape[:2] == (1, 4)
-    assert (tmp_path / "runs" / "encoder" / "model.safetensors").is_file()
-
-
-@pytest.mark.filterwarnings("ignore:.*items are unknown")
-def test_the_python_of_recommending_runs(bundle, tmp_path, monkeypatch):
-    """From top to bottom with the same names; training is left out."""
-    shutil.copytree(bundle, tmp_path / "runs" / "quickstart" / "bundle")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("llmrec_jax.fitting.fit", lambda items, events, changes: llmrec_jax.Recommender.load(bundle))
-    names: dict = {}
-    found = blocks("python", (REPO / "docs" / "recommend.md").read_text())
-    for block in found:
-        exec(compile(block, "docs/recommend.md", "exec"), names)
-    assert len(found) >= 7
-    assert names["xy"].shape == (len(names["r"].items), 2)
-    assert llmrec_jax.Recommender.load("runs/changed/bundle").item("new").attributes == {"price": 12.5}
+@each_page
+def test_json_is_valid(page):
+    for block in blocks(page, "json"):
+        json.loads(block)
 
 
 def test_the_console_script_and_the_citation_fit_the_package():

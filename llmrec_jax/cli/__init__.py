@@ -14,6 +14,7 @@ from llmrec_jax.cli.adapt import adapt
 from llmrec_jax.cli.adapt import parser as adapt_parser
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
+from llmrec_jax.cli.demo import demo
 from llmrec_jax.cli.doctor import doctor
 from llmrec_jax.cli.doctor import parser as doctor_parser
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
@@ -35,6 +36,7 @@ from llmrec_jax.version import __version__
 __all__ = [
     "adapt",
     "compare",
+    "demo",
     "doctor",
     "evaluate",
     "export",
@@ -71,8 +73,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
         with safe_output():
             return with_experiment[arguments[0]](arguments[1:], prog=f"{prog} {arguments[0]}")
     functions = (
-        import_, validate, prepare, export_tfds, evaluate, compare, report, plot, refit, recommend, serve, export, push,
-        fetch_encoder,
+        demo, import_, validate, prepare, export_tfds, evaluate, compare, report, plot, refit, recommend, serve, export,
+        push, fetch_encoder,
     )  # fmt: skip
     verbs = {function.__name__.rstrip("_").replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
