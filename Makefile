@@ -37,7 +37,8 @@ test-portable: setup  ## the subset that .ci/run runs on a second Python
 PARITY := $(VENV)-parity
 
 $(PARITY)/.ready: $(READY) constraints/peers.txt
-	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt --upgrade --target $(PARITY) torch sentence-transformers
+	$(RUN) -m pip install $(PIP_FLAGS) --no-compile --constraint constraints/peers.txt --upgrade --target $(PARITY) torch \
+	  sentence-transformers
 	touch $@
 
 # On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids the CUDA build of torch.

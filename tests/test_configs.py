@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 
 import jax
 import pytest
@@ -13,14 +12,14 @@ from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout, state_shardings
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.step import train_step
-from tests.conftest import REPO
+from tests.conftest import DATA_CACHE, REPO
 
 FILES = [*sorted((REPO / "configs").rglob("*.py")), *map(recipes.find, recipes.names())]
 
 
-def on_built_in_shops(config: config_lib.Config, cache_dir: Path) -> config_lib.Config:
+def on_built_in_shops(config: config_lib.Config) -> config_lib.Config:
     """The same experiment with films and books for data, and an encoder of its sizes that needs no download."""
-    shops = {"sources": ("demo:films",), "target": "demo:books", "cache_dir": str(cache_dir)}
+    shops = {"sources": ("demo:films",), "target": "demo:books", "cache_dir": str(DATA_CACHE)}
     encoder = dataclasses.replace(config.encoder, pretrained=None, mode="full")
     model = dataclasses.replace(config.model, text_map="trained")  # fixed vectors need a frozen encoder
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **shops), encoder=encoder, model=model)
@@ -38,8 +37,8 @@ def test_config_says_how_to_run_it(path):
 
 
 @pytest.mark.parametrize("path", {path.stem: path for path in FILES}.values(), ids=lambda path: path.stem)
-def test_step_of_a_config_can_be_traced(path, tmp_path):
-    experiment = experiment_lib.build(on_built_in_shops(config_lib.load(path), tmp_path))
+def test_step_of_a_config_can_be_traced(path):
+    experiment = experiment_lib.build(on_built_in_shops(config_lib.load(path)))
     config_lib.validate(experiment.config)
     layout = make_layout(experiment.config.mesh)  # of the eight fake devices
     state = jax.eval_shape(experiment.init_state)
@@ -49,9 +48,9 @@ def test_step_of_a_config_can_be_traced(path, tmp_path):
     assert metrics["loss"].shape == ()
 
 
-def test_the_pod_config_trains_a_gpt2_of_124m_end_to_end_on_a_data_x_fsdp_mesh(tmp_path):
+def test_the_pod_config_trains_a_gpt2_of_124m_end_to_end_on_a_data_x_fsdp_mesh():
     config = config_lib.load(next(path for path in FILES if path.stem == "tpu_pod_gpt2"))
-    experiment = experiment_lib.build(on_built_in_shops(config, tmp_path))
+    experiment = experiment_lib.build(on_built_in_shops(config))
     state = jax.eval_shape(experiment.init_state)
     stack = state.params["encoder"]["stack"]
     assert sum(leaf.size for leaf in jax.tree.leaves(stack)) == 12 * (12 * 768**2 + 13 * 768)  # GPT-2 124M's layers

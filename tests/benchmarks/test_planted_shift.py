@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import planted_shift
 from llmrec_jax.train.prepared import prepare
+from tests.conftest import DATA_CACHE
 
 SEEDS = (0, 1)
 WEIGHTS = {"coral": 0.3, "mmd": 0.1}  # that the benchmark chose
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return prepare(planted_shift.config(str(tmp_path_factory.mktemp("cache"))))
+def data():
+    return prepare(planted_shift.config(str(DATA_CACHE)))
 
 
 @pytest.fixture(scope="module")

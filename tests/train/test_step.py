@@ -63,9 +63,10 @@ def test_buckets_change_neither_loss_nor_gradients(experiment, in_one_bucket):
     assert_same_step(in_buckets, gradients_and_metrics(in_one_bucket, MeshConfig(data=1)))
 
 
-def test_a_balanced_gradient_of_the_adaptation_has_its_share_on_any_mesh(experiment):
+def test_a_balanced_gradient_of_the_adaptation_has_its_share_on_any_mesh(in_one_bucket):
     """Of the ranking loss's norm; here on the item and user vectors of CORAL, whose own gradient is of another size."""
-    params, share = initial_state(experiment).params, 0.5
+    experiment, share = in_one_bucket, 0.5  # quick to compile
+    params = initial_state(experiment).params
 
     def gradients(mesh, **changes):
         spec = experiment.spec._replace(**changes)
