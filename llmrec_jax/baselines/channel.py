@@ -45,7 +45,10 @@ class Channel:
 
     def sparse_scores(self, histories: Sequence[np.ndarray]) -> Matrix:
         """`scores`, sparse if the tables are."""
-        profile_NV = self.profile(histories)
+        return self.scores_of(self.profile(histories))
+
+    def scores_of(self, profile_NV: Matrix) -> Matrix:
+        """The scores of profiles, [N, I], sparse if the tables are."""
         return profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
@@ -81,6 +84,21 @@ class Channel:
         assert self.as_item_IV is not None
         items_VI = self.as_item_IV.T
         return items_VI.tocsr() if scipy.sparse.issparse(items_VI) else items_VI
+
+
+def sum_of_scores(channels: Sequence[Channel], histories: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of the channels' scores, float32 [N, I]. Channels with the same rows `as_item_IV` take one product."""
+    by_table: dict[int, list[Channel]] = {}
+    for channel in channels:
+        by_table.setdefault(id(channel.as_item_IV), []).append(channel)
+    total_NI = np.zeros((len(histories), channels[0].num_items), np.float32)
+    for first, *others in by_table.values():
+        profile_NV = first.profile(histories)
+        for channel in others:
+            profile_NV = profile_NV + channel.profile(histories)
+        scores_NI = first.scores_of(profile_NV)
+        total_NI += scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
+    return total_NI
 
 
 def _stacked(rows_IV: Matrix, more_QV: Matrix) -> Matrix:

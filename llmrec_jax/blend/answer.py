@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmrec_jax.baselines.channel import Channel
+from llmrec_jax.baselines.channel import Channel, sum_of_scores
 from llmrec_jax.predictor import VectorPredictor
 
 ANSWER, MODEL = "answer", "model"  # names in the report
@@ -66,11 +66,7 @@ def mix(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
 
 def channel_part(name: str, channels: Sequence[Channel]) -> Part:
     """The sum of channels, which carry their weights in their scale."""
-
-    def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
-        return mix([channel.scores(histories) for channel in channels], [1.0] * len(channels))
-
-    return Part(name, scores)
+    return Part(name, lambda histories: sum_of_scores(channels, histories))
 
 
 def model_part(predictor: VectorPredictor, name: str = MODEL) -> Part:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from llmrec_jax.baselines.channel import Channel
+from llmrec_jax.baselines.channel import Channel, sum_of_scores
 
 ITEMS, WIDTH = 7, 5
 HISTORIES = [np.array([0, 3, 3, 5]), np.array([6]), np.array([], np.int32), np.arange(7)]
@@ -40,6 +40,21 @@ def test_without_item_rows_the_profile_is_the_score():
     channel = Channel("c", similarity_II, None, 0.5, 3, "sum", 2.0)
     expected = [plain(similarity_II.toarray(), np.eye(ITEMS), history, normalize="sum") for history in HISTORIES]
     np.testing.assert_allclose(channel.scores(HISTORIES), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix], ids=["dense", "sparse"])
+def test_channels_that_share_rows_are_summed_before_the_product(make):
+    as_history_IV, as_item_IV = map(make, tables())
+    similarity_II = scipy.sparse.identity(ITEMS, np.float32, "csr")
+    channels = [
+        Channel("a", as_history_IV, as_item_IV, 0.5, 3, "l2", 2.0),
+        Channel("b", as_history_IV, as_item_IV, 0.9, 5, "sum", 0.5),
+        Channel("c", similarity_II, None, 0.5, 3, "sum"),
+    ]
+    expected_NI = sum(channel.scores(HISTORIES) for channel in channels)
+    found_NI = sum_of_scores(channels, HISTORIES)
+    assert found_NI.dtype == np.float32
+    np.testing.assert_allclose(found_NI, expected_NI, atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix], ids=["dense", "sparse"])

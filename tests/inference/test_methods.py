@@ -193,6 +193,8 @@ def test_a_saved_recommender_loads_as_it_was(recommender, tmp_path):
     np.testing.assert_array_equal(again.encode(["sea"]), recommender.encode(["sea"]))
     again.save(tmp_path / "saved")  # over the bundle that it was loaded from
     assert Recommender.load(tmp_path / "saved").recommend(HISTORY) == recommender.recommend(HISTORY)
+    first, second, *_ = recommender._catalog.channels["text"]
+    assert first.channel.as_item_IV is second.channel.as_item_IV  # shared, and so stored once
 
 
 def test_a_recommender_whose_bundle_was_replaced_is_not_saved(text_run, tmp_path):
