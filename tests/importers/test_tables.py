@@ -43,6 +43,9 @@ TABLES = {
     "line breaks between tabs": {"o.tsv": log("user", "item", "score", "ts", delimiter="\t"),
                                  "p.tsv": items("item", "title", "description", rows=TWO_LINES, delimiter="\t")},
     "quotes everywhere": {"o.csv": log("user", "item", "score", "ts", quoting=csv.QUOTE_ALL), "p.csv": NAMED},
+    "empty columns of Excel": {
+        "o.csv": log("Kunde", "Artikel", "Bewertung", "Zeit", "", "", rows=[(*row, "", "") for row in LOG], delimiter=";") + "Summe;;90;;;\n",
+        "p.csv": items("Artikel", "Bezeichnung", "", rows=[(i, t, "") for i, t, _ in ITEMS], delimiter=";")},
     "Excel's first line": {"o.csv": "sep=;\n" + log("user", "item", "score", "ts", delimiter=";"), "p.csv": NAMED},
     "lines before the header": {"o.csv": "Orders of our shop\n\n" + log("user", "item", "score", "ts"), "p.csv": NAMED},
     "the header repeated": {"o.csv": log("user", "item", "score", "ts") + "user,item,score,ts\n", "p.csv": NAMED},
