@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from llmrec_jax.importers.names import KINDS, by_name, folded
 from llmrec_jax.importers.profile import profile
-from llmrec_jax.importers.table import Table
+from llmrec_jax.importers.table import UNNAMED, Table
 
 EVENT_ROLES = ("user_id", "item_id", "rating", "timestamp", "weight", "action", "impression_id")
 ITEM_ROLES = ("item_id", "title", "brand", "category", "description", "price")
@@ -115,7 +115,7 @@ def id_columns(table: Table) -> list[str]:
     found = []
     for n, column in enumerate(table.columns):
         own, guess = profile(table, column), by_name(column)
-        if not own.may_be_id or own.filled < 0.5 or guess.role == "link":
+        if not column or not own.may_be_id or own.filled < 0.5 or guess.role == "link":
             continue
         named = {"item_id": 1.0, "id": 0.9}.get(guess.role, 0.0)
         if own.distinct > 0.9 or named:
@@ -133,7 +133,8 @@ def attributes(table: Table, roles: Roles) -> list[str]:
     for column in table.columns:
         found, key = profile(table, column), column.strip().casefold()
         is_index = (found.is_counter and INDEX.match(folded(column))) or key.startswith("__index_level_")
-        if key in taken or key in reserved or not key or is_index or KINDS["link"].search(folded(column)):
+        is_unnamed = not key or key.startswith(UNNAMED)
+        if is_unnamed or is_index or key in taken or key in reserved or KINDS["link"].search(folded(column)):
             continue
         if found.filled and not found.is_nested and found.chars <= 200 and key not in map(str.casefold, kept):
             kept.append(column)

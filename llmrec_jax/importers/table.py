@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from llmrec_jax.importers.progress import Meter
 
 SAMPLE = 2_000  # rows
+UNNAMED = "(unnamed)"  # a column without a name in a table with a header
 Cells = Sequence[Any]
 Rows = Iterator[tuple[int, Cells | ValueError]]  # line or row number from 1; ValueError: why it cannot be read
 Kind = Literal["events", "items", "ignored"]
@@ -79,6 +80,16 @@ def derived(
     rows = convert((number, [cells[n] for n in indices]) for number, cells in enumerate(table.sample, 1))
     sample = list(itertools.islice((cells for _, cells in rows if not isinstance(cells, ValueError)), SAMPLE))
     return dataclasses.replace(table, columns=tuple(columns), sample=sample, read=read, **changes)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of columns without blanks around them; a repeated one gets its number."""
+    seen: set[str] = set()
+    unique = []
+    for n, name in enumerate(name.strip() or UNNAMED for name in names):
+        unique.append(name if name not in seen else f"{name} ({n + 1})")
+        seen.add(unique[-1])
+    return unique
 
 
 def each(convert: Callable[[Cells], Cells]) -> Callable[[Rows], Rows]:

@@ -43,6 +43,9 @@ TABLES = {
     "line breaks between tabs": {"o.tsv": log("user", "item", "score", "ts", delimiter="\t"),
                                  "p.tsv": items("item", "title", "description", rows=TWO_LINES, delimiter="\t")},
     "quotes everywhere": {"o.csv": log("user", "item", "score", "ts", quoting=csv.QUOTE_ALL), "p.csv": NAMED},
+    "empty columns of Excel": {
+        "o.csv": log("Kunde", "Artikel", "Bewertung", "Zeit", "", "", rows=[(*row, "", "") for row in LOG], delimiter=";") + "Summe;;90;;;\n",
+        "p.csv": items("Artikel", "Bezeichnung", "", rows=[(i, t, "") for i, t, _ in ITEMS], delimiter=";")},
     "Excel's first line": {"o.csv": "sep=;\n" + log("user", "item", "score", "ts", delimiter=";"), "p.csv": NAMED},
     "lines before the header": {"o.csv": "Orders of our shop\n\n" + log("user", "item", "score", "ts"), "p.csv": NAMED},
     "the header repeated": {"o.csv": log("user", "item", "score", "ts") + "user,item,score,ts\n", "p.csv": NAMED},
@@ -98,6 +101,7 @@ TABLES = {
     "a table of genres": {"r.dat": log("userID", "movieID", "rating", "time", delimiter="\t"),
                           "movies.dat": items("id", "title", "imdbID", "year", rows=[(i, t, f"01144{i}", 1995) for i, t, _ in ITEMS], delimiter="\t"),
                           "genres.dat": items("movieID", "genre", rows=[(i, g) for i, _, g in ITEMS], delimiter="\t")},
+    "ids without a name": {"o.csv": log("user", "item", "rating", "time"), "p.csv": items("", "title", "", rows=[(i, t, g) for i, t, g in ITEMS])},
     "several files": {"2019.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[:9]]),
                       "2020.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[9:]]), "p.csv": NAMED},
     "German dates": {"o.csv": log("user", "item", "time", rows=times("%d.%m.%Y %H:%M:%S")), "p.csv": NAMED},
