@@ -14,7 +14,7 @@ from llmrec_jax.errors import UserError
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write the cache .*file/cache/demo-v1: .*; set data\.cache_dir"):
+    with pytest.raises(UserError, match=r"cannot write the cache .*file/cache/demo-v2: .*; set data\.cache_dir"):
         load_domain("demo:books", DataConfig(cache_dir=str(tmp_path / "file" / "cache")))
 
 

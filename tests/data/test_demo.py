@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,8 +13,8 @@ from llmrec_jax.data.domains import demo, demo_shift, demo_words
 from llmrec_jax.data.domains.domain import Domain, load_domain
 
 BYTES = {
-    "films": "7bb66f2c04365d43",
-    "books": "2dace5db69390e40",
+    "films": "ca9253d4cc9d0a31",
+    "books": "9330959ceae9a0cd",
     "shift_source": "395a2c55c2aa0e62",
     "shift_target": "8b7d59fe10e735c3",
 }
@@ -81,6 +82,14 @@ def test_size_and_texts(shop):
     assert np.diff(shop.offsets).min() >= 3
     assert not shop.report["skipped"]
     assert shop.report["repeats_dropped"] == 0
+
+
+def test_price_is_not_part_of_the_text(shop):
+    rows = map(msgspec.json.decode, demo.generate(shop.name)["items.jsonl"].splitlines())
+    for row, text in zip(rows, shop.texts, strict=True):
+        low, high = demo_words.PRICES[row["category"].split(",")[0]]
+        assert low < row["price"] < high + 1
+        assert str(row["price"]) not in text
 
 
 def test_oracle_beats_text_beats_popularity(shop):

@@ -156,6 +156,23 @@ FORMATS = {
     "films": ("Blu-ray", "DVD", "Widescreen", "Restored print", "Directors cut", "Box set", "Stream", "Steelbook"),
     "books": ("Paperback", "Hardcover", "Large print", "Audiobook", "Pocket edition", "Box set", "Ebook", "Clothbound"),
 }
+PRICES = {  # the lowest and the highest of a format, in whole units of a currency; 0.90 is added
+    "Blu-ray": (13, 21),
+    "DVD": (6, 12),
+    "Widescreen": (9, 15),
+    "Restored print": (17, 26),
+    "Directors cut": (15, 23),
+    "Stream": (2, 5),
+    "Steelbook": (23, 34),
+    "Box set": (32, 58),
+    "Paperback": (9, 14),
+    "Hardcover": (18, 27),
+    "Large print": (15, 22),
+    "Audiobook": (12, 24),
+    "Pocket edition": (6, 9),
+    "Ebook": (4, 9),
+    "Clothbound": (24, 36),
+}
 LABELS = {
     "films": ("Lantern Pictures", "Meridian Studio", "Foxglove Cinema", "Harrow Films", "Atlas Screen", "Birch House"),
     "books": (

@@ -1,0 +1,58 @@
+"""The command `demo`: trains a small model on the two built-in shops, once, and serves the page on it."""
+
+import webbrowser
+from pathlib import Path
+
+from llmrec_jax import config as config_lib
+from llmrec_jax import recipes
+from llmrec_jax.cli.printing import say
+from llmrec_jax.cli.serve import LOCAL
+from llmrec_jax.cli.training import run
+from llmrec_jax.config import Config
+from llmrec_jax.train.interrupts import Interrupts
+
+HOST = "127.0.0.1"
+
+
+def demo(workdir: Path = Path("runs/demo"), port: int = 8000, open: bool = False, serve: bool = True) -> int:
+    """See recommendations on a page within two minutes: trains a small model on two built-in shops, films and books, and
+    serves it to this machine. Needs no data and no network. The next call uses the same model. Ctrl-C stops it.
+
+    Example: llmrec demo --open
+
+    Args:
+      workdir: The work folder of the run. Delete it to train again.
+      port: Port of the page; 0: any free one.
+      open: Open the page in the browser.
+      serve: Serve the page; without it, only train.
+    """
+    from llmrec_jax.server import create_app
+    from llmrec_jax.server import listening
+
+    socket = listening.bound(HOST, port) if serve else None  # fails before the training if the port is taken
+    if is_finished(workdir):
+        say(f"using the model in {workdir}; delete the folder to train again")
+    else:
+        say("training a small model on the two built-in shops, films and books; this takes about a minute")
+        with Interrupts() as interrupts:
+            run(configuration(), workdir, interrupts)
+    if socket is None:
+        return 0
+
+    def started(url: str) -> None:
+        say(f"the page is at {url}\nCtrl-C stops it")
+        if open:
+            webbrowser.open(url)
+
+    listening.run(create_app({"demo": workdir}, hosts=LOCAL), socket, timeout=5, started=started)
+    return 0
+
+
+def configuration() -> Config:
+    """That of the recipe `demo`."""
+    return config_lib.load(recipes.find("demo"))
+
+
+def is_finished(workdir: Path) -> bool:
+    """Whether a run has left its bundle and its report."""
+    return (workdir / "bundle" / "config.json").is_file() and (workdir / "report.json").is_file()
