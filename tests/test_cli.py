@@ -130,7 +130,7 @@ def test_validate_says_what_is_no_domain(call, shop, tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_names_from_the_data_cannot_disturb_the_terminal(shop, encoding):
-    (shop / "items.jsonl").write_text('{"item_id": "a", "title": "One", "[b]\\u001b[31m\\t\\n红\\u202e": 1}\n')
+    (shop / "items.jsonl").write_text('{"item_id": "a", "title": "One", "[b]\\u001b[31m\\t\\n红\\u202e": []}\n')
     result = python("-m", "llmrec_jax", "validate", shop, PYTHONIOENCODING=encoding)
     assert (result.returncode, result.stderr) == (0, "")
     assert r"items.jsonl: fields that are not read: '[b]\x1b[31m\t\n\u7ea2\u202e (1)'" in result.stdout

@@ -40,7 +40,7 @@ class Channel:
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Histories of item numbers, oldest first -> float32 [N, I]; zeros for an empty history."""
-        profile_NV = self._profile(histories)
+        profile_NV = self.profile(histories)
         scores_NI = profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
         return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
 
@@ -57,7 +57,8 @@ class Channel:
             as_item_IV=_stacked(self.as_item_IV, as_item_QV),
         )
 
-    def _profile(self, histories: Sequence[np.ndarray]) -> Matrix:
+    def profile(self, histories: Sequence[np.ndarray]) -> Matrix:
+        """What the rows `as_item_IV` are multiplied with, the scale included: float32 [N, V]."""
         weights_NI = decayed_weights(histories, self.num_items, self.num_last, self.decay).astype(np.float32)
         profile_NV = weights_NI @ self.as_history_IV
         if self.normalize == "sum":

@@ -8,13 +8,17 @@ Shape letters besides those of `types.py`: Q items added, J items of the target.
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from llmrec_jax.baselines.readers import Fitted
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference.arguments import as_ids
 from llmrec_jax.inference.bundle import Bundle, BundleItem
 from llmrec_jax.inference.fields import FieldIndex, field_names, index_field
+from llmrec_jax.inference.planar import planar
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,22 +63,36 @@ class Catalog:
             channels=channels,
         )
 
-    def without_items(self, numbers: Iterable[int]) -> "Catalog":
-        """A catalogue in which these items are marked as removed: never recommended, but still read in histories."""
+    def without_items(self, item_ids: Iterable[Any]) -> "Catalog":
+        """A catalogue in which these items are marked as removed: never recommended, but still read in histories.
+
+        Raises ValueError if an id is not that of an item of the target, or of one that was removed before.
+        """
         items = list(self.items)
-        for number in numbers:
-            items[number] = msgspec.structs.replace(items[number], is_removed=True)
+        for number in self.numbers_of(item_ids, "item_ids"):
+            item = items[number]
+            if item.domain != self.target or item.is_removed:
+                state = "was removed before" if item.is_removed else f"is not an item of {self.target!r}"
+                raise UserError(f"item_ids: {item.item_id!r} {state}")
+            items[number] = msgspec.structs.replace(item, is_removed=True)
         return dataclasses.replace(self, items=items)
 
     def shelf(self, shop: str) -> np.ndarray:
         """Positions in `items` of the items of a domain, removed ones included; for the target `target_J`."""
-        if shop == self.target:
-            return self.target_J
-        return np.flatnonzero([item.domain == shop for item in self.items])
+        if shop not in self._shelves:
+            self._shelves[shop] = np.flatnonzero([item.domain == shop for item in self.items])
+        return self._shelves[shop]
 
     def number_in(self, shop: str) -> dict[str, int]:
         """Item id -> position in `items`, of the items of one domain."""
         return self.number if shop == self.target else {self.items[n].item_id: int(n) for n in self.shelf(shop)}
+
+    def numbers_of(self, item_ids: Iterable[Any], name: str) -> list[int]:
+        """The positions in `items` of the ids in an argument (`name`). Raises ValueError for an unknown id."""
+        ids = as_ids(item_ids, self.number, name)
+        if unknown := [item_id for item_id in ids if item_id not in self.number]:
+            raise UserError(f"{name}: no item has the id {unknown[0]!r}")
+        return [self.number[item_id] for item_id in ids]
 
     def field(self, name: str) -> FieldIndex:
         """The items by their values of a field."""
@@ -93,6 +111,11 @@ class Catalog:
         return np.array([not item.is_removed for item in self.items], bool)
 
     @functools.cached_property
+    def taken(self) -> set[str]:
+        """The ids that an item added later may not have."""
+        return {item_id for item_id, n in self.number.items() if not self.items[n].is_removed}
+
+    @functools.cached_property
     def shops(self) -> list[str]:
         """The names of all domains, the target last."""
         others = dict.fromkeys(item.domain for item in self.items if item.domain != self.target)
@@ -102,6 +125,15 @@ class Catalog:
     def offered(self) -> list[BundleItem]:
         """The items of the target that were not removed, in order."""
         return [self.items[n] for n in self.target_J if not self.items[n].is_removed]
+
+    @functools.cached_property
+    def map_J2(self) -> np.ndarray:
+        """The vectors of `offered` in two dimensions, float32."""
+        return planar(self.vectors_ID[self.target_J[self.is_offered_I[self.target_J]]])
+
+    @functools.cached_property
+    def _shelves(self) -> dict[str, np.ndarray]:
+        return {self.target: self.target_J}
 
     @functools.cached_property
     def _fields(self) -> dict[str, FieldIndex]:

@@ -22,6 +22,7 @@ from llmrec_jax.data.texts.tokenizer import encode, load_tokenizer
 from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.bundle import Bundle
+from llmrec_jax.inference.word_gradients import Span, token_shares
 from llmrec_jax.models import Bert, Gpt2, from_pretrained
 from llmrec_jax.models.encode import encode_texts
 from llmrec_jax.models.hf_tokenizer import check_vocabulary
@@ -95,10 +96,28 @@ class Network:
 
         Raises ValueError if the bundle was replaced after it was loaded.
         """
-        name = "text_encoder" if (self._bundle.folder / "text_encoder").is_dir() else "encoder"
-        encoder, tokenizer = self._encoder_and_tokenizer(name)
+        encoder, tokenizer = self._encoder_and_tokenizer(self._text_encoder)
         table = encode(tokenizer, texts, min(TEXT_PART_TOKENS, encoder.config.max_positions))
         return encode_texts(encoder, table, "mean")
+
+    def text_gradients(self, text: str, whitening: Whitening, direction_F: np.ndarray) -> list[Span]:
+        """Integrated gradients of `direction_F` times the whitened vector of a text that the text part compares."""
+        encoder, tokenizer = self._encoder_and_tokenizer(self._text_encoder)
+        head = {"mean": whitening.mean_F, "transform": whitening.transform_FF, "direction": direction_F}
+        return token_shares(encoder, tokenizer, text, TEXT_PART_TOKENS, "mean", head)
+
+    def item_gradients(self, text: str, direction_D: np.ndarray) -> list[Span]:
+        """Integrated gradients of `direction_D` times the vector that the model gives an item of this text."""
+        encoder, tokenizer = self._encoder_and_tokenizer()
+        head = {"params": self._params, "direction": np.asarray(direction_D, np.float32)}
+        if "whitening_mean" in (extras := self._bundle.extras):
+            head |= {"mean": extras["whitening_mean"], "transform": extras["whitening_transform"]}
+        max_tokens, pooling = self._bundle.text.max_tokens, self._dims.pooling
+        return token_shares(encoder, tokenizer, text, max_tokens, pooling, head, self._graphdef)
+
+    @property
+    def _text_encoder(self) -> str:
+        return "text_encoder" if (self._bundle.folder / "text_encoder").is_dir() else "encoder"
 
     def _encoder_and_tokenizer(self, name: str = "encoder") -> tuple[Bert | Gpt2, Tokenizer]:
         """Loaded on first use, because recommending from histories needs neither."""

@@ -24,11 +24,14 @@ def diverse(
     """Positions of `k` items by maximal marginal relevance (Carbonell and Goldstein 1998), in the order of choice.
 
     Each next item has the largest `(1 - diversity) * relevance - diversity * similarity`: relevance is the score,
-    scaled to 0..1 over the best candidates, similarity the largest cosine to the items that are already chosen.
+    scaled to 0..1 over the best candidates, similarity the largest cosine to the items that are already chosen. With
+    `diversity` 0 these are the best by score.
     """
+    if not diversity:
+        return best(scores_J, allowed_J, k)
     pool = best(scores_J, allowed_J, max(POOL * k, MIN_POOL))
-    if not diversity or len(pool) < 2:
-        return pool[:k]
+    if len(pool) < 2:
+        return pool
     scores_C = scores_J[pool].astype(np.float64)
     relevance_C = (scores_C - scores_C[-1]) / ((scores_C[0] - scores_C[-1]) or 1)
     vectors_CD = vectors_JD[pool]

@@ -1,40 +1,37 @@
 """The `Recommender`: loads a bundle and recommends items. Runs on one CPU, without a data folder or an optimizer.
 
-JAX and Flax are imported when a bundle is loaded; the trainer is never imported.
+JAX and Flax are imported when a bundle is loaded; the trainer is never imported. In the examples, `r` recommends books
+and was trained on films, too.
 """
 
-import functools
 import threading
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
-from llmrec_jax.inference.adding import with_new_items
-from llmrec_jax.inference.arguments import as_count, as_ids, as_items, as_share, as_texts, as_times
+from llmrec_jax.inference.adding import text_of, with_new_items
+from llmrec_jax.inference.answering import Options, answers, read_history, recommendations, warn_of_unknown
+from llmrec_jax.inference.arguments import as_count, as_items, as_texts
 from llmrec_jax.inference.bundle import Bundle, BundleItem, load
 from llmrec_jax.inference.catalog import Catalog
-from llmrec_jax.inference.explanation import by_history, by_word
 from llmrec_jax.inference.filters import allowed
-from llmrec_jax.inference.planar import planar
-from llmrec_jax.inference.ranking import best, diverse
+from llmrec_jax.inference.ranking import best
 from llmrec_jax.inference.results import Explanation, Recommendation, Recommendations
-from llmrec_jax.inference.saving import save
-from llmrec_jax.inference.scoring import POPULARITY, History, Scorer
-from llmrec_jax.inference.search import BY, By, model_scores, purchase_scores, text_scores
+from llmrec_jax.inference.scoring import Scorer
+from llmrec_jax.inference.search import By, similar_scores, text_scores
 
-BLOCK = 2**22  # scores of a part in memory at a time
+__all__ = ["Explanation", "Recommendation", "Recommendations", "Recommender"]
 
 
 class Recommender:
     """Recommends items of the bundle's target domain. Thread-safe.
 
-    A history may contain items of any domain that the model was trained on. An id in several domains refers to
-    the target's item.
+    A history may contain items of any domain that the model was trained on. An id in several domains refers to the
+    target's item.
     """
 
     def __init__(self, bundle: Bundle):
@@ -57,7 +54,11 @@ class Recommender:
 
     @property
     def shops(self) -> list[str]:
-        """The names of all domains of the bundle, the target last."""
+        """The names of all domains of the bundle, the target last.
+
+        >>> r.shops
+        ['films', 'books']
+        """
         return list(self._catalog.shops)
 
     @property
@@ -66,45 +67,16 @@ class Recommender:
         return self._catalog.offered
 
     def item(self, item_id: str) -> BundleItem:
-        """An item of any domain, also a removed one. Raises ValueError if there is none of this id."""
-        catalog = self._catalog
-        return catalog.items[_number(catalog, item_id)]
+        """An item of any domain, also a removed one. Raises ValueError if no item has this id."""
+        return self._catalog.items[self._catalog.numbers_of([item_id], "item_id")[0]]
 
     def unknown(self, history: Sequence[str]) -> list[str]:
         """The ids of a history that are not in the catalogue."""
-        number = self._catalog.number
-        return [item_id for item_id in as_ids(history, number) if item_id not in number]
+        return read_history(self._catalog, history, None).unknown
 
     def recommend(
         self,
         history: Sequence[str],
-        k: int = 10,
-        *,
-        times: Sequence[float] | None = None,
-        explain: bool = False,
-        **options: Any,
-    ) -> Recommendations:
-        """The `k` best items for a history (oldest first), excluding those in it: `[(item_id, score, title), ...]`.
-
-        A score is the sum of the answer's parts. With `explain`, the result's `parts` hold what each part adds. To a
-        history without items of the target, only the trained model applies.
-
-        `times` are those of the history's events, in seconds since any moment. Only a model that was trained with times
-        (HSTU) reads them; without them, it scores as if it had none. `options` are those of `recommend_many`.
-
-        Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left (or the
-        history is empty), the result is the most popular items, with `fallback` set to True.
-
-        Raises:
-          ValueError: the history is not a list of ids, `times` are not one number per id in ascending order, `k` is not
-            a whole number above 0, or a score is not finite.
-        """
-        all_times = None if times is None else [times]
-        return self.recommend_many([history], k, times=all_times, explain=explain, **options)[0]
-
-    def recommend_many(
-        self,
-        histories: Iterable[Sequence[str]],
         k: int = 10,
         *,
         disliked: Sequence[str] = (),
@@ -112,131 +84,144 @@ class Recommender:
         among: Iterable[str] | None = None,
         seen: bool = False,
         diversity: float = 0.0,
-        times: Sequence[Sequence[float]] | None = None,
+        times: Sequence[float] | None = None,
         explain: bool = False,
         shop: str | None = None,
+    ) -> Recommendations:
+        """The `k` best items for a history (oldest first): `[(item_id, score, title), ...]`.
+
+        A score is the sum of the answer's parts. To a history without items of the target, only the trained model
+        applies. Unknown ids are ignored with a warning, and listed in the result's `unknown`. If no known id is left
+        (or the history is empty), the result is the most popular items, with `fallback` set to True.
+
+        >>> [item_id for item_id, score, title in r.recommend(["book-0007"], k=3)] == r.recommend(["book-0007"], 3).ids
+        True
+        >>> r.recommend(["book-0007"], where={"category": "Paperback"}, disliked=["book-0001"]).fallback
+        False
+
+        Args:
+          history: ids of items of any domain.
+          k: how many items; fewer if there are not as many candidates.
+          disliked: ids of items to avoid: what the parts other than popularity add for a history of these items is
+            subtracted where it is positive, as the part "disliked".
+          where: a filter, such as `{"category": ["novel", "poem"], "price": {"min": 5, "max": 20}}`; see `filters`.
+          among: ids of the candidates; None: all items.
+          seen: whether items of the history are candidates.
+          diversity: 0 to 1: the weight of maximal marginal relevance over the model's item vectors.
+          times: of the events, in seconds since any moment. Only a model that was trained with times (HSTU) reads them.
+          explain: whether the result's `parts` hold what each part adds to each score.
+          shop: recommend items of this domain of the bundle, by the trained model alone; None: the target.
+
+        Raises:
+          ValueError: an argument is invalid, or a score is not finite.
+        """
+        scorer = self._scorer()
+        asked = read_history(scorer.catalog, history, times)
+        warn_of_unknown(asked, stacklevel=2)
+        options = Options(disliked=disliked, where=where, among=among, seen=seen, diversity=diversity, explain=explain,
+                          shop=shop)  # fmt: skip
+        return answers(scorer, [asked], k, **options)[0]
+
+    def recommend_many(
+        self,
+        histories: Iterable[Sequence[str]],
+        k: int = 10,
+        *,
+        times: Sequence[Sequence[float]] | None = None,
+        **options: Unpack[Options],
     ) -> list[Recommendations]:
-        """`recommend` for many histories at once, which is faster: one matrix product for a block of them."""
-        catalog, k, diversity = self._catalog, as_count(k), as_share(diversity, "diversity")
-        shop = self._shop(catalog, shop)
-        shelf_J, allowed_J = catalog.shelf(shop), allowed(catalog, shop, where, among)
-        position_I = np.full(len(catalog.items), -1)
-        position_I[shelf_J] = np.arange(len(shelf_J))
-        dislike = _known(catalog, as_ids(disliked, catalog.number, "disliked"))
-        allowed_J[position_I[dislike][position_I[dislike] >= 0]] = False
-        found, scorer = [], self._scorer(catalog)
-        listed = [as_ids(history, catalog.number) for history in histories]
+        """`recommend` for many histories at once, which is faster: one matrix product for a block of them.
+
+        `times` holds the times of each history; the options apply to all. Does not warn of unknown ids.
+
+        >>> [len(found) for found in r.recommend_many([["book-0001", "book-0002"], ["film-0003"], []], k=5)]
+        [5, 5, 5]
+        """
+        scorer, listed = self._scorer(), list(histories)
         if times is not None and len(times) != len(listed):
-            raise UserError(f"times for {len(times)} histories, but there are {len(listed)}")
-        size = max(1, BLOCK // max(1, len(shelf_J)))
-        for start in range(0, len(listed), size):
-            block = listed[start : start + size]
-            known = [_history(catalog, ids, None if times is None else times[start + n]) for n, ids in enumerate(block)]
-            parts = scorer.parts(known, shop, dislike)
-            scores_NJ = np.sum(list(parts.values()), axis=0)
-            if not np.isfinite(scores_NJ).all():
-                raise UserError(f"{(~np.isfinite(scores_NJ)).sum()} scores are not finite; the bundle is damaged")
-            for row, (ids, history) in enumerate(zip(block, known, strict=True)):
-                allowed_row_J = allowed_J.copy()
-                if not seen:
-                    own = position_I[history.numbers]
-                    allowed_row_J[own[own >= 0]] = False
-                vectors_JD = catalog.vectors_ID[shelf_J] if diversity else np.zeros((0, 0), np.float32)
-                top = (
-                    diverse(scores_NJ[row], allowed_row_J, k, vectors_JD, diversity)
-                    if diversity
-                    else best(scores_NJ[row], allowed_row_J, k)
-                )
-                fallback = not len(history.numbers)
-                shares = None
-                if explain:
-                    names = [name for name in parts if fallback or name != POPULARITY or parts[name][row].any()]
-                    if fallback:
-                        names = [name for name in parts if name in (POPULARITY, "disliked")]
-                    shares = [{name: float(parts[name][row, j]) for name in names} for j in top]
-                unknown = [item_id for item_id in ids if item_id not in catalog.number]
-                if unknown:
-                    _warn(ids, unknown, fallback)
-                found.append(
-                    Recommendations(
-                        [Recommendation(catalog.items[shelf_J[j]].item_id, float(scores_NJ[row, j]),
-                                        catalog.items[shelf_J[j]].title) for j in top],
-                        unknown=unknown, fallback=fallback, parts=shares,
-                    )
-                )  # fmt: skip
-        return found
+            raise UserError(f"times of {len(times)} histories, but there are {len(listed)}")
+        asked = [read_history(scorer.catalog, ids, None if times is None else times[n]) for n, ids in enumerate(listed)]
+        return answers(scorer, asked, k, **options)
 
     def search(
         self, text: str, k: int = 10, *, where: Mapping[str, Any] | None = None, among: Iterable[str] | None = None
     ) -> Recommendations:
-        """The `k` items of the target whose texts are the most similar to a free text."""
+        """The `k` items of the target whose texts are the most similar to a text.
+
+        The query is compared as the title of an item is in the answer's part "text": by vectors of the pretrained
+        encoder (without one, TF-IDF of the whole text), and TF-IDF of title and brand.
+
+        >>> r.search("Suitor in Vienna", k=1)[0].title
+        'Suitor in Vienna'
+
+        Raises:
+          ValueError: an argument is invalid; or texts cannot be compared, because no two of the items share a word.
+        """
         catalog, [text] = self._catalog, as_texts([text])
         scores_J = text_scores(catalog, Item("", text), lambda: self._network.text_features([text]))
-        return _ranked(catalog, scores_J, allowed(catalog, self.target, where, among), k)
+        top = best(scores_J, allowed(catalog, catalog.target, where, among), as_count(k))
+        return recommendations(catalog, catalog.target_J, scores_J, top)
 
     def similar(self, item_id: str, k: int = 10, *, by: By = "text") -> Recommendations:
-        """The `k` items of the target that are the most similar to an item of any domain."""
-        catalog = self._catalog
-        number = _number(catalog, item_id)
-        position, item = catalog.position_I[number], catalog.items[number]
-        allowed_J = allowed(catalog, self.target, None, None)
-        if position >= 0:
-            allowed_J[position] = False
-        if by == "text":
-            text = item.as_record()
-            scores_J = text_scores(catalog, text, lambda: self._network.text_features([self._text(text)]))
-        elif by == "purchase":
-            scores_J = purchase_scores(catalog, position)
-            allowed_J &= scores_J > 0
-        elif by == "model":
-            scores_J = model_scores(catalog.vectors_ID[catalog.target_J], catalog.vectors_ID[number])
-        else:
-            raise UserError(f"by={by!r}: one of {', '.join(BY)} is expected")
-        return _ranked(catalog, scores_J, allowed_J, k)
+        """The `k` items of the target that are the most similar to an item of any domain, which is left out.
+
+        `by` is "text" (see `search`), "purchase" (what others had along with the item: only items with such a count, so
+        none for an item without events), or "model" (cosine of the vectors of the trained model).
+
+        >>> [len(r.similar("book-0003", k=4, by=by)) for by in ("text", "purchase", "model")]
+        [4, 4, 4]
+        """
+        catalog, template = self._catalog, self._bundle.text
+        [number] = catalog.numbers_of([item_id], "item_id")
+        features = lambda item: self._network.text_features([text_of(item, template)])  # noqa: E731
+        scores_J, candidate_J = similar_scores(catalog, number, by, features)
+        return recommendations(catalog, catalog.target_J, scores_J, best(scores_J, candidate_J, as_count(k)))
 
     def explain(self, history: Sequence[str], item_id: str) -> Explanation:
-        """Why an item of the target has its score for a history."""
-        catalog = self._catalog
-        scorer, ids = self._scorer(catalog), as_ids(history, catalog.number)
-        known, position = _history(catalog, ids, None), int(catalog.position_I[_number(catalog, item_id)])
-        if position < 0:
-            raise UserError(f"{item_id!r} is not an item of {self.target!r}")
-        found = scorer.parts([known], self.target, np.array([], np.int64))
-        parts = {name: float(scores_NJ[0, position]) for name, scores_NJ in found.items()}
-        shares = by_history(scorer, known, position)
-        of_history = [(catalog.items[n].item_id, share) for n, share in zip(known.numbers, shares, strict=True)]
-        item = catalog.items[catalog.target_J[position]].as_record()
-        words = by_word(item, lambda items: self._text_scores(scorer, known, items))
-        return Explanation(sum(parts.values()), parts, _sorted(of_history), _sorted(words))
+        """Why an item of the target has its score for a history.
+
+        `parts` are exact and sum to the score. `history`: how much lower the score is without each item of the history.
+        `words`: how much each word of the item's text adds to the score.
+
+        >>> why = r.explain(["book-0001", "book-0002"], "book-0003")
+        >>> abs(why.score - sum(why.parts.values())) < 1e-6, [item_id for item_id, _ in why.history]
+        (True, ['book-0002', 'book-0001'])
+        """
+        from llmrec_jax.inference.explanation import explanation  # imports JAX
+
+        scorer = self._scorer()
+        asked, [number] = read_history(scorer.catalog, history, None), scorer.catalog.numbers_of([item_id], "item_id")
+        return explanation(scorer, self._network, asked.history, number, self._bundle.text)
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
         `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs. Other
-        fields are kept as attributes. If one is invalid, none is added.
+        fields that are numbers or short texts are kept as attributes. If one is invalid, none is added.
+
+        >>> r.add_items([{"item_id": "new", "title": "A Winter in Vienna", "price": 12.5}])
+        >>> r.item("new").attributes, r.recommend(["book-0000"], where={"price": {"max": 20}}).ids
+        ({'price': 12.5}, ['new'])
 
         Raises:
           ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.
         """
         with self._changing:
             catalog = self._catalog
-            taken = {i for i, n in catalog.number.items() if not catalog.items[n].is_removed}
-            new = as_items(items, taken, catalog.target)
+            new = as_items(items, catalog.taken, catalog.target)
             self._catalog = with_new_items(catalog, new, self._network, self._bundle.text)
 
     def remove_items(self, item_ids: Sequence[str]) -> None:
         """Stop recommending items of the target. They are still read in histories; their ids may be added again.
 
+        >>> r.remove_items(["book-0000"])
+        >>> "book-0000" in [item.item_id for item in r.items]
+        False
+
         Raises:
-          ValueError: an id is not one of an item of the target; then none is removed.
+          ValueError: an id is not that of an item of the target; then none is removed.
         """
         with self._changing:
-            catalog = self._catalog
-            numbers = [_number(catalog, item_id) for item_id in as_ids(item_ids, catalog.number, "item_ids")]
-            for number in numbers:
-                item = catalog.items[number]
-                if item.domain != catalog.target or item.is_removed:
-                    raise UserError(f"{item.item_id!r} is not an item of {catalog.target!r}, or was removed before")
-            self._catalog = catalog.without_items(numbers)
+            self._catalog = self._catalog.without_items(item_ids)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Item vectors of any texts, float32 [n, width]; L2-normalized with model.score=cosine.
@@ -247,65 +232,17 @@ class Recommender:
         return self._network.item_vectors(as_texts(texts))[:, : self._bundle.model.width]
 
     def map(self) -> np.ndarray:
-        """The items of the target in two dimensions, float32 [n, 2], in the order of `items`."""
-        catalog = self._catalog
-        offered_J = catalog.target_J[catalog.is_offered_I[catalog.target_J]]
-        return planar(catalog.vectors_ID[offered_J])
+        """The items of the target in two dimensions, float32 [n, 2], in the order of `items`: PCA of their vectors."""
+        return self._catalog.map_J2
 
     def save(self, folder: str | Path) -> None:
-        """Write a bundle with the items as they are now, which loads as this recommender. Replaces a bundle there."""
+        """Write a bundle with the items as they are now, replacing a bundle in `folder`. It loads as this recommender.
+
+        Raises ValueError if `folder` holds something else, or if the loaded bundle was replaced on disk.
+        """
+        from llmrec_jax.inference.saving import save  # imports JAX
+
         save(self._bundle, self._catalog, Path(folder))
 
-    def _scorer(self, catalog: Catalog) -> Scorer:
-        return Scorer(catalog, self._network, self._bundle.parts.weights)
-
-    def _text(self, item: Item) -> str:
-        from llmrec_jax.inference.adding import text_of
-
-        return text_of(item, self._bundle.text)
-
-    def _shop(self, catalog: Catalog, shop: str | None) -> str:
-        if shop is not None and shop not in catalog.shops:
-            raise UserError(f"shop={shop!r}: not in this bundle; there are {', '.join(catalog.shops)}")
-        return shop or catalog.target
-
-    def _text_scores(self, scorer: Scorer, history: History, items: Sequence[Item]) -> np.ndarray:
-        texts = [self._text(item) for item in items]
-        features = functools.cache(lambda: self._network.text_features(texts))
-        vectors = functools.cache(lambda: self._network.item_vectors(texts) if self._network.reads_text else None)
-        return scorer.of_texts(history, items, features, vectors)
-
-
-def _history(catalog: Catalog, ids: Sequence[str], times: Sequence[float] | None) -> History:
-    number_S = np.array([catalog.number.get(item_id, -1) for item_id in ids], np.int64)
-    times_S = None if times is None else as_times(times, len(ids))[number_S >= 0]
-    return History(number_S[number_S >= 0], times_S)
-
-
-def _known(catalog: Catalog, ids: Sequence[str]) -> np.ndarray:
-    return _history(catalog, ids, None).numbers
-
-
-def _number(catalog: Catalog, item_id: str) -> int:
-    [known] = as_ids([item_id], catalog.number, "item_id")
-    if known not in catalog.number:
-        raise UserError(f"no item has the id {known!r}")
-    return catalog.number[known]
-
-
-def _ranked(catalog: Catalog, scores_J: np.ndarray, allowed_J: np.ndarray, k: int) -> Recommendations:
-    top = best(scores_J, allowed_J, as_count(k))
-    items = [catalog.items[catalog.target_J[j]] for j in top]
-    return Recommendations(
-        [Recommendation(item.item_id, float(scores_J[j]), item.title) for j, item in zip(top, items, strict=True)]
-    )
-
-
-def _sorted(shares: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    return sorted(shares, key=lambda pair: -pair[1])
-
-
-def _warn(ids: Sequence[str], unknown: Sequence[str], fallback: bool) -> None:
-    some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in unknown[:5])
-    answer = "; returning the most popular items" if fallback else ""
-    warnings.warn(f"{len(unknown)} of {len(ids)} items are unknown: {some}{answer}", stacklevel=4)
+    def _scorer(self) -> Scorer:
+        return Scorer(self._catalog, self._network, self._bundle.parts.weights)

@@ -29,6 +29,11 @@ class Recommendations(list[Recommendation]):
         self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
         self.parts = parts  # for each recommendation, what each part adds to its score; None unless asked for
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the items, best first."""
+        return [item_id for item_id, _, _ in self]
+
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:

@@ -1,17 +1,14 @@
 """The scores of a shelf for a batch of histories, by part of the answer. One matrix product per table and block.
 
-Shape letters besides those of `types.py`: N histories, J items of the shelf, Q texts,
-V features of a channel.
+Shape letters besides those of `types.py`: N histories, J items of the shelf.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from llmrec_jax.blend.answer import MODEL, channel_part, standardized
-from llmrec_jax.data.domains.records import Item
 from llmrec_jax.inference.catalog import Catalog
 
 POPULARITY, DISLIKED = "popularity", "disliked"
@@ -64,7 +61,7 @@ class Scorer(NamedTuple):
 
     def _liked(self, histories: Sequence[History], shop: str) -> dict[str, np.ndarray]:
         is_target = shop == self.catalog.target
-        own = [numbers[numbers >= 0] for numbers in (self.catalog.position_I[h.numbers] for h in histories)]
+        own = [self.own(history) for history in histories]
         found: dict[str, np.ndarray] = {}
         if is_target and any(map(len, own)):
             for name, fitted in self.catalog.channels.items():
@@ -85,35 +82,24 @@ class Scorer(NamedTuple):
         users_ND = self.network.user_vectors(items, times)
         return standardized(users_ND @ vectors_JD.T, vectors_JD.any(axis=1))
 
-    def of_texts(
-        self,
-        history: History,
-        items: Sequence[Item],
-        features: Callable[[], np.ndarray],
-        vectors: Callable[[], np.ndarray | None],
-    ) -> np.ndarray:
-        """What the texts of items of the target add to their scores, float64 [Q]; without what counts add.
+    def shares(self, parts: Mapping[str, np.ndarray], row: int, position: int, history: History) -> dict[str, float]:
+        """What each part of `parts` adds to one score; without the parts that do not apply to the history."""
+        names = [name for name in parts if name != POPULARITY or self.weights.get(POPULARITY)]
+        if not len(history.numbers):
+            names = [name for name in (POPULARITY, DISLIKED) if name in parts]
+        return {name: float(parts[name][row, position]) for name in names}
 
-        `features` and `vectors` give the vectors of their texts by the pretrained encoder [Q, F] and by the model
-        [Q, D], None if it reads no text.
-        """
-        total_Q = np.zeros(len(items))
+    def model_direction(self, history: History) -> np.ndarray:
+        """The vector whose product with an item's vector is what the model adds to its score, up to a constant [D]."""
+        vectors_JD = self.catalog.vectors_ID[self.catalog.target_J]
+        user_D = self.network.user_vectors([self.catalog.vectors_ID[history.numbers]], [history.times])[0]
+        weight = self.weights[MODEL] if len(self.own(history)) else self.weights[MODEL] or 1.0
+        return weight * user_D / ((vectors_JD @ user_D)[vectors_JD.any(axis=1)].std() or np.inf)
+
+    def own(self, history: History) -> np.ndarray:
+        """The positions on the target's shelf of those items of a history that are the target's."""
         own = self.catalog.position_I[history.numbers]
-        own = own[own >= 0]
-        for name, part in self.catalog.channels.items():
-            for fitted in part:
-                if not self.weights[name] or not len(own) or fitted.channel.as_item_IV is None:
-                    continue
-                _, rows_QV = fitted.reader.rows(items, features)
-                only = dataclasses.replace(fitted.channel, as_item_IV=rows_QV)
-                total_Q += self.weights[name] * only.scores([own])[0]
-        weight = self.weights[MODEL] if len(own) else 1.0
-        if weight and len(history.numbers) and (vectors_QD := vectors()) is not None:
-            vectors_JD = self.catalog.vectors_ID[self.catalog.target_J]
-            user_D = self.network.user_vectors([self.catalog.vectors_ID[history.numbers]], [history.times])[0]
-            known_J = (vectors_JD @ user_D)[vectors_JD.any(axis=1)]
-            total_Q += weight * (vectors_QD @ user_D - known_J.mean()) / (known_J.std() or np.inf)
-        return total_Q
+        return own[own >= 0]
 
     def _popularity(self, shop: str) -> np.ndarray:
         """The share of each item in the training events of all items, float32 [J]."""

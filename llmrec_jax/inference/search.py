@@ -16,6 +16,7 @@ from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.catalog import Catalog
+from llmrec_jax.inference.filters import allowed
 
 By = Literal["text", "purchase", "model"]
 BY = ("text", "purchase", "model")
@@ -39,16 +40,38 @@ def text_scores(catalog: Catalog, item: Item, features: Callable[[], np.ndarray]
     return np.sum([_similarity(fitted, item, features) for fitted in channels], axis=0)
 
 
-def purchase_scores(catalog: Catalog, position: int) -> np.ndarray:
-    """How often others had each item of the target along with one of them, float32 [J]; zeros without counts."""
+def similar_scores(
+    catalog: Catalog, number: int, by: By, features: Callable[[Item], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How similar each item of the target is to the item `number`: float32 [J], and which are candidates: bool [J].
+
+    Raises ValueError if `by` is none of `BY`, or if texts cannot be compared.
+    """
+    position = int(catalog.position_I[number])
+    candidate_J = allowed(catalog, catalog.target, None, None)
+    if position >= 0:
+        candidate_J[position] = False
+    if by == "text":
+        item = catalog.items[number].as_record()
+        return text_scores(catalog, item, lambda: features(item)), candidate_J
+    if by == "purchase":
+        scores_J = _purchase_scores(catalog, position)
+        return scores_J, candidate_J & (scores_J > 0)
+    if by == "model":
+        return _cosines(catalog.vectors_ID[catalog.target_J], catalog.vectors_ID[number]), candidate_J
+    raise UserError(f"by={by!r}: one of {', '.join(BY)} is expected")
+
+
+def _purchase_scores(catalog: Catalog, position: int) -> np.ndarray:
+    """Zeros if the item is not of the target or has no counts."""
     total_J = np.zeros(len(catalog.target_J), np.float32)
-    for fitted in catalog.channels.get(PURCHASE, []):
+    for fitted in catalog.channels.get(PURCHASE, []) if position >= 0 else []:
         total_J += fitted.channel.scores([np.array([position])])[0]
     return total_J
 
 
-def model_scores(vectors_JD: np.ndarray, vector_D: np.ndarray) -> np.ndarray:
-    """Cosines of a vector of the trained model and others, float32 [J]; 0 where either is zero."""
+def _cosines(vectors_JD: np.ndarray, vector_D: np.ndarray) -> np.ndarray:
+    """0 where either vector is zero."""
     norm_J = np.linalg.norm(vectors_JD, axis=1) * np.linalg.norm(vector_D)
     return vectors_JD @ vector_D / np.where(norm_J > 0, norm_J, 1)
 

@@ -47,14 +47,16 @@ def test_long_texts_are_cut(tmp_path):
 
 
 def test_names_of_fields(tmp_path):
-    line = b'{"Item_ID": "x", " title": "T", "author": "Ann", "genres": "g", "price": 3}'
+    line = b'{"Item_ID": "x", " title": "T", "author": "Ann", "genres": "g", "price": 3, "tags": ["a"]}'
     (item,), notes = read(tmp_path, line, fields={"brand": "Author"})
     assert (item.item_id, item.title, item.brand) == ("x", "T", "Ann")
+    assert item.attributes == {"genres": "g", "price": 3}
     assert notes == [
         "items.jsonl: 'Item_ID' read as item_id in 1 items",
         "items.jsonl: ' title' read as title in 1 items",
-        'items.jsonl: fields that are not read: genres (1), price (1); to read one: {"fields": {"category": NAME}} in '
-        "domain.json",
+        'items.jsonl: fields that are read by filters only: genres (1), price (1); to read one: {"fields": '
+        '{"category": NAME}} in domain.json',
+        'items.jsonl: fields that are not read: tags (1); to read one: {"fields": {"category": NAME}} in domain.json',
     ]
     (item,), _ = read(tmp_path, line.replace(b"genres", b"brand"), fields={"brand": None})
     assert item.brand is None

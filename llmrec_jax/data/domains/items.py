@@ -10,7 +10,7 @@ import msgspec
 
 from llmrec_jax.data.domains.folders import is_text, text_lines
 from llmrec_jax.data.domains.problems import BadRecord, Findings, file_error, some
-from llmrec_jax.data.domains.records import MAX_TEXT, TEXT_FIELDS, Item, check_item, plain
+from llmrec_jax.data.domains.records import MAX_TEXT, TEXT_FIELDS, Item, attributes, check_item, plain
 from llmrec_jax.data.domains.settings import FIELDS, Settings
 
 ITEM_ID = re.compile(r"""["']item_id["']\s*:\s*(?:"([^"\\]*)"|(\d+))""", re.IGNORECASE)
@@ -99,22 +99,27 @@ class _Reader:
         self.names = {field: names.get(field, field) for field in FIELDS}
         self.fields = {name.strip().casefold(): field for field, name in self.names.items() if name is not None}
         self.counts: collections.Counter[str] = collections.Counter()
+        self.kept: collections.Counter[str] = collections.Counter()  # as attributes
         self.unread: collections.Counter[str] = collections.Counter()
 
     def __call__(self, values: Any) -> Item:
         if not isinstance(values, Mapping):
             raise ValueError("not an object; one JSON object a line is expected")
         found: dict[str, Any] = {}
+        others: dict[str, Any] = {}
         for name, value in values.items():
             field = self.fields.get(name) or self.fields.get(name.strip().casefold())
             if field is None:
-                self.unread[name] += 1
+                others[name] = value
             elif field in found:
                 raise ValueError(f"{field} occurs twice, under names that differ only in case or blanks")
             else:
                 found[field] = value
                 if name != field and name.strip().casefold() == field:
                     self.counts[f"{name!r} read as {field} in {{n}} items"] += 1
+        kept = attributes(others)
+        self.kept.update(kept.keys())
+        self.unread.update(name for name in others if name not in kept)
         for field in ("item_id", "title"):
             if field not in found:
                 raise ValueError(f"no {self.names[field] or field}")
@@ -122,7 +127,7 @@ class _Reader:
         if found["title"] is None:
             raise ValueError("title is null")
         known: dict[str, Any] = {field: text for field, text in texts.items() if text is not None}
-        item = Item(self._id(found["item_id"]), **known)
+        item = Item(self._id(found["item_id"]), **known, attributes=kept)
         check_item(item)
         return item
 
@@ -161,12 +166,15 @@ class _Reader:
         """Add notes on converted values and unread fields, and remedies if a required field has another name."""
         for text, count in self.counts.items():
             findings.note(count, f"{file}: {text}")
-        if self.unread:
-            shown = some([f"{name} ({count:,})" for name, count in self.unread.most_common()])
-            fix = 'to read one: {"fields": {"category": NAME}} in domain.json'
-            findings.notes.append(f"{file}: fields that are not read: {shown}; {fix}")
+        fix = 'to read one: {"fields": {"category": NAME}} in domain.json'
+        for counts, what in ((self.kept, "read by filters only"), (self.unread, "not read")):
+            if counts:
+                shown = some([f"{name} ({count:,})" for name, count in counts.most_common()])
+                findings.notes.append(f"{file}: fields that are {what}: {shown}; {fix}")
         for field, names in NEAR.items():
-            near = next((name for name in self.unread if re.sub(r"[\W_]", "", name).casefold() in names), None)
+            near = next(
+                (name for name in (*self.unread, *self.kept) if re.sub(r"[\W_]", "", name).casefold() in names), None
+            )
             if near:
                 fix = f'rename it, or declare it in domain.json: {{"fields": {{"{field}": "{near}"}}}}'
                 findings.remedies[f"no {field}"] = f"{near!r} looks like it: {fix}"

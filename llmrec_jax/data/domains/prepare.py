@@ -20,8 +20,8 @@ from llmrec_jax.data.domains.folders import EVENTS, GRAPH, ITEMS, decompressed, 
 from llmrec_jax.data.domains.impressions import lists_of
 from llmrec_jax.data.domains.low_ratings import low_ratings
 from llmrec_jax.data.domains.problems import BadRecord
-from llmrec_jax.data.domains.records import Item
-from llmrec_jax.data.domains.settings import Order, read_settings
+from llmrec_jax.data.domains.records import Item, attributes
+from llmrec_jax.data.domains.settings import FIELDS, Order, Settings, read_settings
 from llmrec_jax.data.domains.times import NONE, PER_SECOND
 from llmrec_jax.errors import UserError
 
@@ -105,15 +105,30 @@ def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
 def content_hash(folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None) -> str:
     """A hash (hex) of the bytes of a domain's files and of all settings that affect how they are read."""
     settings = read_settings(folder)
-    header = (settings.columns.get("impression_id") or "impression_id").encode(settings.encoding or "utf-8")
-    # A newer part of a prepared folder counts only where there is one, so that older runs can be resumed.
-    with decompressed(find(folder, EVENTS)) as file:
-        newer = " impressions" * (header.lower() in file.readline(HEADER_BYTES).lower())
+    newer = _newer_parts(folder, settings)
     total = hashlib.sha256(f"{FORMAT}{newer} {on_bad_record} {min_rating} ".encode() + msgspec.json.encode(settings))
     for name in (ITEMS, EVENTS, *([GRAPH] if has(folder, GRAPH) else [])):
         with decompressed(find(folder, name)) as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def _newer_parts(folder: Path, settings: Settings) -> str:
+    """Parts of a prepared folder that older versions lack. Named only if there are any: older runs can be resumed."""
+    encoding = settings.encoding or "utf-8"
+    header = (settings.columns.get("impression_id") or "impression_id").encode(encoding)
+    with decompressed(find(folder, EVENTS)) as file:
+        newer = " impressions" * (header.lower() in file.readline(HEADER_BYTES).lower())
+    names = {(settings.fields.get(field, field) or "").casefold() for field in FIELDS}
+    with decompressed(find(folder, ITEMS)) as file:
+        line = file.readline(HEADER_BYTES)
+    try:
+        first = msgspec.json.decode(line.decode(encoding).lstrip("\ufeff"), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return newer
+    return newer + " attributes" * bool(
+        attributes({n: v for n, v in first.items() if n.strip().casefold() not in names})
+    )
 
 
 def _tie_notes(events: Events) -> list[str]:

@@ -1,0 +1,131 @@
+"""Answers a batch of histories: which items are candidates, their scores, the best of them.
+
+Shape letters besides those of `types.py`: N histories, J items of the shelf.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from llmrec_jax.errors import UserError
+from llmrec_jax.inference.arguments import as_count, as_ids, as_share, as_times
+from llmrec_jax.inference.catalog import Catalog
+from llmrec_jax.inference.filters import allowed
+from llmrec_jax.inference.ranking import diverse
+from llmrec_jax.inference.results import Recommendation, Recommendations
+from llmrec_jax.inference.scoring import History, Scorer
+
+BLOCK = 2**22  # scores of a part in memory at a time
+
+
+class Options(TypedDict, total=False):
+    """What can be asked for; see `Recommender.recommend`."""
+
+    disliked: Sequence[str]
+    where: Mapping[str, Any] | None
+    among: Iterable[str] | None
+    seen: bool
+    diversity: float
+    explain: bool
+    shop: str | None
+
+
+class Asked(NamedTuple):
+    """A history as it was given, and its known items."""
+
+    history: History
+    num_ids: int
+    unknown: list[str]
+
+
+def read_history(catalog: Catalog, history: Sequence[str], times: Sequence[float] | None) -> Asked:
+    """The known items of a history. Raises ValueError if ids or times are invalid."""
+    ids = as_ids(history, catalog.number)
+    number_S = np.array([catalog.number.get(item_id, -1) for item_id in ids], np.int64)
+    is_known_S = number_S >= 0
+    times_S = None if times is None else as_times(times, len(ids))[is_known_S]
+    return Asked(History(number_S[is_known_S], times_S), len(ids), [ids[n] for n in np.flatnonzero(~is_known_S)])
+
+
+def answers(
+    scorer: Scorer,
+    asked: Sequence[Asked],
+    k: int,
+    *,
+    disliked: Sequence[str] = (),
+    where: Mapping[str, Any] | None = None,
+    among: Iterable[str] | None = None,
+    seen: bool = False,
+    diversity: float = 0.0,
+    explain: bool = False,
+    shop: str | None = None,
+) -> list[Recommendations]:
+    """Recommendations for each history, computed for a block of histories at a time.
+
+    Raises:
+      ValueError: an argument is invalid, or a score is not finite.
+    """
+    catalog, k, diversity = scorer.catalog, as_count(k), as_share(diversity, "diversity")
+    shop = catalog.target if shop is None else shop
+    if shop not in catalog.shops:
+        raise UserError(f"shop={shop!r}: not a domain of this bundle; it has {', '.join(catalog.shops)}")
+    shelf_J, allowed_J = catalog.shelf(shop), allowed(catalog, shop, where, among)
+    vectors_JD = catalog.vectors_ID[shelf_J] if diversity else np.zeros((len(shelf_J), 0), np.float32)
+    place_I = np.full(len(catalog.items), -1)
+    place_I[shelf_J] = np.arange(len(shelf_J))
+    avoided = _known(catalog, disliked)
+    allowed_J[_places(place_I, avoided)] = False
+    found: list[Recommendations] = []
+    size = max(1, BLOCK // max(1, len(shelf_J)))
+    for start in range(0, len(asked), size):
+        block = asked[start : start + size]
+        parts = scorer.parts([one.history for one in block], shop, avoided)
+        scores_NJ = np.sum(list(parts.values()), axis=0)
+        if not np.isfinite(scores_NJ).all():
+            raise UserError(f"{(~np.isfinite(scores_NJ)).sum()} scores are not finite; the bundle is damaged")
+        for n, (history, _, unknown) in enumerate(block):
+            candidate_J = allowed_J.copy()
+            if not seen:
+                candidate_J[_places(place_I, history.numbers)] = False
+            top = diverse(scores_NJ[n], candidate_J, k, vectors_JD, diversity)
+            shares = [scorer.shares(parts, n, j, history) for j in top] if explain else None
+            is_empty = not len(history.numbers)
+            found.append(recommendations(catalog, shelf_J, scores_NJ[n], top, unknown, is_empty, shares))
+    return found
+
+
+def recommendations(
+    catalog: Catalog,
+    shelf_J: np.ndarray,
+    scores_J: np.ndarray,
+    top: np.ndarray,
+    unknown: Sequence[str] = (),
+    fallback: bool = False,
+    shares: list[dict[str, float]] | None = None,
+) -> Recommendations:
+    """The items at the positions `top` of a shelf, in this order."""
+    items = [catalog.items[shelf_J[j]] for j in top]
+    found = [Recommendation(item.item_id, float(scores_J[j]), item.title) for j, item in zip(top, items, strict=True)]
+    return Recommendations(found, unknown=unknown, fallback=fallback, parts=shares)
+
+
+def warn_of_unknown(asked: Asked, stacklevel: int) -> None:
+    """Name the unknown ids of a history in a warning."""
+    if asked.unknown:
+        some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in asked.unknown[:5])
+        answer = "" if len(asked.history.numbers) else "; returning the most popular items"
+        count = f"{len(asked.unknown)} of {asked.num_ids}"
+        warnings.warn(f"{count} items are unknown: {some}{answer}", stacklevel=stacklevel + 1)
+
+
+def _known(catalog: Catalog, disliked: Sequence[str]) -> np.ndarray:
+    numbers = [catalog.number.get(item_id) for item_id in as_ids(disliked, catalog.number, "disliked")]
+    return np.array([number for number in numbers if number is not None], np.int64)
+
+
+def _places(place_I: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The positions on the shelf of those items that stand there."""
+    places = place_I[numbers]
+    return places[places >= 0]
