@@ -14,6 +14,7 @@ from llmrec_jax.cli.adapt import adapt
 from llmrec_jax.cli.adapt import parser as adapt_parser
 from llmrec_jax.cli.bundles import evaluate, recommend
 from llmrec_jax.cli.comparison import compare
+from llmrec_jax.cli.demo import demo
 from llmrec_jax.cli.domains import export_tfds, prepare, validate
 from llmrec_jax.cli.encoders import fetch_encoder
 from llmrec_jax.cli.plot import plot
@@ -28,6 +29,7 @@ from llmrec_jax.version import __version__
 __all__ = [
     "adapt",
     "compare",
+    "demo",
     "evaluate",
     "export_tfds",
     "fetch_encoder",
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "llmrec") -> int:
     if arguments[:1] == ["adapt"]:
         with safe_output():
             return adapt(arguments[1:], prog=f"{prog} adapt")
-    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, serve, fetch_encoder)
+    functions = (validate, prepare, export_tfds, evaluate, compare, plot, refit, recommend, serve, demo, fetch_encoder)
     verbs = {function.__name__.replace("_", "-"): function for function in functions}
     with safe_output(), one_line_errors() as status:
         status.code = tyro.extras.subcommand_cli_from_dict(

@@ -1,11 +1,11 @@
 """The command `demo`: trains a small model on the two built-in shops, once, and serves the page on it."""
 
+import sys
 import webbrowser
 from pathlib import Path
 
 from llmrec_jax import config as config_lib
 from llmrec_jax import recipes
-from llmrec_jax.cli.printing import say
 from llmrec_jax.cli.serve import LOCAL
 from llmrec_jax.cli.training import run
 from llmrec_jax.config import Config
@@ -26,21 +26,20 @@ def demo(workdir: Path = Path("runs/demo"), port: int = 8000, open: bool = False
       open: Open the page in the browser.
       serve: Serve the page; without it, only train.
     """
-    from llmrec_jax.server import create_app
-    from llmrec_jax.server import listening
+    from llmrec_jax.server import create_app, listening
 
     socket = listening.bound(HOST, port) if serve else None  # fails before the training if the port is taken
     if is_finished(workdir):
-        say(f"using the model in {workdir}; delete the folder to train again")
+        print(f"using the model in {workdir}; delete the folder to train again", file=sys.stderr)
     else:
-        say("training a small model on the two built-in shops, films and books; this takes about a minute")
+        print("training a small model on the two built-in shops, films and books; about a minute", file=sys.stderr)
         with Interrupts() as interrupts:
             run(configuration(), workdir, interrupts)
     if socket is None:
         return 0
 
     def started(url: str) -> None:
-        say(f"the page is at {url}\nCtrl-C stops it")
+        print(f"the page is at {url}; Ctrl-C stops it", file=sys.stderr, flush=True)
         if open:
             webbrowser.open(url)
 

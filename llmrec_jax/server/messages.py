@@ -130,6 +130,7 @@ class Found(msgspec.Struct):
     category: str | None
     brand: str | None
     is_new: bool
+    attributes: Annotated[dict[str, Any], Meta(description="Other fields of the item, such as its price.")]
     parts: dict[str, float] | UnsetType = UNSET
 
 

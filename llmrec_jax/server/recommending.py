@@ -43,7 +43,8 @@ def shelf(recommender: Recommender, found: Recommendations, unknown: Sequence[st
     for n, row in enumerate(found):
         item = recommender.item(row.item_id)
         parts = msgspec.UNSET if found.parts is None else found.parts[n]
-        items.append(Found(row.item_id, row.title, row.score, item.category, item.brand, item.is_new, parts))
+        facts = item.category, item.brand, item.is_new, dict(item.attributes)
+        items.append(Found(row.item_id, row.title, row.score, *facts, parts))
     return Shelf(items, [*unknown, *found.unknown], found.fallback, 0.0)
 
 

@@ -21,7 +21,7 @@ new AddForm(state, { changed: catalogueChanged, open: actions.open, fail });
 
 const has = (list, item) => list.some((other) => other.item_id === item.item_id);
 const without = (list, item) => list.filter((other) => other.item_id !== item.item_id);
-const brief = ({ item_id, title, category, brand }) => ({ item_id, title, category, brand });
+const brief = ({ item_id, title, category, brand, attributes }) => ({ item_id, title, category, brand, attributes });
 const ids = (list) => list.map((item) => item.item_id);
 const facts = () => state.info.bundles[state.bundle];
 const REGIMES = {

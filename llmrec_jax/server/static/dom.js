@@ -29,7 +29,7 @@ export const meta = (item) => [item.category, item.brand].filter(Boolean).join("
 
 /** The price of an item with two decimals, in the shop's currency; empty without one. */
 export function price(item) {
-  const given = item.price ?? item.attributes?.price;
+  const given = item.attributes?.price;
   return typeof given === "number" ? given.toFixed(2) : (given ?? "");
 }
 

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from tests.conftest import REPO
-from tests.server.fake_shop import STATIC, FakeShop, app
+from tests.page.fake_shop import STATIC, FakeShop, app
 
 sync_api = pytest.importorskip("playwright.sync_api")
 

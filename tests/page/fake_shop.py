@@ -62,7 +62,8 @@ class FakeShop:
                 text = float(vector(" ".join(str(value) for value in item.values())) @ wanted)
                 parts = {"text": text / 2, "co_purchase": text**2, "popularity": 0.1 / (1 + rank), "model": text - 0.1}
                 row = {key: item.get(key) for key in ("item_id", "title", "category", "brand")}
-                row |= {"score": sum(parts.values()), "is_new": item.get("is_new", False), "price": item.get("price")}
+                row |= {"score": sum(parts.values()), "is_new": item.get("is_new", False)}
+                row["attributes"] = {"price": item["price"]} if "price" in item else {}
                 rows.append(row | ({"parts": parts} if explain else {}))
         return sorted(rows, key=lambda row: -row["score"])[:k]
 
