@@ -28,14 +28,8 @@ def demo(workdir: Path = Path("runs/demo"), port: int = 8000, open: bool = False
     """
     from llmrec_jax.server import create_app, listening
 
-    socket = listening.bound(HOST, port) if serve else None  # fails before the training if the port is taken
-    if is_finished(workdir):
-        print(f"using the model in {workdir}; delete the folder to train again", file=sys.stderr)
-    else:
-        print("training a small model on the two built-in shops, films and books; about a minute", file=sys.stderr)
-        with Interrupts() as interrupts:
-            run(configuration(), workdir, interrupts)
-    if socket is None:
+    if not serve:
+        train_once(workdir)
         return 0
 
     def started(url: str) -> None:
@@ -43,15 +37,22 @@ def demo(workdir: Path = Path("runs/demo"), port: int = 8000, open: bool = False
         if open:
             webbrowser.open(url)
 
-    listening.run(create_app({"demo": workdir}, hosts=LOCAL), socket, timeout=5, started=started)
+    with listening.bound(HOST, port) as socket:  # before the training: the port may be taken
+        train_once(workdir)
+        listening.run(create_app({"demo": workdir}, hosts=LOCAL), socket, timeout=5, started=started)
     return 0
+
+
+def train_once(workdir: Path) -> None:
+    """Train, unless a run in the folder has left its bundle and its report."""
+    if (workdir / "bundle" / "config.json").is_file() and (workdir / "report.json").is_file():
+        print(f"using the model in {workdir}; delete the folder to train again", file=sys.stderr, flush=True)
+        return
+    print("training a small model on the two built-in shops, films and books; about a minute", file=sys.stderr)
+    with Interrupts() as interrupts:
+        run(configuration(), workdir, interrupts)
 
 
 def configuration() -> Config:
     """That of the recipe `demo`."""
     return config_lib.load(recipes.find("demo"))
-
-
-def is_finished(workdir: Path) -> bool:
-    """Whether a run has left its bundle and its report."""
-    return (workdir / "bundle" / "config.json").is_file() and (workdir / "report.json").is_file()

@@ -1,9 +1,12 @@
-"""The two built-in shops for `llmrec demo`: films and the histories of the bookshop's readers, a minute of training.
+"""The model of `llmrec demo`: learns from films, recommends in the bookshop, whose histories are counted only.
 
 Command:   llmrec demo, or llmrec train demo without the page
 Hardware:  2 CPU cores.
-Time:      TODO.
-Result:    TODO
+Time:      about a minute.
+Result:    test NDCG@10 / Recall@10 on the books: answer .181 / .358, model .126 / .269; the best baseline, item_knn,
+           .163 / .319. One seed.
+
+As in `quickstart`, the weight of the model is set here: with a single source, none can be left out to fit it on.
 """
 
 from llmrec_jax.config import (
@@ -38,5 +41,5 @@ def config() -> Config:
         adapt=AdaptConfig(method="mmd", weight=1.0),
         answer=AnswerConfig(model_weight=3.0),
         optim=OptimConfig(learning_rate=2e-3, warmup_steps=20),
-        train=TrainConfig(steps=150, batch_size=64, eval_every=150, checkpoint_every=150),
+        train=TrainConfig(steps=100, batch_size=64, eval_every=100, checkpoint_every=100),
     )

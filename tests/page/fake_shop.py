@@ -151,7 +151,7 @@ def app(shop: FakeShop, key: str | None = None) -> Starlette:
         if key is not None and request.headers.get("authorization") != f"Bearer {key}":
             return failure(401, "wrong key; send it as 'Authorization: Bearer KEY'")
         books = {
-            "target": "books", "shops": ["films", "books"], "items": len(shop.shops["books"]), "regime": "full",
+            "target": "books", "shops": ["films", "books"], "items": len(shop.shops["books"]), "regime": "transductive",
             "verdict": VERDICT, "parts": PARTS,
         }  # fmt: skip
         return JSONResponse({"bundles": {"demo": books}, "default": "demo", "version": "0"})

@@ -1,24 +1,12 @@
 """The page in headless Chromium, on a stand-in for the server: what one sees, the keyboard, hostile titles, the map."""
 
-import contextlib
 import re
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import uvicorn
 
-from tests.conftest import REPO
-from tests.page.fake_shop import STATIC, FakeShop, app
+from tests.page.browsing import DESKTOP, PHONE, screenshot, search, serving, settled, shelf
+from tests.page.fake_shop import STATIC, FakeShop
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-SCREENSHOTS = REPO / "runs" / "screenshots"
-DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 HOSTILE = (
     "<img src=x onerror='window.hacked=1'>",
     "<script>window.hacked=2</script>",
@@ -28,95 +16,15 @@ HOSTILE = (
 FRAME = 1000 / 60  # milliseconds
 
 
-@contextlib.contextmanager
-def serving(shop: FakeShop, key: str | None = None) -> Iterator[str]:
-    """The address at which a stand-in serves the page."""
-    config = uvicorn.Config(app(shop, key), port=0, log_level="error", ws="none", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser: {CHROMIUM} is not there")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def shop() -> FakeShop:
     return FakeShop()
 
 
 @pytest.fixture
-def address(shop) -> Iterator[str]:
+def address(shop):
     with serving(shop) as address:
         yield address
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens an address in a new window. At the end, nothing may have been refused, failed or fetched elsewhere."""
-    faults, contexts = list[str](), []
-
-    def visit(address: str, *, viewport=DESKTOP, scheme="light", cards: bool = True, expected: str = "", **options):
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("console", lambda message: faults.append(message.text) if is_fault(message, expected) else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: None if request.url.startswith(address) else faults.append(request.url))
-        page.on("dialog", lambda dialog: faults.append(dialog.message))
-        page.goto(address)
-        if cards:
-            page.wait_for_selector(".card")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not faults
-
-
-def is_fault(message, expected: str) -> bool:
-    """Whether the browser's console shows an error, other than that of a status that the test provokes."""
-    return message.type == "error" and not (expected and expected in message.text)
-
-
-def shelf(page) -> list[str]:
-    """The ids on the shelf, after the last request is answered."""
-    page.wait_for_selector("#cards:not([aria-busy])")
-    return page.eval_on_selector_all(".card", "cards => cards.map(card => card.dataset.id)")
-
-
-def settled(page, before: list[str]) -> list[str]:
-    """The ids on the shelf once they differ from `before`."""
-    known = "known => String([...document.querySelectorAll('.card')].map(card => card.dataset.id)) !== String(known)"
-    page.wait_for_function(known, arg=before)
-    return shelf(page)
-
-
-def search(page, query: str) -> None:
-    page.fill("#query", query)
-    page.wait_for_selector("#results .row")
-
-
-def screenshot(page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 def test_shelf_follows_what_is_clicked(visit, address, shop):
@@ -214,7 +122,7 @@ def test_an_added_item_is_ranked_and_can_be_removed(visit, address, shop):
     assert re.search(r"Rank \d+ for your history of 1 item\.", page.inner_text("#added"))
     added = shop.shops["books"][-1]
     page.wait_for_selector(f".card[data-id='{added['item_id']}'] .badge:visible")
-    assert "451 items" in page.inner_text("#facts")
+    assert "451 items. The model learned from films alone" in page.inner_text("#facts")
     page.click("#added .quiet")
     page.wait_for_selector(f".card[data-id='{added['item_id']}']", state="detached")
     assert len(shop.shops["books"]) == 450

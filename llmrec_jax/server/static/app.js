@@ -25,10 +25,10 @@ const brief = ({ item_id, title, category, brand, attributes }) => ({ item_id, t
 const ids = (list) => list.map((item) => item.item_id);
 const facts = () => state.info.bundles[state.bundle];
 const REGIMES = {
-  full: "trained with the histories of this shop",
-  few_shot: "trained with some histories of this shop",
-  transductive: "trained without histories of this shop, which are counted",
-  zero_shot: "trained without any history of this shop",
+  full: () => "The model learned from the histories of this shop.",
+  "few-shot": (others) => `The model learned from ${others} and from some histories of this shop.`,
+  transductive: (others) => `The model learned from ${others} alone; histories of this shop are only counted.`,
+  "zero-shot": (others) => `The model learned from ${others} alone; no history of this shop was seen.`,
 };
 
 /** Show an error of the server; any other error is a fault of this page. */
@@ -201,7 +201,8 @@ function showFacts() {
   const { target, items, regime, verdict, shops } = facts();
   byId("shop").textContent = capital(target);
   document.title = `${capital(target)} · llmrec`;
-  byId("facts").textContent = [`${number.format(items)} items`, REGIMES[regime?.replaceAll("-", "_")] ?? regime].filter(Boolean).join(", ");
+  const others = shops.filter((shop) => shop !== target).join(", ") || "other shops";
+  byId("facts").textContent = `${number.format(items)} items. ${REGIMES[regime]?.(others) ?? ""}`;
   byId("verdict").hidden = !verdict;
   byId("verdict").querySelector("p").textContent = verdict ?? "";
   byId("version").textContent = `llmrec ${state.info.version} ·`;

@@ -7,6 +7,7 @@ const NAMES = {
   co_purchase: "Bought together",
   popularity: "Popular now",
   model: "Trained model",
+  disliked: "Not this",
 };
 
 /** "co_purchase" as "Co purchase". */
