@@ -15,8 +15,8 @@ HOST = "127.0.0.1"
 
 
 def demo(workdir: Path = Path("runs/demo"), port: int = 8000, open: bool = False, serve: bool = True) -> int:
-    """See recommendations on a page within two minutes: trains a small model on two built-in shops, films and books, and
-    serves it to this machine. Needs no data and no network. The next call uses the same model. Ctrl-C stops it.
+    """See recommendations on a page within two minutes: trains a small model on two built-in shops, films and books,
+    and serves it to this machine. Needs no data and no network. The next call uses the same model. Ctrl-C stops it.
 
     Example: llmrec demo --open
 
