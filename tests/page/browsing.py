@@ -53,4 +53,5 @@ def search(page, query: str) -> None:
 def screenshot(page, name: str) -> None:
     """Keep a picture of the whole page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

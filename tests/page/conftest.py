@@ -1,10 +1,11 @@
 """A headless Chromium for each file of tests, and windows that notice every fault."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from tests.page.browsing import DESKTOP
+from tests.page.browsing import DESKTOP, serving
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -22,7 +23,14 @@ def browser():
 
 
 @pytest.fixture
-def visit(browser):
+def serve():
+    """Serves a stand-in and gives its address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda shop, key=None: stack.enter_context(serving(shop, key))
+
+
+@pytest.fixture
+def visit(browser, serve):  # `serve` is named so that it ends after the windows are closed
     """Opens an address in a new window. At the end, nothing may have failed, been refused, or been fetched elsewhere.
 
     The browser's error of a status that the test provokes is `expected`.

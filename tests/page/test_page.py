@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.page.browsing import DESKTOP, PHONE, screenshot, search, serving, settled, shelf
+from tests.page.browsing import DESKTOP, PHONE, screenshot, search, settled, shelf
 from tests.page.fake_shop import STATIC, FakeShop
 
 HOSTILE = (
@@ -22,9 +22,8 @@ def shop() -> FakeShop:
 
 
 @pytest.fixture
-def address(shop):
-    with serving(shop) as address:
-        yield address
+def address(serve, shop) -> str:
+    return serve(shop)
 
 
 def test_shelf_follows_what_is_clicked(visit, address, shop):
@@ -128,29 +127,29 @@ def test_an_added_item_is_ranked_and_can_be_removed(visit, address, shop):
     assert len(shop.shops["books"]) == 450
 
 
-def test_titles_are_text_and_never_run(visit):
+def test_titles_are_text_and_never_run(visit, serve):
     shop = FakeShop(HOSTILE)
-    with serving(shop) as address:
-        page = visit(address, viewport=PHONE)
-        search(page, " ".join(HOSTILE))
-        for number in range(len(HOSTILE)):
-            page.locator("#results .row .icon[aria-pressed=false]").first.click()
-            page.wait_for_function("n => document.querySelectorAll('#history .row').length === n", arg=number + 1)
-        shown = page.locator("#results").inner_text()
-        for title in HOSTILE[:3]:
-            assert title in shown
-        page.click("#history .row .link >> nth=0")
-        page.wait_for_selector("#details-similar .row")
-        page.wait_for_selector("#details-why .bars")
-        assert page.inner_text("#details-title") in HOSTILE
-        page.keyboard.press("Escape")
-        page.click("#clear")
-        page.wait_for_selector(".card .cover")
-        page.hover("#canvas")
-        assert page.evaluate("window.hacked") is None
-        assert page.locator("body :is(img, svg:not([aria-hidden]), script)").count() == 0
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        screenshot(page, "hostile-titles-phone")
+    address = serve(shop)
+    page = visit(address, viewport=PHONE)
+    search(page, " ".join(HOSTILE))
+    for number in range(len(HOSTILE)):
+        page.locator("#results .row .icon[aria-pressed=false]").first.click()
+        page.wait_for_function("n => document.querySelectorAll('#history .row').length === n", arg=number + 1)
+    shown = page.locator("#results").inner_text()
+    for title in HOSTILE[:3]:
+        assert title in shown
+    page.click("#history .row .link >> nth=0")
+    page.wait_for_selector("#details-similar .row")
+    page.wait_for_selector("#details-why .bars")
+    assert page.inner_text("#details-title") in HOSTILE
+    page.keyboard.press("Escape")
+    page.click("#clear")
+    page.wait_for_selector(".card .cover")
+    page.hover("#canvas")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("body :is(img, svg:not([aria-hidden]), script)").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    screenshot(page, "hostile-titles-phone")
 
 
 def test_files_have_no_inline_code_and_build_no_markup():
@@ -227,24 +226,24 @@ def test_phone_width_needs_no_sideways_scrolling(visit, address, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_map_of_twelve_thousand_items_moves_within_a_frame(visit):
-    with serving(FakeShop(points=12_000)) as address:
-        page = visit(address)
-        search(page, "the lighthouse and the whale")
-        page.wait_for_function("() => document.getElementById('map-facts').textContent.startsWith('12,000 ')")
-        page.locator("#canvas").scroll_into_view_if_needed()
-        box = page.locator("#canvas").bounding_box()
-        page.mouse.move(box["x"] + 400, box["y"] + 200)
-        page.mouse.down()
-        for step in range(60):
-            page.mouse.move(box["x"] + 400 + step, box["y"] + 200 + step / 2)
-        page.mouse.up()
-        for _ in range(30):
-            page.click("#zoom-in", no_wait_after=True) if _ < 3 else page.mouse.move(box["x"] + 300 + _, box["y"] + 150)
-        milliseconds = float(re.search(r"([\d.]+) ms a frame", page.inner_text("#map-facts"))[1])
-        assert milliseconds < FRAME
-        page.click("#zoom-all")
-        screenshot(page, "map-12000")
+def test_map_of_twelve_thousand_items_moves_within_a_frame(visit, serve):
+    address = serve(FakeShop(points=12_000))
+    page = visit(address)
+    search(page, "the lighthouse and the whale")
+    page.wait_for_function("() => document.getElementById('map-facts').textContent.startsWith('12,000 ')")
+    page.locator("#canvas").scroll_into_view_if_needed()
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + 400, box["y"] + 200)
+    page.mouse.down()
+    for step in range(60):
+        page.mouse.move(box["x"] + 400 + step, box["y"] + 200 + step / 2)
+    page.mouse.up()
+    for _ in range(30):
+        page.click("#zoom-in", no_wait_after=True) if _ < 3 else page.mouse.move(box["x"] + 300 + _, box["y"] + 150)
+    milliseconds = float(re.search(r"([\d.]+) ms a frame", page.inner_text("#map-facts"))[1])
+    assert milliseconds < FRAME
+    page.click("#zoom-all")
+    screenshot(page, "map-12000")
 
 
 def test_map_lights_up_what_is_found_and_names_what_is_hovered(visit, address):
@@ -332,9 +331,9 @@ def test_error_of_the_server_is_shown(visit, address, shop):
     assert page.inner_text("#alert") == "<b>busy</b>"
 
 
-def test_key_is_asked_for(visit):
-    with serving(FakeShop(), key="secret") as address:
-        page = visit(address, cards=False, expected="status of 401")
-        page.fill("#key-value", "secret")
-        page.keyboard.press("Enter")
-        page.wait_for_selector(".card")
+def test_key_is_asked_for(visit, serve):
+    address = serve(FakeShop(), key="secret")
+    page = visit(address, cards=False, expected="status of 401")
+    page.fill("#key-value", "secret")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card")

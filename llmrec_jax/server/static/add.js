@@ -48,11 +48,15 @@ export class AddForm {
 
   #say(item, place, length) {
     const from = length === 1 ? "1 item" : `${length} items`;
-    const ranked = place ? `Rank ${place} for your history of ${from}` : `Not among the first ${RANKED} for your history of ${from}`;
-    const text = length ? ranked : "Added. With an empty history, items are ordered by popularity, and nobody has bought this one: add something to your history";
+    const ranked = place
+      ? `Rank ${place} for your history of ${from}. No click was needed, only its text.`
+      : `Not among the first ${RANKED} for your history of ${from}: its text is not like them.`;
+    const text = length
+      ? ranked
+      : "With an empty history, items are in the order of their popularity, and nobody has bought this one. Add something to your history.";
     byId("added").replaceChildren(
       make("p.place", {}, make("span.badge", {}, "New"), ` ${item.title}`),
-      make("p", {}, `${text}. No click was needed, only its text.`),
+      make("p", {}, text),
       make("p.actions", {},
         button("button", "Why, and what is similar", () => this.actions.open({ ...item, is_new: true })),
         button("quiet", "Remove it again", () => this.#guard(() => this.#remove(item)))),

@@ -3,20 +3,22 @@ import { AddForm } from "./add.js";
 import * as api from "./api.js";
 import { Catalogue } from "./catalogue.js";
 import { Details } from "./details.js";
-import { announce, button, byId, make, row } from "./dom.js";
+import { announce, button, byId, later, make, row } from "./dom.js";
 import { capital, partName } from "./parts.js";
+import { Search } from "./search.js";
 import { Shelf } from "./shelf.js";
+import { switchTheme } from "./switch.js";
 
 const PAGE = 12; // items of the shelf
-const FOUND = 12; // search results
 const SAVED = "llmrec-state";
 const number = new Intl.NumberFormat();
 
-const state = { info: null, bundle: null, shop: null, history: [], disliked: [], found: [], k: PAGE };
+const state = { info: null, bundle: null, shop: null, history: [], disliked: [], k: PAGE };
 const actions = { open: (item) => details.open(item), add, dislike };
 const shelf = new Shelf(byId("cards"), actions);
 const details = new Details(state, actions);
 const catalogue = new Catalogue(actions.open);
+const search = new Search(state, { ...actions, remove, found: (lit) => catalogue.mark({ lit }), fail });
 new AddForm(state, { changed: catalogueChanged, open: actions.open, fail });
 
 const has = (list, item) => list.some((other) => other.item_id === item.item_id);
@@ -76,7 +78,7 @@ async function catalogueChanged(removed = []) {
   save();
   state.info = await api.info();
   showFacts();
-  await Promise.all([refresh(), catalogue.load(), search()]);
+  await Promise.all([refresh(), catalogue.load(), search.run()]);
 }
 
 function save() {
@@ -113,7 +115,7 @@ async function refresh(text = "") {
   const order = Object.keys(facts().parts);
   for (const item of found.items) for (const part of Object.keys(item.parts ?? {})) if (!order.includes(part)) order.push(part);
   shelf.show(found.items, order);
-  showLegend(found.fallback ? [] : order.filter((part) => found.items.some((item) => item.parts?.[part])), order);
+  showLegend(found.fallback ? [] : order.filter((part) => found.items.some((item) => item.parts?.[part] > 0)), order);
   byId("shelf-note").textContent = shelfNote(found.fallback, shop);
   byId("more").hidden = found.items.length < state.k || state.k >= 120;
   catalogue.mark({ shelf: shop ? [] : ids(found.items), own: ids(state.history) });
@@ -152,47 +154,8 @@ function showLists() {
   byId("disliked-section").hidden = !state.disliked.length;
   const isEmpty = !state.history.length;
   byId("history-empty").hidden = byId("example").hidden = !isEmpty;
-  showPressed();
+  search.showPressed();
   byId("clear").hidden = isEmpty && !state.disliked.length;
-}
-
-// ---- the search
-
-let searching = null;
-
-/** A button that puts a search result into the history and takes it out. */
-function toggle(item) {
-  const change = () => (has(state.history, item) ? remove(item) : add(item));
-  return button("icon", "", change, { "aria-label": `In your history: ${item.title}` });
-}
-
-function showPressed() {
-  byId("skip-results").hidden = !state.found.length;
-  state.found.forEach((item, place) => {
-    const isPressed = has(state.history, item);
-    const icon = byId("results").children[place].querySelector(".icon");
-    icon.setAttribute("aria-pressed", isPressed);
-    icon.textContent = isPressed ? "✓" : "+";
-  });
-}
-
-async function search() {
-  const query = byId("query").value.trim();
-  searching?.abort();
-  if (!query) {
-    state.found = [];
-    byId("results").replaceChildren();
-    showPressed();
-    catalogue.mark({ lit: [] });
-    return;
-  }
-  searching = new AbortController();
-  const { items } = await api.search(query, FOUND, searching.signal);
-  state.found = items;
-  byId("results").replaceChildren(...items.map((item) => row(item, actions.open, toggle(item))));
-  showPressed();
-  catalogue.mark({ lit: ids(items) });
-  announce(`${items.length} found. First: ${items[0]?.title ?? "none"}.`);
 }
 
 // ---- the shop
@@ -219,7 +182,7 @@ async function useBundle(name) {
   api.useBundle(name === state.info.default ? null : name);
   showFacts();
   showLists();
-  await Promise.all([refresh(), catalogue.load(), search()]);
+  await Promise.all([refresh(), catalogue.load(), search.run()]);
 }
 
 /** A history to begin with: an item drawn at random and two that the model takes for alike. */
@@ -234,44 +197,8 @@ async function example() {
 
 // ---- controls
 
-function later(action, milliseconds) {
-  let timer = 0;
-  return () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => action().catch(fail), milliseconds);
-  };
-}
-
-function theme() {
-  const isDark = () => {
-    const chosen = document.documentElement.dataset.theme;
-    return chosen ? chosen === "dark" : system.matches;
-  };
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const show = () => {
-    byId("theme").textContent = isDark() ? "Light theme" : "Dark theme";
-    catalogue.recolour();
-  };
-  byId("theme").onclick = () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    try {
-      localStorage.setItem("llmrec-theme", document.documentElement.dataset.theme);
-    } catch {
-      // Storage is off: the choice holds until the page is left.
-    }
-    show();
-  };
-  system.onchange = show;
-  show();
-}
-
 function listen() {
-  byId("search").onsubmit = (event) => {
-    event.preventDefault();
-    search().catch(fail);
-  };
-  byId("query").oninput = later(search, 200);
-  byId("variety").oninput = later(refresh, 100);
+  byId("variety").oninput = later(refresh, 100, fail);
   byId("example").onclick = () => example().catch(fail);
   byId("clear").onclick = () => {
     [state.history, state.disliked] = [[], []];
@@ -298,7 +225,7 @@ function listen() {
 
 async function start() {
   listen();
-  theme();
+  switchTheme(() => catalogue.recolour());
   state.info = await api.info();
   const names = Object.keys(state.info.bundles);
   state.bundle = state.info.default;

@@ -49,6 +49,15 @@ export function row(item, open, ...actions) {
   );
 }
 
+/** A function that runs an asynchronous `action` once it has not been called for some milliseconds. */
+export function later(action, milliseconds, fail) {
+  let waiting = 0;
+  return () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => action().catch(fail), milliseconds);
+  };
+}
+
 let timer = 0;
 
 /** Say something to screen readers. */

@@ -1,7 +1,8 @@
 // The map of the catalogue on a canvas: pan, zoom, hover, points lit by a search. Draws 12,000 points within a frame.
 
+import { listen } from "./gestures.js";
+
 const FONT = "13px system-ui, sans-serif";
-const STEP = 60; // CSS pixels of an arrow key
 const NEAR = 14; // CSS pixels within which a point is hit
 const MOST_CIRCLES = 2500; // more visible points are drawn as squares, which is faster
 
@@ -17,9 +18,8 @@ export class CatalogueMap {
     this.xy = new Float32Array(0);
     this.marks = { lit: [], shelf: [], own: [] };
     this.hovered = -1;
-    this.pointers = new Map();
     new ResizeObserver(() => this.#resize()).observe(canvas);
-    this.#listen();
+    listen(this);
     this.all();
   }
 
@@ -85,6 +85,15 @@ export class CatalogueMap {
       if (squared < distance) [best, distance] = [n, squared];
     }
     return best;
+  }
+
+  /** Ring a point, or none for -1, and show its tip. */
+  hover(n, x, y) {
+    if (n !== this.hovered) {
+      this.hovered = n;
+      this.redraw();
+    }
+    this.actions.hover(n, x, y);
   }
 
   /** Draw before the next frame. */
@@ -183,7 +192,7 @@ export class CatalogueMap {
     context.moveTo(x, y - 8);
     context.lineTo(x, y + 8);
     context.stroke();
-    const n = this.#middle();
+    const n = this.middle();
     if (n < 0) return;
     const title = this.actions.title(n);
     context.font = FONT;
@@ -192,82 +201,8 @@ export class CatalogueMap {
     this.#circles([n], 8, this.colours.text, false);
   }
 
-  #middle() {
+  /** The point to which Enter applies, or -1. */
+  middle() {
     return this.nearest(this.width / 2, this.height / 2, 80);
-  }
-
-  #hover(n, x, y) {
-    if (n !== this.hovered) {
-      this.hovered = n;
-      this.redraw();
-    }
-    this.actions.hover(n, x, y);
-  }
-
-  #listen() {
-    const { canvas, pointers } = this;
-    let moved = 0;
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
-      if (pointers.size === 1) moved = 0;
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const [x, y] = [event.offsetX, event.offsetY];
-      const from = pointers.get(event.pointerId);
-      if (!from) {
-        this.#hover(this.nearest(x, y), x, y);
-        return;
-      }
-      const others = [...pointers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-      if (others.length) {
-        const apart = ([a, b]) => Math.hypot(a - others[0][0], b - others[0][1]) || 1;
-        this.zoom(apart([x, y]) / apart(from), ...others[0]);
-      } else {
-        this.pan(x - from[0], y - from[1]);
-      }
-      moved += Math.abs(x - from[0]) + Math.abs(y - from[1]);
-      pointers.set(event.pointerId, [x, y]);
-    });
-    const lift = (event) => {
-      const isClick = pointers.delete(event.pointerId) && moved < 5 && event.type === "pointerup";
-      const n = isClick ? this.nearest(event.offsetX, event.offsetY) : -1;
-      if (n >= 0) this.actions.open(n);
-    };
-    for (const type of ["pointerup", "pointercancel"]) canvas.addEventListener(type, lift);
-    canvas.addEventListener("pointerleave", () => this.#hover(-1, 0, 0));
-    canvas.addEventListener(
-      "wheel",
-      (event) => {
-        if (document.activeElement !== canvas && !event.ctrlKey) return; // the page scrolls
-        event.preventDefault();
-        this.zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
-      },
-      { passive: false },
-    );
-    for (const type of ["focus", "blur"]) canvas.addEventListener(type, () => this.redraw());
-    canvas.addEventListener("keydown", (event) => this.#key(event));
-  }
-
-  #key(event) {
-    const keys = {
-      ArrowLeft: () => this.pan(STEP, 0),
-      ArrowRight: () => this.pan(-STEP, 0),
-      ArrowUp: () => this.pan(0, STEP),
-      ArrowDown: () => this.pan(0, -STEP),
-      "+": () => this.zoom(1.4),
-      "=": () => this.zoom(1.4),
-      "-": () => this.zoom(1 / 1.4),
-      0: () => this.all(),
-    };
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter") {
-      const n = this.#middle();
-      if (n >= 0) this.actions.open(n);
-    } else if (keys[event.key]) {
-      event.preventDefault();
-      keys[event.key]();
-      this.actions.middle(this.#middle());
-    }
   }
 }
