@@ -1,4 +1,4 @@
-"""A bundle with as many items as wanted, for measuring a server: what `my_shop` exports, with random vectors and events.
+"""A bundle of any number of items, for measuring a server: what `my_shop` exports, with random vectors and events.
 
 Texts and events follow a Zipf distribution. The vectors have the width of MiniLM's and are drawn at random: the time of
 an answer depends on their number and width, not on their values. Texts are encoded by a small random encoder.
@@ -41,8 +41,14 @@ def write_bundle(folder: Path, num_items: int, seed: int = 0) -> None:
     dims = Dimensions(num_items, FEATURES, config.data.max_history)
     arrays, item_vectors_ID = _model(model, dims, features_IF)
     tokenizer = train_tokenizer([item.title for item in items[:5000]], "bert", 4000)
-    sizes = {"vocab_size": tokenizer.get_vocab_size(), "width": FEATURES, "num_layers": 2, "num_heads": 6}
+    sizes: dict[str, Any] = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "width": FEATURES,
+        "num_layers": 2,
+        "num_heads": 6,
+    }
     encoder = new_encoder(ENCODERS["bert"].config(max_positions=128, dropout=0.0, **sizes), nnx.Rngs(seed))
+    weights = {name: weight for name, weight in WEIGHTS.items() if name in {*channels, "model"}}
     popularity_I = np.bincount(items_E, minlength=num_items).astype(np.float32)
     writing.write(
         folder,
@@ -52,7 +58,7 @@ def write_bundle(folder: Path, num_items: int, seed: int = 0) -> None:
         items=[BundleItem(item.item_id, item.title, "shop") for item in items],
         tokenizer=tokenizer,
         encoder=encoder,
-        answer=Parts({name: weight for name, weight in WEIGHTS.items() if name in channels or name == "model"}, channels),
+        answer=Parts(weights, channels),
         text_encoder=None,
     )  # fmt: skip
     np.save(folder.parent / "vectors.npy", features_IF / np.linalg.norm(features_IF, axis=1, keepdims=True))

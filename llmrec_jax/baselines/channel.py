@@ -18,6 +18,7 @@ import scipy.sparse
 
 from llmrec_jax.baselines.history import decayed_weights
 
+FEW = 64  # histories, such as of requests to a server, for which other products are faster than for a whole data set
 Matrix = Any  # np.ndarray or scipy.sparse.csr_matrix, float32
 
 
@@ -40,9 +41,12 @@ class Channel:
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Histories of item numbers, oldest first -> float32 [N, I]; zeros for an empty history."""
-        profile_NV = self.profile(histories)
-        scores_NI = profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
-        return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
+        return summed([self], histories)
+
+    def prepare(self) -> None:
+        """Compute what the first few scores would have to."""
+        if isinstance(self.as_item_IV, np.ndarray):
+            _ = self._columns_VI
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
         """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
@@ -56,6 +60,18 @@ class Channel:
             as_history_IV=_stacked(self.as_history_IV, as_history_QV),
             as_item_IV=_stacked(self.as_item_IV, as_item_QV),
         )
+
+    def _of_profile(self, profile_NV: Matrix) -> np.ndarray:
+        is_sparse, is_few = scipy.sparse.issparse(profile_NV), profile_NV.shape[0] <= FEW
+        if self.as_item_IV is None:
+            scores_NI = profile_NV
+        elif not is_few:
+            scores_NI = profile_NV @ self._items_VI
+        elif is_sparse:
+            return np.ascontiguousarray((self.as_item_IV @ profile_NV.toarray().T).T)
+        else:
+            scores_NI = profile_NV @ self._columns_VI
+        return scores_NI.toarray() if is_sparse else scores_NI
 
     def profile(self, histories: Sequence[np.ndarray]) -> Matrix:
         """What the rows `as_item_IV` are multiplied with, the scale included: float32 [N, V]."""
@@ -73,10 +89,28 @@ class Channel:
         return profile_NV * factor_N[:, None]
 
     @functools.cached_property
+    def _columns_VI(self) -> np.ndarray:
+        """A dense table, copied: with its rows apart in memory, a product with few profiles takes twice the time."""
+        return np.ascontiguousarray(self._items_VI)
+
+    @functools.cached_property
     def _items_VI(self) -> Matrix:
         assert self.as_item_IV is not None
         items_VI = self.as_item_IV.T
         return items_VI.tocsr() if scipy.sparse.issparse(items_VI) else items_VI
+
+
+def summed(channels: Sequence[Channel], histories: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of the scores of channels, float32 [N, I]. Those that share a table of items take one product."""
+    profiles: dict[int, tuple[Channel, Matrix]] = {}
+    for channel in channels:
+        profile_NV = channel.profile(histories)
+        table = id(channel if channel.as_item_IV is None else channel.as_item_IV)
+        if table in profiles:
+            profile_NV = profiles[table][1] + profile_NV
+        profiles[table] = channel, profile_NV
+    first_NI, *others = [channel._of_profile(profile_NV) for channel, profile_NV in profiles.values()]
+    return sum(others, first_NI)
 
 
 def _stacked(rows_IV: Matrix, more_QV: Matrix) -> Matrix:

@@ -5,11 +5,12 @@ Because a score is the sum of the parts' weighted scores, these are an exact exp
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from llmrec_jax.baselines.channel import Channel
+from llmrec_jax.baselines.channel import Channel, summed
 from llmrec_jax.predictor import VectorPredictor
 
 ANSWER, MODEL = "answer", "model"  # names in the report
@@ -67,10 +68,7 @@ def mix(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
 def channel_part(name: str, channels: Sequence[Channel]) -> Part:
     """The sum of channels, which carry their weights in their scale."""
 
-    def scores(histories: Sequence[np.ndarray]) -> np.ndarray:
-        return mix([channel.scores(histories) for channel in channels], [1.0] * len(channels))
-
-    return Part(name, scores)
+    return Part(name, partial(summed, channels))
 
 
 def model_part(predictor: VectorPredictor, name: str = MODEL) -> Part:
@@ -88,10 +86,11 @@ def model_part(predictor: VectorPredictor, name: str = MODEL) -> Part:
 
 def standardized(scores_NI: np.ndarray, is_known_I: np.ndarray) -> np.ndarray:
     """Rows with mean 0 and deviation 1 over the known items, 0 on the others; rows without variance become zero."""
-    known = scores_NI[:, is_known_I]
+    known = scores_NI if is_known_I.all() else scores_NI[:, is_known_I]
     if not known.shape[1]:
         return np.zeros_like(scores_NI)
     mean_N1, deviation_N1 = known.mean(axis=1, keepdims=True), known.std(axis=1, keepdims=True)
     is_flat_N1 = deviation_N1 <= 1e-6 * np.maximum(1e-6, np.abs(known).max(axis=1, keepdims=True))
     standard_NI = (scores_NI - mean_N1) / np.where(is_flat_N1, np.inf, deviation_N1)
-    return np.where(is_known_I[None], standard_NI, 0).astype(np.float32)
+    standard_NI[:, ~is_known_I] = 0
+    return standard_NI.astype(np.float32, copy=False)

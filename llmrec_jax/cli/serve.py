@@ -54,12 +54,12 @@ def serve(
     from llmrec_jax.server import Limits, create_app
     from llmrec_jax.server.listening import bound, run
 
-    socket = bound(host, port)
-    print(f"loading {', '.join(named)}", file=sys.stderr)
-    # A page of another site can make a browser send requests to localhost under its own name.
-    hosts = LOCAL if key is None and is_loopback(host) else None
-    app = create_app(named, Limits(timeout=timeout, concurrency=concurrency), key, hosts)
-    run(app, socket, timeout, lambda url: print(f"serving at {url}; Ctrl-C stops", file=sys.stderr, flush=True))
+    with bound(host, port) as listener:
+        print(f"loading {', '.join(named)}", file=sys.stderr)
+        # A page of another site can make a browser send requests to localhost under its own name.
+        hosts = LOCAL if key is None and is_loopback(host) else None
+        app = create_app(named, Limits(timeout=timeout, concurrency=concurrency), key, hosts)
+        run(app, listener, timeout, lambda url: print(f"serving at {url}; Ctrl-C stops", file=sys.stderr, flush=True))
     return 0
 
 

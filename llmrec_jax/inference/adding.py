@@ -3,12 +3,15 @@
 Shape letters besides those of `types.py`: Q items added.
 """
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from llmrec_jax.baselines.channel import Channel
+from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.records import Item, item_text
 from llmrec_jax.inference.bundle import BundleItem, TextConfig
 from llmrec_jax.inference.catalog import Catalog
@@ -45,7 +48,20 @@ def with_new_items(
     if network.reads_text:
         vectors_QD = network.item_vectors(texts)
     features = functools.cache(lambda: network.text_features(texts))  # several channels read them
-    channels = {
-        name: [fitted.with_items(records, features) for fitted in part] for name, part in catalog.channels.items()
-    }
+    channels = {name: _grown(part, records, features) for name, part in catalog.channels.items()}
     return catalog.with_items(items, vectors_QD, channels)
+
+
+def _grown(part: Sequence[Fitted], records: Sequence[Item], features: Callable[[], np.ndarray]) -> list[Fitted]:
+    """The channels of a part with additional items. Those that share tables go on sharing them."""
+    found: list[Fitted] = []
+    first: dict[tuple[int, int], Channel] = {}
+    for fitted in part:
+        tables = id(fitted.channel.as_history_IV), id(fitted.channel.as_item_IV)
+        if tables in first:
+            both = {"as_history_IV": first[tables].as_history_IV, "as_item_IV": first[tables].as_item_IV}
+            found.append(fitted._replace(channel=dataclasses.replace(fitted.channel, **both)))
+        else:
+            found.append(fitted.with_items(records, features))
+            first[tables] = found[-1].channel
+    return found

@@ -91,8 +91,10 @@ def answers(
                 candidate_J[_places(place_I, history.numbers)] = False
             top = diverse(scores_NJ[n], candidate_J, k, vectors_JD, diversity)
             shares = [scorer.shares(parts, n, j, history) for j in top] if explain else None
-            is_empty = not len(history.numbers)
-            found.append(recommendations(catalog, shelf_J, scores_NJ[n], top, unknown, is_empty, shares))
+            one = recommendations(catalog, shelf_J, scores_NJ[n], top, unknown, not len(history.numbers), shares)
+            if scorer.calibration and shop == catalog.target and not len(avoided) and len(scorer.own(history)):
+                one.probabilities = scorer.calibration(scores_NJ[n][top]).tolist()
+            found.append(one)
     return found
 
 

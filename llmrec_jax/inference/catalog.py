@@ -61,7 +61,7 @@ class Catalog:
             target_J=np.concatenate([self.target_J, added_Q]),
             position_I=np.concatenate([self.position_I, len(self.target_J) + np.arange(len(items))]),
             channels=channels,
-        )
+        ).prepared()
 
     def without_items(self, item_ids: Iterable[Any]) -> "Catalog":
         """A catalogue in which these items are marked as removed: never recommended, but still read in histories.
@@ -75,13 +75,31 @@ class Catalog:
                 state = "was removed before" if item.is_removed else f"is not an item of {self.target!r}"
                 raise UserError(f"item_ids: {item.item_id!r} {state}")
             items[number] = msgspec.structs.replace(item, is_removed=True)
-        return dataclasses.replace(self, items=items)
+        return dataclasses.replace(self, items=items).prepared()
+
+    def prepared(self) -> "Catalog":
+        """Itself, with what the first recommendation would have to compute."""
+        for part in self.channels.values():
+            for fitted in part:
+                fitted.channel.prepare()
+        self.vectors(self.target)
+        _ = self.is_offered_I
+        return self
 
     def shelf(self, shop: str) -> np.ndarray:
         """Positions in `items` of the items of a domain, removed ones included; for the target `target_J`."""
         if shop not in self._shelves:
             self._shelves[shop] = np.flatnonzero([item.domain == shop for item in self.items])
         return self._shelves[shop]
+
+    def vectors(self, shop: str) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of the trained model of the items of `shelf`, float32 [D, J], and which of them are not zero [J]."""
+        if shop not in self._vectors:
+            shelf_J = self.shelf(shop)
+            is_all = len(shelf_J) == len(self.items)
+            vectors_JD = self.vectors_ID if is_all else self.vectors_ID[shelf_J]
+            self._vectors[shop] = np.ascontiguousarray(vectors_JD.T), np.asarray(vectors_JD.any(axis=1))
+        return self._vectors[shop]
 
     def number_in(self, shop: str) -> dict[str, int]:
         """Item id -> position in `items`, of the items of one domain."""
@@ -125,6 +143,10 @@ class Catalog:
     def offered(self) -> list[BundleItem]:
         """The items of the target that were not removed, in order."""
         return [self.items[n] for n in self.target_J if not self.items[n].is_removed]
+
+    @functools.cached_property
+    def _vectors(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {}
 
     @functools.cached_property
     def map_J2(self) -> np.ndarray:

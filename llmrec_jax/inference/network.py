@@ -40,7 +40,7 @@ class Network:
         self._bundle = bundle
         self._dims = _dims(bundle)
         self._params = traverse_util.unflatten_dict(bundle.arrays, sep=".")
-        self._graphdef = _graphdef(bundle, self._dims)
+        self._structure = _Structure(_graphdef(bundle, self._dims))
         self._text_parts: dict[str, tuple[Bert | Gpt2, Tokenizer]] = {}
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class Network:
             if times_S is not None and len(recent_SD):
                 time_NS[row, : len(recent_SD)] = elapsed(times_S[-longest:])
         mask_NS = np.arange(longest)[None] < length_N[:, None]
-        users_ND = _user_vectors(self._params, items_NSD, mask_NS, time_NS, graphdef=self._graphdef)
+        users_ND = _user_vectors(self._params, items_NSD, mask_NS, time_NS, structure=self._structure)
         return np.asarray(users_ND)[: len(items)]
 
     def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
@@ -89,7 +89,7 @@ class Network:
             features_QF = Whitening(extras["whitening_mean"], extras["whitening_transform"])(features_QF)
         # Padded to a power of two, to compile once for each power instead of each number of items.
         padded_QF = np.resize(features_QF, (1 << (len(texts) - 1).bit_length(), features_QF.shape[1]))
-        return np.asarray(_item_vectors(self._params, padded_QF, graphdef=self._graphdef))[: len(texts)]
+        return np.asarray(_item_vectors(self._params, padded_QF, structure=self._structure))[: len(texts)]
 
     def text_features(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of the encoder that the answer's text part compares, float32 [Q, F].
@@ -113,7 +113,7 @@ class Network:
         if "whitening_mean" in (extras := self._bundle.extras):
             head |= {"mean": extras["whitening_mean"], "transform": extras["whitening_transform"]}
         max_tokens, pooling = self._bundle.text.max_tokens, self._dims.pooling
-        return token_shares(encoder, tokenizer, text, max_tokens, pooling, head, self._graphdef)
+        return token_shares(encoder, tokenizer, text, max_tokens, pooling, head, self._structure.graphdef)
 
     @property
     def _text_encoder(self) -> str:
@@ -130,6 +130,19 @@ class Network:
                 self._bundle.check_unchanged()
                 self._text_parts[name] = encoder, tokenizer
             return self._text_parts[name]
+
+
+class _Structure:
+    """The structure of a model with its hash, which JAX asks for at each call and which takes milliseconds."""
+
+    def __init__(self, graphdef: Any):
+        self.graphdef, self._hash = graphdef, hash(graphdef)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Structure) and self.graphdef == other.graphdef)
 
 
 def _dims(bundle: Bundle) -> Dimensions:
@@ -160,16 +173,16 @@ def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in arrays.items()}
 
 
-@partial(jax.jit, static_argnames="graphdef")
-def _item_vectors(params: Any, features_QF: jax.Array, *, graphdef: Any) -> jax.Array:
-    return nnx.merge(graphdef, params).encode_new_items(features_QF)
+@partial(jax.jit, static_argnames="structure")
+def _item_vectors(params: Any, features_QF: jax.Array, *, structure: _Structure) -> jax.Array:
+    return nnx.merge(structure.graphdef, params).encode_new_items(features_QF)
 
 
-@partial(jax.jit, static_argnames="graphdef")
+@partial(jax.jit, static_argnames="structure")
 def _user_vectors(
-    params: Any, items_BSD: jax.Array, mask_BS: jax.Array, time_BS: jax.Array, *, graphdef: Any
+    params: Any, items_BSD: jax.Array, mask_BS: jax.Array, time_BS: jax.Array, *, structure: _Structure
 ) -> jax.Array:
     """The user vector after the last item of each history [B, D]."""
-    users_BSD = nnx.merge(graphdef, params).encode_histories(items_BSD, mask_BS, time_RS=time_BS)
+    users_BSD = nnx.merge(structure.graphdef, params).encode_histories(items_BSD, mask_BS, time_RS=time_BS)
     last_B = jnp.maximum(mask_BS.sum(axis=1) - 1, 0)
     return jnp.take_along_axis(users_BSD, last_B[:, None, None], axis=1)[:, 0]

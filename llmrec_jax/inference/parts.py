@@ -1,6 +1,6 @@
 """The untrained parts of an answer in a bundle: their channels, the readers of new items, and the weights of all parts.
 
-parts.json          weights by part; the facts of each channel
+parts.json          weights by part; the facts of each channel; the corners of the calibration, if there is one
 parts.safetensors   the arrays of the channels, sparse ones as data, indices and indptr
 """
 
@@ -16,6 +16,7 @@ import scipy.sparse
 
 from llmrec_jax.baselines.channel import Channel, Matrix
 from llmrec_jax.baselines.readers import Fitted, read_reader, reader_arrays, reader_facts
+from llmrec_jax.blend.calibration import Calibration
 from llmrec_jax.errors import UserError
 
 FILES = ("parts.json", "parts.safetensors")
@@ -26,6 +27,7 @@ class Parts(NamedTuple):
 
     weights: dict[str, float]  # by part: those of `channels`, and `model`
     channels: dict[str, list[Fitted]]  # by part, over the target's items
+    calibration: Calibration | None = None  # of the scores
 
 
 def write(folder: Path, parts: Parts) -> None:
@@ -58,7 +60,8 @@ def write(folder: Path, parts: Parts) -> None:
                 reader_arrays=f"{name}.reader.",
             )
             channels.append(stored)
-    content = msgspec.json.encode(_Facts(parts.weights, channels))
+    corners = parts.calibration and tuple(zip(*(array.tolist() for array in parts.calibration), strict=True))
+    content = msgspec.json.encode(_Facts(parts.weights, channels, corners))
     (folder / "parts.json").write_bytes(content + b"\n")
     (folder / "parts.safetensors").write_bytes(safetensors.numpy.save(arrays))
 
@@ -76,7 +79,8 @@ def load(folder: Path) -> Parts:
             channels.setdefault(stored.part, []).append(_channel(stored, table, arrays))
     except (OSError, ValueError, KeyError, msgspec.DecodeError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as part of a bundle: {error}") from error
-    return Parts(facts.weights, channels)
+    calibration = facts.calibration and Calibration(*np.array(facts.calibration, np.float64).T)
+    return Parts(facts.weights, channels, calibration or None)
 
 
 class _StoredChannel(msgspec.Struct, frozen=True):
@@ -97,6 +101,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
     weights: dict[str, float]
     channels: list[_StoredChannel]
+    calibration: tuple[tuple[float, float], ...] | None = None  # score and probability
 
 
 def _channel(stored: _StoredChannel, table: Callable[[str], Matrix], arrays: Mapping[str, np.ndarray]) -> Fitted:

@@ -7,14 +7,18 @@ import numpy as np
 
 POOL = 5  # candidates of a diverse list for each of its items, at least MIN_POOL
 MIN_POOL = 100
+BLOCK = 128  # items whose maximum is compared first
 
 
 def best(scores_J: np.ndarray, allowed_J: np.ndarray, k: int) -> np.ndarray:
     """Positions of the `k` allowed items of the highest score, best first; the first of equals comes first."""
-    candidates = np.flatnonzero(allowed_J)
-    if k < len(candidates):
-        scores_C = scores_J[candidates]
-        candidates = candidates[scores_C >= np.partition(scores_C, len(scores_C) - k)[-k]]
+    masked_J = np.where(allowed_J, scores_J, -np.inf)
+    blocks = len(scores_J) // BLOCK
+    threshold = -np.inf
+    if k <= blocks:  # at least k items reach the k-th largest of the blocks' maxima; few others do
+        largest_B = masked_J[: blocks * BLOCK].reshape(blocks, BLOCK).max(axis=1)
+        threshold = np.partition(largest_B, blocks - k)[blocks - k]
+    candidates = np.flatnonzero(allowed_J & (masked_J >= threshold))
     return candidates[np.argsort(-scores_J[candidates], kind="stable")[:k]]
 
 

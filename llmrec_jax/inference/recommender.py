@@ -245,4 +245,5 @@ class Recommender:
         save(self._bundle, self._catalog, Path(folder))
 
     def _scorer(self) -> Scorer:
-        return Scorer(self._catalog, self._network, self._bundle.parts.weights)
+        parts = self._bundle.parts
+        return Scorer(self._catalog, self._network, parts.weights, parts.calibration)

@@ -23,10 +23,15 @@ class Recommendations(list[Recommendation]):
         unknown: Sequence[str] = (),
         fallback: bool = False,
         parts: Sequence[dict[str, float]] | None = None,
+        probabilities: Sequence[float] | None = None,
     ):
         super().__init__(found)
         self.unknown = list(unknown)  # ids of the history that are unknown and were ignored
         self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
+        # For each recommendation, the probability that it is the next event, estimated on validation events by isotonic
+        # regression. None if the bundle has no such map, or the scores are not those that it was fitted to: with
+        # `disliked`, in another shop, or for a history without items of the target.
+        self.probabilities = probabilities
         self.parts = parts  # for each recommendation, what each part adds to its score; None unless asked for
 
     @property

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from llmrec_jax.blend.answer import MODEL, channel_part, standardized
+from llmrec_jax.blend.calibration import Calibration
 from llmrec_jax.inference.catalog import Catalog
 
 POPULARITY, DISLIKED = "popularity", "disliked"
@@ -35,6 +36,7 @@ class Scorer(NamedTuple):
     catalog: Catalog
     network: UserTower
     weights: Mapping[str, float]  # by part
+    calibration: Calibration | None = None  # of the sum of all parts
 
     def parts(self, histories: Sequence[History], shop: str, disliked: np.ndarray) -> dict[str, np.ndarray]:
         """What each part adds to the scores of each history, float32 [N, J].
@@ -77,10 +79,10 @@ class Scorer(NamedTuple):
     def _model(self, histories: Sequence[History], shop: str) -> np.ndarray:
         """The z-scores of the trained model, float32 [N, J]; see `blend.answer.model_part`."""
         vectors_ID = self.catalog.vectors_ID
-        vectors_JD = vectors_ID[self.catalog.shelf(shop)]
+        vectors_DJ, is_known_J = self.catalog.vectors(shop)
         items, times = [vectors_ID[h.numbers] for h in histories], [h.times for h in histories]
         users_ND = self.network.user_vectors(items, times)
-        return standardized(users_ND @ vectors_JD.T, vectors_JD.any(axis=1))
+        return standardized(users_ND @ vectors_DJ, is_known_J)
 
     def shares(self, parts: Mapping[str, np.ndarray], row: int, position: int, history: History) -> dict[str, float]:
         """What each part of `parts` adds to one score; without the parts that do not apply to the history."""

@@ -98,11 +98,12 @@ def copy(bundle: Path, folder: Path, change: Callable[[Path], None] = lambda _: 
 
 
 def with_weights(weights: Mapping[str, float]) -> Callable[[Path], None]:
-    """The `change` of a copy that sets the weights of some parts of the answer, by name."""
+    """The `change` of a copy that sets weights of parts of the answer, by name; its scores lose their calibration."""
 
     def change(draft: Path) -> None:
-        found = parts.load(draft)
-        parts.write(draft, found._replace(weights=found.weights | dict(weights)))
+        if weights:
+            found = parts.load(draft)
+            parts.write(draft, found._replace(weights=found.weights | dict(weights), calibration=None))
 
     return change
 

@@ -42,7 +42,7 @@ class Batcher(Generic[Job, Result]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                batch = []
+                batch: list[tuple[Job, asyncio.Future[Result]]] = []
                 while self._waiting and len(batch) < self._most:
                     job, future = self._waiting.popleft()
                     if not future.done():

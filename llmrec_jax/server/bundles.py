@@ -138,7 +138,7 @@ def _warm(recommender: Recommender, limits: Limits) -> Recommender:
 def _facts(folder: Path) -> Facts:
     """What the files say beside the recommender; the report is in the work folder of the run, if that is served."""
     place = find(folder)
-    found = {}
+    found: dict[str, Any] = {}
     for path in (place / "config.json", place / "parts.json", place.parent / "report.json"):
         with contextlib.suppress(OSError, msgspec.DecodeError):
             found |= msgspec.json.decode(path.read_bytes(), type=dict[str, Any])

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from llmrec_jax.server.batching import Batcher
 from llmrec_jax.server.bundles import Bundles
 from llmrec_jax.server.limits import Limits
-from llmrec_jax.server.messages import Shelf
 from llmrec_jax.server.metrics import Metrics
 from llmrec_jax.server.recommending import Job, compute
+from llmrec_jax.server.responses import Shelf
 
 WORKERS = 2  # threads for everything but recommendations, which have one of their own
 

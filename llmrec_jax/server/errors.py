@@ -6,7 +6,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from llmrec_jax.server.messages import Error, Failure
+from llmrec_jax.server.responses import Error, Failure
 
 JSON = "application/json"
 

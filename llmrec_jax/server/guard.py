@@ -92,8 +92,7 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "").rpartition("@")[2]
         if self._hosts is not None and _without_port(host) not in self._hosts:
-            raise ApiError(400, "a server without a key answers requests to localhost only; give it a key to reach it by "
-                                "another name")  # fmt: skip
+            raise ApiError(400, "a server without a key answers requests to localhost only; start it with a key")
         if self._key is not None and path.startswith(NEEDS_KEY) and not self._is_key(headers):
             raise ApiError(401, "wrong key; send it as 'Authorization: Bearer KEY'",
                            headers={"WWW-Authenticate": "Bearer"})  # fmt: skip

@@ -14,12 +14,15 @@ KEEP_ALIVE = 75  # seconds; longer than a proxy keeps a connection (nginx: 60), 
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket bound to an address, not yet listening. Raises UserError if it cannot be."""
+    found = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
     except OSError as error:
+        if found is not None:
+            found.close()
         raise UserError(f"cannot listen on {host}, port {port}: {error.strerror or error}; "
                         "choose another --host or --port") from error  # fmt: skip
     return found

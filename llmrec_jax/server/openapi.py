@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from llmrec_jax.server.limits import BOUND, Limits, bound
-from llmrec_jax.server.messages import Failure, NewItem
+from llmrec_jax.server.requests import NewItem, Range
+from llmrec_jax.server.responses import Failure
 from llmrec_jax.server.routes import OPERATIONS, Operation
 from llmrec_jax.version import __version__
 
@@ -30,8 +31,8 @@ def document(limits: Limits, needs_key: bool) -> dict[str, Any]:
     types = {kind for operation in OPERATIONS for kind in (operation.asked, operation.result) if kind is not None}
     _, schemas = msgspec.json.schema_components([*types, NewItem, Failure], ref_template=REFERENCE)
     schemas["AddItems"]["properties"]["items"]["items"] = {"$ref": REFERENCE.format(name="NewItem")}
-    for schema in schemas.values():
-        _bounded(schema, limits, "")
+    for kind in {operation.asked for operation in OPERATIONS if operation.asked is not None} | {NewItem, Range}:
+        _bounded(schemas[kind.__name__], limits, "")
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, needs_key)

@@ -8,7 +8,8 @@ import msgspec
 
 from llmrec_jax.inference.recommender import Recommendations, Recommender
 from llmrec_jax.server.bundles import Served
-from llmrec_jax.server.messages import Found, Range, Recommend, Shelf, Where
+from llmrec_jax.server.requests import Range, Recommend, Where
+from llmrec_jax.server.responses import Found, Shelf
 
 
 class Job(NamedTuple):
@@ -62,7 +63,7 @@ def _range(value: Range) -> dict[str, float]:
 def _recommended(recommender: Recommender, requests: Sequence[Recommend]) -> list[Shelf]:
     """Requests that differ in their histories and `k` only."""
     one, most = requests[0], max(asked.k for asked in requests)
-    unknown = [recommender.unknown(asked.history) for asked in requests]
+    unknown = [recommender.unknown([*asked.history, *one.disliked]) for asked in requests]
     histories = [
         [item_id for item_id in asked.history if item_id not in missing]
         for asked, missing in zip(requests, map(set, unknown), strict=True)

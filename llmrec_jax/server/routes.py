@@ -18,7 +18,7 @@ from llmrec_jax.server import operations
 from llmrec_jax.server.context import Context
 from llmrec_jax.server.errors import JSON, ApiError
 from llmrec_jax.server.limits import Limits, check
-from llmrec_jax.server.messages import Shelf
+from llmrec_jax.server.responses import Shelf
 
 PLACE = re.compile(r"^(.*) - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)  # of an error of msgspec
 

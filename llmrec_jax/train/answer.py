@@ -11,6 +11,8 @@ events: in the last two regimes those of the target, in the first two those of a
 """
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,7 @@ import numpy as np
 from llmrec_jax.baselines.parts import GRAPH, Fitted, counting_channels, text_channels
 from llmrec_jax.blend import Blend, fit_weights, model_part
 from llmrec_jax.blend.answer import MODEL, channel_part
+from llmrec_jax.blend.calibration import Calibration, fit_calibration
 from llmrec_jax.blend.weights import FEWEST_USERS, MOST_USERS, Fit
 from llmrec_jax.config import AnswerConfig
 from llmrec_jax.data.corpus import Case, Corpus
@@ -29,6 +32,7 @@ from llmrec_jax.evaluate.report import read_report
 from llmrec_jax.predictor import VectorPredictor, take
 
 FOLDS = 5  # of the validation users
+CALIBRATED = 2_000  # of these, at least, if there are as many
 
 Fold = tuple[Blend, Sequence[np.ndarray], np.ndarray]
 
@@ -49,6 +53,7 @@ class Answer(NamedTuple):
     fit: Fit
     channels: dict[str, list[Fitted]]  # by part, as counted for "test"; for the bundle
     judge: Judge | None  # None: there are no such events
+    calibration: Calibration | None = None  # of the scores, from validation events of the target
 
 
 class Domains(NamedTuple):
@@ -81,7 +86,11 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
         fit = fit._replace(weights=fit.weights | {MODEL: 1.0}, held_out=None)
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
     by_split = {before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}
-    return Answer(by_split, fit, counted["test"], judge)
+    calibration = None
+    if judge is not None and judge.is_target:
+        num_folds = math.ceil(FOLDS * CALIBRATED / judge.num_users)
+        calibration = fit_calibration(itertools.islice(judge.folds(), num_folds), fit.weights)
+    return Answer(by_split, fit, counted["test"], judge, calibration)
 
 
 class _Parts:

@@ -65,7 +65,7 @@ def save_bundle(trained: Trained, folder: Path) -> None:
         ],
         tokenizer=experiment.data.tokenizer,
         encoder=encoder,
-        answer=Parts(trained.answer.fit.weights, trained.answer.channels),
+        answer=Parts(trained.answer.fit.weights, trained.answer.channels, trained.answer.calibration),
         # A frozen encoder serves both; a trained one differs from the one whose vectors the text part compares.
         heads=task_heads(experiment, trained.params),
         text_encoder=None if encoder is experiment.data.text_encoder else experiment.data.text_encoder,

@@ -90,6 +90,22 @@ def test_items_of_another_shop_are_ranked_by_the_model(loaded):
         loaded.recommend(HISTORY, shop="toys")
 
 
+def test_probabilities_rise_with_the_score(loaded):
+    """Estimated on validation events; a list of all items that are left adds up to about one event."""
+    found = loaded.recommend(HISTORY, k=10_000)
+    assert found.probabilities == sorted(found.probabilities, reverse=True)
+    assert 0 < found.probabilities[0] < 1
+    assert (
+        0.2
+        < np.mean([sum(one.probabilities) for one in loaded.recommend_many([[i.item_id] for i in loaded.items], 999)])
+        < 5
+    )
+    for other in ({"shop": "films"}, {"disliked": ["book-0002"]}):
+        assert loaded.recommend(HISTORY, **other).probabilities is None
+    assert loaded.recommend([]).probabilities is loaded.recommend(["film-0001"]).probabilities is None
+    assert loaded.recommend(HISTORY, k=1, where={"category": "Paperback"}).probabilities is not None
+
+
 def test_wrong_options(loaded):
     for value in (-0.1, 1.1, float("nan"), "x", True):
         with pytest.raises(ValueError, match="diversity="):
@@ -170,6 +186,7 @@ def test_a_saved_recommender_loads_as_it_was(recommender, tmp_path):
     assert again.item("new").attributes == {"price": 4.5}
     for history in ([], HISTORY, ["new", "book-0003"]):
         assert again.recommend(history, k=10_000, explain=True) == recommender.recommend(history, k=10_000)
+    assert again.recommend(HISTORY).probabilities == recommender.recommend(HISTORY).probabilities
     for by in ("text", "purchase", "model"):
         assert again.similar("new", by=by) == recommender.similar("new", by=by)
     np.testing.assert_array_equal(again.map(), recommender.map())

@@ -1,13 +1,15 @@
-"""Bodies and query parameters of requests, and bodies of responses. `openapi` makes /openapi.json from these structs.
+"""Bodies and query parameters of requests. `openapi` makes /openapi.json from these structs and those of `responses`.
 
 Maxima are not here: they are those of `limits.Limits`.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
+T = TypeVar("T")
+Pair: TypeAlias = Annotated[list[T], Meta(min_length=2, max_length=2)]
 Count = Annotated[int, Meta(ge=1)]
 Offset = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -88,7 +90,7 @@ class NewItem(msgspec.Struct):
     category: str | None = None
     brand: str | None = None
     description: str | None = None
-    facts: Annotated[list[tuple[str, str]], Meta(description="Relations and what they lead to.")] = []
+    facts: Annotated[list[Pair[str]], Meta(description="Relations and what they lead to.")] = []
 
 
 class AddItems(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,6 +106,9 @@ class AddItems(msgspec.Struct, forbid_unknown_fields=True):
                 msgspec.convert(item, NewItem)
             except msgspec.ValidationError as error:
                 raise ValueError(f"item {n}: {error}") from error
+            for name in item.keys() - set(NewItem.__struct_fields__):
+                if not isinstance(item[name], str | int | float | None) or isinstance(item[name], bool):
+                    raise ValueError(f"item {n}: {name}: neither a text nor a number")
 
 
 class RemoveItems(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,146 +124,3 @@ class Embed(msgspec.Struct):
     input: str | list[str]
     model: Annotated[str | None, Meta(description="Name of a bundle; null: the first one.")] = None
     encoding_format: Literal["float"] = "float"
-
-
-class Found(msgspec.Struct):
-    """One item of a response."""
-
-    item_id: str
-    title: str
-    score: float
-    category: str | None
-    brand: str | None
-    is_new: bool
-    attributes: Annotated[dict[str, Any], Meta(description="Other fields of the item, such as its price.")]
-    parts: dict[str, float] | UnsetType = UNSET
-
-
-class Shelf(msgspec.Struct):
-    """Items, best first."""
-
-    items: list[Found]
-    unknown: Annotated[list[str], Meta(description="Ids of the request that are not in the catalogue.")]
-    fallback: Annotated[bool, Meta(description="Nothing in the history is known: the most popular items.")]
-    milliseconds: float
-
-
-class Share(msgspec.Struct):
-    """What an item of the history adds."""
-
-    item_id: str
-    title: str
-    share: float
-
-
-class Word(msgspec.Struct):
-    """What a word of the item's text adds."""
-
-    word: str
-    share: float
-
-
-class Explained(msgspec.Struct):
-    """Why an item has its score."""
-
-    parts: dict[str, float]
-    history: list[Share]
-    words: list[Word]
-
-
-class Listed(msgspec.Struct):
-    """One item of the catalogue."""
-
-    item_id: str
-    title: str
-    category: str | None
-    brand: str | None
-    is_new: bool
-    attributes: dict[str, Any]
-
-
-class Catalogue(msgspec.Struct):
-    """A page of the catalogue; `total` counts all items that match."""
-
-    items: list[Listed]
-    total: int
-    offset: int
-    limit: int
-
-
-class Changed(msgspec.Struct):
-    """The catalogue after a change."""
-
-    changed: int
-    items: int
-
-
-class CatalogueMap(msgspec.Struct):
-    """The catalogue in two dimensions."""
-
-    item_ids: list[str]
-    titles: list[str]
-    xy: list[tuple[float, float]]
-    category: list[str | None]
-
-
-class Embedding(msgspec.Struct):
-    """The embedding of one text."""
-
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float]
-
-
-class Usage(msgspec.Struct):
-    """Counts of tokens; not measured, always 0."""
-
-    prompt_tokens: int = 0
-    total_tokens: int = 0
-
-
-class Embeddings(msgspec.Struct):
-    """A response with embeddings, as OpenAI's."""
-
-    object: Literal["list"]
-    data: list[Embedding]
-    model: str
-    usage: Usage
-
-
-class BundleInfo(msgspec.Struct):
-    """Facts of a bundle."""
-
-    target: str
-    shops: list[str]
-    items: int
-    regime: str | None
-    verdict: str | None
-    parts: dict[str, float]
-
-
-class Info(msgspec.Struct):
-    """What is served."""
-
-    bundles: dict[str, BundleInfo]
-    default: str
-    version: str
-
-
-class Health(msgspec.Struct):
-    """State of the server."""
-
-    status: Literal["ok", "starting", "stopping"]
-
-
-class Error(msgspec.Struct):
-    """What is wrong and in which field."""
-
-    message: str
-    field: str | None
-
-
-class Failure(msgspec.Struct):
-    """The body of every response that is not a success."""
-
-    error: Error
