@@ -90,10 +90,10 @@ def test_items_are_listed_in_pages(client, recommender):
 
 
 def test_items_are_added_found_and_removed(client):
-    new = {"item_id": "a/b?c", "title": "Quantum gardening", "brand": "Nobody", "price": 12.5}
+    new = {"item_id": "a/b?c", "title": "Quantum gardening", "brand": "Nobody", "price": 912.5}
     before = client.get("/v1/items").json()["total"]
     assert client.post("/v1/items", json={"items": [new]}).json() == {"changed": 1, "items": before + 1}
-    found = client.post("/v1/recommend", json={"history": HISTORY, "where": {"price": {"min": 12, "max": 13}}}).json()
+    found = client.post("/v1/recommend", json={"history": HISTORY, "where": {"price": {"min": 912, "max": 913}}}).json()
     assert [(item["item_id"], item["is_new"]) for item in found["items"]] == [("a/b?c", True)]
     assert client.get("/v1/similar/a%2Fb%3Fc?k=1").status_code == 200
     refused(client.post("/v1/items", json={"items": [new]}), 422, "items", "is taken")
