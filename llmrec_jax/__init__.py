@@ -8,9 +8,10 @@ from llmrec_jax.version import __version__
 
 if TYPE_CHECKING:
     from llmrec_jax import losses, models
+    from llmrec_jax.fitting import fit
     from llmrec_jax.inference.recommender import Recommender
 
-__all__ = ["Recommender", "UserError", "__version__", "losses", "models"]
+__all__ = ["Recommender", "UserError", "__version__", "fit", "losses", "models"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from llmrec_jax.inference.recommender import Recommender
 
         return Recommender
+    if name == "fit":
+        from llmrec_jax.fitting import fit
+
+        return fit
     if name in __all__:
         return importlib.import_module(f"llmrec_jax.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

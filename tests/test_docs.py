@@ -24,8 +24,8 @@ PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def commands() -> list[list[str]]:
@@ -104,8 +104,12 @@ def test_links_lead_somewhere(page):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    _, bundle = run_and_bundle(tmp_path, "text+id")
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return run_and_bundle(tmp_path_factory.mktemp("bundle"), "text+id")[1]
+
+
+def test_the_python_of_the_readme_runs(bundle, tmp_path, monkeypatch):
     shutil.copytree(bundle, tmp_path / "runs" / "quickstart" / "bundle")
     monkeypatch.chdir(tmp_path)
     for block in blocks("python"):
@@ -113,6 +117,21 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["hidden"].shape[:2] == (1, 4)
     assert (tmp_path / "runs" / "encoder" / "model.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:.*items are unknown")
+def test_the_python_of_recommending_runs(bundle, tmp_path, monkeypatch):
+    """From top to bottom with the same names; training is left out."""
+    shutil.copytree(bundle, tmp_path / "runs" / "quickstart" / "bundle")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("llmrec_jax.fitting.fit", lambda items, events, changes: llmrec_jax.Recommender.load(bundle))
+    names: dict = {}
+    found = blocks("python", (REPO / "docs" / "recommend.md").read_text())
+    for block in found:
+        exec(compile(block, "docs/recommend.md", "exec"), names)
+    assert len(found) >= 7
+    assert names["xy"].shape == (len(names["r"].items), 2)
+    assert llmrec_jax.Recommender.load("runs/changed/bundle").item("new").attributes == {"price": 12.5}
 
 
 def test_the_console_script_and_the_citation_fit_the_package():

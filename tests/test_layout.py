@@ -40,9 +40,10 @@ MAY_IMPORT = {
     "server": {"inference", "errors", "version"},
     "html": {"evaluate", "errors", "version"},
     "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "selection", "inference", "cluster"},
+    "fitting": {"config", "data", "errors", "inference", "models", "recipes", "train"},
     "tuning": {"config", "errors", "train", "parallel"},
     "cli": TOP | {"cluster", "errors", "recipes", "version", "importers", "exports", "server", "html", "tuning"},
-    "__init__": TOP | {"version"},
+    "__init__": TOP | {"version", "fitting"},
     "__main__": {"cli"},
 }
 ONLY_IN = {

@@ -98,7 +98,7 @@ def copy(bundle: Path, folder: Path, change: Callable[[Path], None] = lambda _: 
 
 
 def with_weights(weights: Mapping[str, float]) -> Callable[[Path], None]:
-    """The `change` of a copy that sets weights of parts of the answer, by name; its scores lose their calibration."""
+    """The `change` of a copy that sets the weights of some parts of the answer, by name; the calibration is lost."""
 
     def change(draft: Path) -> None:
         if weights:

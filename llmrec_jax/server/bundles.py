@@ -39,15 +39,21 @@ class Served:
         self._changing = threading.Lock()
         self._added: dict[str, Mapping[str, Any]] = {}
         self._removed: set[str] = set()
+        self._num_added = 0  # since the last load
         self.recommender, self.facts = _warm(Recommender.load(folder), limits), _facts(folder)
 
     def add(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Add items. Raises ValueError if one is invalid or its id is taken; then none is added."""
         with self._changing:
-            if len(self._added) + len(items) > (most := self._limits.added_items):
-                raise ApiError(422, f"{len(self._added):,} items were added before and at most {most:,} are kept; put "
-                                    "them into the shop's items.jsonl and train again", "items")  # fmt: skip
+            if self._num_added + len(items) > (most := self._limits.added_items):
+                raise ApiError(
+                    422,
+                    f"{self._num_added:,} items were added since the bundle was loaded, at most {most:,} "
+                    "can be; put them into the shop's items.jsonl and train again",
+                    "items",
+                )
             self.recommender.add_items(items)
+            self._num_added += len(items)  # also those that are removed later take memory
             for item in items:
                 self._added[item["item_id"]] = item
                 self._removed.discard(item["item_id"])
@@ -57,8 +63,8 @@ class Served:
         with self._changing:
             self.recommender.remove_items(ids)
             for item_id in ids:
-                if self._added.pop(item_id, None) is None:
-                    self._removed.add(item_id)
+                self._added.pop(item_id, None)
+                self._removed.add(item_id)
 
     def reload_if_changed(self) -> str | None:
         """Load the bundle again if its files changed and have been the same since the last call, which is how a copy
@@ -89,6 +95,7 @@ class Served:
             fresh.remove_items(sorted(self._removed))
         if self._added:
             fresh.add_items(list(self._added.values()))
+        self._num_added = len(self._added)
 
 
 class Bundles:

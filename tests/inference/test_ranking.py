@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from llmrec_jax.inference.planar import planar
-from llmrec_jax.inference.ranking import best, diverse
+from llmrec_jax.inference.ranking import BLOCK, best, diverse
 
 
 @pytest.mark.parametrize("k", [1, 7, 40, 1000])
-def test_best_is_a_stable_sort(k):
+@pytest.mark.parametrize("size", [60, 3 * BLOCK, 50 * BLOCK + 7])
+@pytest.mark.parametrize("values", [9, 10**6])
+def test_best_is_a_stable_sort(k, size, values):
     rng = np.random.default_rng(k)
-    scores_J, allowed_J = rng.integers(0, 9, 60).astype(np.float32), rng.random(60) < 0.7
+    scores_J, allowed_J = rng.integers(0, values, size).astype(np.float32), rng.random(size) < 0.7
     expected = sorted(np.flatnonzero(allowed_J), key=lambda j: -scores_J[j])[:k]
     assert best(scores_J, allowed_J, k).tolist() == expected
 
