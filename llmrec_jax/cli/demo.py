@@ -48,7 +48,7 @@ def train_once(workdir: Path) -> None:
     if (workdir / "bundle" / "config.json").is_file() and (workdir / "report.json").is_file():
         print(f"using the model in {workdir}; delete the folder to train again", file=sys.stderr, flush=True)
         return
-    print("training a small model on the two built-in shops, films and books; about a minute", file=sys.stderr)
+    print("training a small model on the two built-in shops, films and books: one to two minutes", file=sys.stderr)
     with Interrupts() as interrupts:
         run(configuration(), workdir, interrupts)
 

@@ -2,7 +2,7 @@
 
 Command:   llmrec demo, or llmrec train demo without the page
 Hardware:  2 CPU cores.
-Time:      about a minute.
+Time:      one to two minutes: 109 s of CPU time in all, until the page is served.
 Result:    test NDCG@10 / Recall@10 on the books: answer .181 / .358, model .126 / .269; the best baseline, item_knn,
            .163 / .319. One seed.
 
