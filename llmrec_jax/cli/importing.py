@@ -10,7 +10,8 @@ import tyro
 from llmrec_jax.cli.printing import clean, print_facts
 
 if TYPE_CHECKING:
-    from llmrec_jax.importers.plan import Plan, Source
+    from llmrec_jax.importers.plan import Plan
+    from llmrec_jax.importers.table import Source
     from llmrec_jax.importers.write import Counts
 
 Map = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=COLUMN")]
@@ -41,20 +42,20 @@ def import_(paths: tyro.conf.Positional[tuple[str, ...]], to: Path, map: Map = (
         raise UserError("name the files to import, e.g. llmrec import orders.csv products.csv --to data/my_shop")
     plan = importers.plan(paths, map, _ask if sys.stdin.isatty() and sys.stderr.isatty() and not json else None)
     if not json:
-        print("\n".join(map_clean(_described(plan))), flush=True)
+        print("\n".join(_cleaned(_described(plan))), flush=True)
     counts = importers.write(plan, to)
     print_facts(json, _facts(plan, counts, to), *_counted(counts, to))
     return 0
 
 
-def map_clean(lines: Sequence[str]) -> list[str]:
+def _cleaned(lines: Sequence[str]) -> list[str]:
     """Lines that are safe to print."""
     return [clean(line) for line in lines]
 
 
 def _described(plan: "Plan") -> list[str]:
     """The mapping and the first rows."""
-    from llmrec_jax.importers.write import first_rows
+    from llmrec_jax.importers.preview import first_rows
 
     lines = [f"recognised: {plan.format}"]
     for what, sources in (("items", plan.items), ("interactions", plan.events)):
@@ -97,7 +98,7 @@ def _counted(counts: "Counts", to: Path) -> list[str]:
         lines.append(f"  {counts.unread_ratings:,} ratings are no numbers: left empty")
     total = sum(counts.left_out.values())
     if total:
-        lines.append(f"  left out: {total:,} rows, listed in {to / 'left_out.csv'}")
+        lines.append(f"  left out: {total:,} row{'s' * (total > 1)}, listed in {to / 'left_out.csv'}")
         lines += [f"    {count:,} x {reason}" for reason, count in counts.left_out.most_common(10)]
     return [*lines, f"next: llmrec validate {to}"]
 

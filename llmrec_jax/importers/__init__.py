@@ -7,6 +7,8 @@ Knows nothing of the command line: `llmrec import` prints, asks and parses.
 
 from collections.abc import Sequence
 
+from llmrec_jax.data.cache import status
+from llmrec_jax.errors import UserError
 from llmrec_jax.importers.formats import recognise
 from llmrec_jax.importers.mapping import Mapped
 from llmrec_jax.importers.opening import open_all
@@ -27,4 +29,12 @@ def plan(paths: Sequence[str], mapping: Sequence[str] = (), ask: Ask | None = No
     Raises:
       UserError: a file cannot be read, or no log of users and items is recognised.
     """
-    return make(recognise(open_all(paths)), Mapped(mapping), ask)
+    mapped = Mapped(mapping)
+    with status("looking at the files"):
+        tables = recognise(open_all(paths))
+        try:
+            return make(tables, mapped, None)
+        except UserError:
+            if ask is None:
+                raise
+    return make(tables, mapped, ask)

@@ -72,15 +72,6 @@ class Clock:
             raise ValueError(UNKNOWN)
         return time + (int(fraction[:9].ljust(9, "0")) * scale // 10**9 if fraction.strip("0") else 0)
 
-    def describe(self) -> str:
-        """How times are read, for the user."""
-        order = "day before month" if self.day_first else "month before day"
-        return {
-            "compact": "times like 20200131",
-            "excel": "days since 1900, as Excel counts",
-            "date": f"dates, {order}",
-        }.get(self.form, "")
-
 
 def fits(values: Iterable[Any]) -> float:
     """The share of non-empty cells that are plausible times: dates, or numbers that mean 1980 to 2050."""
@@ -134,6 +125,8 @@ def _since(time: datetime.datetime) -> int:
     nanoseconds = (aware - EPOCH) // MICROSECOND * 1_000
     if nanoseconds < 0:
         raise ValueError(BEFORE)
+    if nanoseconds > LATEST:
+        raise ValueError("timestamp is after the year 2262")
     return nanoseconds
 
 

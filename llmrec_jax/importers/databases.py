@@ -72,12 +72,7 @@ def open_url(url: str, name: str = "") -> list[Table]:
     query = parse_qsl(parts.query)
     wanted = [value for key, value in query if key == "table"]
     if parts.scheme == "duckdb":
-        path = (
-            parts.path.removeprefix("/")
-            if parts.path.startswith("/") and not parts.path.startswith("//")
-            else parts.path
-        )
-        opened: Any = _DuckDB(_path(path), url)
+        opened: Any = _DuckDB(parts.path[1:], url)  # duckdb:///shop.duckdb is relative, duckdb:////data/... absolute
     else:
         rest = urlencode([(key, value) for key, value in query if key != "table"])
         bare = url.split("?")[0] + (f"?{rest}" if rest else "")
@@ -86,11 +81,6 @@ def open_url(url: str, name: str = "") -> list[Table]:
     if not names:
         raise UserError(f"{opened.shown}: the database has no table")
     return [_table(opened, table, f"{name}/{table}" if name else table) for table in names]
-
-
-def _path(path: str) -> str:
-    """`duckdb:///shop.duckdb` is a relative path, `duckdb:////data/shop.duckdb` an absolute one."""
-    return "/" + path.lstrip("/") if path.startswith("/") else path
 
 
 def _table(opened: Any, table: str, name: str) -> Table:
@@ -137,7 +127,7 @@ class _SQLAlchemy:
     def __init__(self, url: str, shown: str):
         self.sqlalchemy, self.shown = library("sqlalchemy", shown), shown
         try:
-            self.engine = self.sqlalchemy.create_engine(url)
+            self.engine = self.sqlalchemy.create_engine(url, poolclass=self.sqlalchemy.pool.NullPool)
             self.inspector = self.sqlalchemy.inspect(self.engine)
         except ModuleNotFoundError as error:
             raise UserError(f"{shown}: needs the driver {error.name}: pip install {error.name}") from None

@@ -179,7 +179,8 @@ def _is_quoted(head: list[tuple[int, str]], separator: str) -> bool:
 
 def _is_header(names: list[str], rows: Sequence[tuple[int, str, list[str] | ValueError]]) -> bool:
     """Whether the first row names the columns: its cells are known names, or unlike those below."""
-    if any(NUMBER.fullmatch(name) for name in names) or len(set(names)) < len(names):
+    named = [name for name in names if name]
+    if not named or any(NUMBER.fullmatch(name) for name in named) or len(set(named)) < len(named):
         return False
     cells = [cells for _, _, cells in rows[1:] if not isinstance(cells, ValueError) and len(cells) == len(names)]
     body = [own for row in cells if (own := [cell.strip() for cell in row]) != names]

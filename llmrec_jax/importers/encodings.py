@@ -9,11 +9,13 @@ import re
 from llmrec_jax.importers.files import File
 
 CHUNK = 2**20
+MAX_NULS = 0.02  # share of zero bytes in a text that is not UTF-16
 EVIDENCE = 2**18  # bytes around letters that are not ASCII
 MARKS = (  # the longer marks first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+CONTROL = re.compile(rb"[\x02-\x08\x0e-\x1f]")  # ^A separates the columns of Hive
 HIGH = re.compile(rb"[\x80-\xff]")
 HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 # What no word has, so that the letter was written in another encoding: a sign or a capital within it, a raised figure
@@ -36,8 +38,10 @@ def detect(file: File) -> str | None:
     for mark, name in MARKS:
         if start.startswith(mark):
             return name
-    if b"\0" in start:
+    if start.count(0) > MAX_NULS * len(start):
         return _wide(start)
+    if len(CONTROL.findall(start)) > MAX_NULS * len(start):
+        return None
     evidence = _not_utf8(file)
     return "utf-8" if evidence is None else _legacy(evidence)
 

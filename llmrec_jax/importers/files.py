@@ -11,6 +11,7 @@ import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -25,7 +26,7 @@ ZIP, TAR = b"PK\x03\x04", b"ustar"
 NO_DATA = (".md", ".pdf", ".html", ".htm", ".png", ".jpg", ".jpeg", ".svg", ".py", ".pl", ".sh", ".vec", ".md5",
            ".sha256", ".pyc", ".npy", ".npz", ".ipynb", ".doc", ".docx")  # fmt: skip
 NO_DATA_STEMS = ("readme", "license", "licence", "source", "changelog", "copying", "mymedialite")
-DAMAGED = (EOFError, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile)
 
 
 class _Counting(io.RawIOBase):
@@ -77,8 +78,6 @@ class File(NamedTuple):
                 yield io.BufferedReader(stack.enter_context(opener(file)), BUFFER) if opener else file
         except DAMAGED as error:
             raise UserError(f"{self.name}: is damaged or was not copied whole: {error}") from None
-        except gzip.BadGzipFile as error:
-            raise UserError(f"{self.name}: is not a sound gzip file: {error}") from None
 
 
 def find(paths: Sequence[Path]) -> list[File]:
@@ -100,7 +99,8 @@ def find(paths: Sequence[Path]) -> list[File]:
 def holds_data(file: File) -> bool:
     """False for files that describe a data set, such as a README."""
     name = file.stem.lower()
-    return not (name.endswith(NO_DATA) or name.split(".")[0].split("-")[0] in NO_DATA_STEMS or name.startswith("."))
+    stem, _, suffix = name.partition(".")
+    return not (name.endswith(NO_DATA) or (suffix in ("", "txt", "rst") and stem.split("-")[0] in NO_DATA_STEMS))
 
 
 def _members(path: Path, name: str) -> list[File]:
@@ -132,7 +132,13 @@ def _members(path: Path, name: str) -> list[File]:
 
 
 def _zip_opener(path: Path, member: str) -> Callable[[], IO[bytes]]:
-    return lambda: zipfile.ZipFile(path).open(member)
+    def opened() -> IO[bytes]:
+        try:
+            return zipfile.ZipFile(path).open(member)
+        except RuntimeError as error:  # encrypted, or compressed by a method that Python does not know
+            raise UserError(f"{path}: {member}: cannot be read: {error}; unpack the archive first") from None
+
+    return opened
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ class Mapped:
 
     def __init__(self, options: Sequence[str]):
         """`options` are like "user=customer". Raises `UserError` if one is not."""
-        self.given: list[tuple[str, str, str]] = []  # role, file or "", column
+        self.options: list[tuple[str, str]] = []  # role, column
+        self.given: list[tuple[str, str, str]] = []  # role, file or "", column; see `check`
         for option in options:
             field, mark, column = option.partition("=")
             role = FIELDS.get(field.strip().casefold())
@@ -26,22 +27,21 @@ class Mapped:
                 near = difflib.get_close_matches(field, FIELDS, n=1)
                 hint = f"; nearest: {near[0]}" if near and mark else ""
                 raise UserError(f"--map {option}: write FIELD=COLUMN; fields: {', '.join(FIELDS)}{hint}")
-            self.given.append((role, "", column.strip()))
+            self.options.append((role, column.strip()))
 
     def check(self, tables: Sequence[Table]) -> None:
         """Split FILE:COLUMN. Raises `UserError` if no table has a column."""
-        checked = []
-        for role, _, column in self.given:
+        self.given = []
+        for role, column in self.options:
             file, _, rest = column.partition(":")
             in_file = [table for table in tables if rest and table.name.endswith(file) and _column(table, rest)]
             if in_file:
-                checked.append((role, file, rest))
+                self.given.append((role, file, rest))
             elif not column or any(_column(table, column) for table in tables):
-                checked.append((role, "", column))
+                self.given.append((role, "", column))
             else:
                 known = "; ".join(f"{table.name}: {', '.join(table.columns[:20])}" for table in tables)
                 raise UserError(f"--map {role}={column}: no file has this column. Columns: {known}")
-        self.given = checked
 
     def of(self, table: Table, roles: Sequence[str]) -> dict[str, str]:
         """Role -> column of a table; "" for a role that no column is to play."""

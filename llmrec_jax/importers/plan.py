@@ -2,29 +2,15 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from llmrec_jax.errors import UserError
+from llmrec_jax.importers import catalogue as catalogue_lib
 from llmrec_jax.importers import roles as roles_lib
 from llmrec_jax.importers.mapping import Mapped
-from llmrec_jax.importers.names import by_name, folded
-from llmrec_jax.importers.profile import all_ids, belongs_to, ids, overlap, profile
-from llmrec_jax.importers.table import Table
-
-JOINS = 0.1  # share of the ids of the log that are in the catalogue, at least, for the two to belong together
-KEYS: dict[str, Callable[[str], str]] = {  # how ids that differ only in writing are made alike
-    "leading zeros": lambda item_id: item_id.lstrip("0"),
-    "upper and lower case": str.casefold,
-}
-
-
-class Source(NamedTuple):
-    """A table and what its columns hold."""
-
-    table: Table
-    roles: Mapping[str, str]  # role -> column
-    attributes: Sequence[str] = ()  # further columns of a catalogue to keep
+from llmrec_jax.importers.names import by_name
+from llmrec_jax.importers.profile import all_ids, overlap, profile
+from llmrec_jax.importers.table import Source, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +20,14 @@ class Plan:
     events: list[Source]
     items: list[Source]  # empty: the items are those of the events
     ignored: list[Table]
-    join: str | None = None  # a key of KEYS: how the ids of log and catalogue differ
+    join: str | None = None  # a key of `catalogue.KEYS`: how the ids of log and catalogue differ
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def format(self) -> str:
         """The known formats of the tables, or "tables"."""
-        return (
-            " and ".join(dict.fromkeys(s.table.format for s in (*self.events, *self.items) if s.table.format))
-            or "tables"
-        )
+        known = dict.fromkeys(s.table.format for s in (*self.events, *self.items) if s.table.format)
+        return " and ".join(known) or "tables"
 
     @property
     def event_columns(self) -> list[str]:
@@ -64,14 +48,14 @@ def make(tables: Sequence[Table], mapped: Mapped, ask: Ask | None) -> Plan:
     events = max(logs, key=_as_log)
     same = [source for source in logs if source.table.columns == events.table.columns]
     others = [table for table in usable if not any(table is source.table for source in same)]
-    events, catalogue, join = _catalogue(events, [t for t in others if t.kind != "events"], mapped)
+    events, catalogue, join = catalogue_lib.find(events, [t for t in others if t.kind != "events"], mapped)
     same = [source._replace(roles=events.roles) for source in same]
     used = {id(source.table) for source in (*same, *catalogue)}
     ignored = [table for table in tables if id(table) not in used]
     notes = roles_lib.misfits(events.table, events.roles)
     notes += [f"the ids of the two tables differ in {join}: joined all the same"] if join else []
     if not catalogue:
-        same, more = _with_texts(same, mapped)
+        same, more = catalogue_lib.of_log(same, mapped)
         notes += more
     return Plan([_ordered(source) for source in same], [_ordered(source) for source in catalogue], ignored, join, notes)
 
@@ -117,10 +101,8 @@ def _by_elimination(table: Table, mapped: Mapped) -> Source | None:
         return None
     if "item_id" in roles and profile(table, roles["item_id"]).distinct == 1.0:
         return None  # a catalogue
-    left = [
-        column for column in table.columns if by_name(column).role in ("", "title") and column not in roles.values()
-    ]
-    left = [column for column in left if roles_lib.may_repeat(table, column)]
+    left = [column for column in table.columns if by_name(column).role in ("", "title")]
+    left = [column for column in left if column not in roles.values() and roles_lib.may_repeat(table, column)]
     return Source(table, roles | {missing.pop(): left[0]}) if len(left) == 1 else None
 
 
@@ -132,9 +114,8 @@ def _joined(log: Table, catalogue: Table) -> str | None:
         if not own.may_be_id or own.is_counter or own.num_distinct < 2 or own.distinct > 0.95:
             continue
         for other in roles_lib.id_columns(catalogue)[:4]:
-            found = overlap(log, column, catalogue, other) * (
-                0.5 + own.num_distinct / max(1, len(all_ids(catalogue, other)))
-            )
+            used = own.num_distinct / max(1, len(all_ids(catalogue, other)))  # else any small numbers would do
+            found = overlap(log, column, catalogue, other) * (0.5 + used)
             if found > share and profile(catalogue, other).distinct > 0.9:
                 best, share = column, found
     return best
@@ -149,9 +130,8 @@ def _logs_by_asking(tables: Sequence[Table], mapped: Mapped, ask: Ask | None) ->
     roles = roles_lib.of_events(table, mapped.of(table, roles_lib.EVENT_ROLES))
     for role, what in (("user_id", "the user"), ("item_id", "the item")):
         if role not in roles:
-            choice = ask(
-                f"{table.name}: which column holds {what}?", [c for c in table.columns if c not in roles.values()]
-            )
+            free = [column for column in table.columns if column not in roles.values()]
+            choice = ask(f"{table.name}: which column holds {what}?", free)
             if choice is None:
                 return []
             roles[role] = choice
@@ -165,78 +145,6 @@ def _as_log(source: Source) -> tuple[float, int]:
     certain = by_name(roles["user_id"]).strength + by_name(roles["item_id"]).strength
     has = ("rating" in roles) + ("timestamp" in roles) + ("impression_id" in roles)
     return (10 * (table.kind == "events") + 2 * has + 2 * repeats + certain, table.size)
-
-
-def _catalogue(events: Source, tables: Sequence[Table], mapped: Mapped) -> tuple[Source, list[Source], str | None]:
-    """The tables of items, the log with the column of items that joins them, and how the ids differ."""
-    best: tuple[float, Source, str, str | None] | None = None
-    for table in tables:
-        given = mapped.of(table, roles_lib.ITEM_ROLES)
-        fixed = given.get("item_id") or (table.roles or {}).get("item_id")
-        for item_id in [fixed] if fixed else roles_lib.id_columns(table)[:6]:
-            roles = roles_lib.of_items(table, item_id, given)
-            if "title" not in roles:
-                continue
-            for column in _item_columns(events, mapped):
-                share, join = _shared(events.table, column, table, item_id)
-                alike = folded(column) == folded(item_id) or by_name(item_id).role == "item_id"
-                certain = table.kind == "items" or (bool(given) and "title" in given)
-                if share < JOINS and not certain and not (alike and by_name(roles["title"]).role == "title"):
-                    continue
-                score = share + 0.2 * alike + 0.1 * by_name(column).strength + 0.3 * certain
-                score += 0.5 * (by_name(roles["title"]).role == "title")
-                if best is None or score > best[0]:
-                    attributes = roles_lib.attributes(table, roles)
-                    best = score, Source(table, roles, attributes), column, join
-    if best is None:
-        return events, [], None
-    _, source, column, join = best
-    same = [table for table in tables if table.columns == source.table.columns and table.kind == source.table.kind]
-    free = {role: own for role, own in events.roles.items() if own != column or role == "item_id"}
-    return events._replace(roles=free | {"item_id": column}), [source._replace(table=table) for table in same], join
-
-
-def _item_columns(events: Source, mapped: Mapped) -> list[str]:
-    """Columns of the log that may hold the ids of items, the likeliest first."""
-    certain = events.table.roles or mapped.of(events.table, roles_lib.EVENT_ROLES)
-    if "item_id" in certain:
-        return [certain["item_id"]]
-    return list(dict.fromkeys([events.roles["item_id"], *roles_lib.candidates(events.table, "item_id")]))
-
-
-def _shared(log: Table, column: str, catalogue: Table, item_id: str) -> tuple[float, str | None]:
-    """The share of the log's ids that the catalogue has, and how they differ if they do in writing."""
-    share = overlap(log, column, catalogue, item_id)
-    if share >= JOINS:
-        return share, None
-    for how, key in KEYS.items():
-        mine, theirs = set(map(key, ids(log, column))), set(map(key, all_ids(catalogue, item_id)))
-        if mine and len(mine & theirs) > 0.5 * len(mine):
-            return len(mine & theirs) / len(mine), how
-    return share, None
-
-
-def _with_texts(sources: list[Source], mapped: Mapped) -> tuple[list[Source], list[str]]:
-    """The log with the texts of items that it holds itself; without a title, the id stands for it."""
-    first = sources[0]
-    given = mapped.of(first.table, roles_lib.ITEM_ROLES)
-    item_id = first.roles["item_id"]
-    texts = roles_lib.of_items(first.table, item_id, {**given, "item_id": item_id})
-    own = {
-        role: column
-        for role, column in texts.items()
-        if role not in first.roles and column not in first.roles.values()
-        and (role in given or first.table.kind == "events" or belongs_to(first.table, column, item_id, role == "title"))
-    }  # fmt: skip
-    if "title" not in own:
-        note = (
-            "no titles of items: their ids stand for them, so that texts tell nothing; name the table of products too, "
-            "or the column with --map title=COLUMN"
-        )
-        own, notes = {}, [note]
-    else:
-        notes = [f"no table of items: their titles are those in {first.table.name}"]
-    return [source._replace(roles={**source.roles, **own}) for source in sources], notes
 
 
 def unrecognised(tables: Sequence[Table]) -> str:

@@ -1,7 +1,7 @@
 """Finds what the columns of one table hold: by their names, checked against their values."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from llmrec_jax.importers.names import KINDS, by_name, folded
 from llmrec_jax.importers.profile import profile
@@ -24,7 +24,7 @@ def fits(table: Table, column: str, role: str) -> bool:
     if role in ("user_id", "item_id"):
         return found.may_be_id and not (found.is_counter and len(table.sample) > 2 and by_name(column).strength < 0.8)
     if role == "timestamp":
-        return found.times > 0.5 < found.filled
+        return found.times > 0.5 and found.filled > 0.5
     if role in ("rating", "weight"):
         return found.may_be_rating
     if role == "price":
@@ -170,9 +170,8 @@ def _may_be_rating(table: Table, column: str) -> bool:
     return found.is_number and 1 < found.num_distinct <= RATING_VALUES and -10 <= found.low <= found.high <= 100
 
 
-def described(table: Table, columns: Sequence[str] | None = None) -> str:
+def described(table: Table) -> str:
     """The columns of a table with the first value of each, for messages."""
     first = table.sample[0] if table.sample else [""] * len(table.columns)
-    shown = columns or table.columns
-    cells = {column: str(cell)[:30] for column, cell in zip(table.columns, first, strict=True)}
-    return ", ".join(f"{column} ({cells[column]})" for column in shown[:12]) + (", ..." if len(shown) > 12 else "")
+    cells = [f"{column} ({str(cell)[:30]})" for column, cell in zip(table.columns, first, strict=True)]
+    return ", ".join(cells[:12]) + (", ..." if len(cells) > 12 else "")

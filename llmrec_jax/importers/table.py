@@ -1,8 +1,9 @@
 """The `Table`: what every kind of file is read as. Rows are streamed; a sample of the first ones is kept."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from llmrec_jax.importers.progress import Meter
 
@@ -24,7 +25,7 @@ class Table:
     size: int = 0  # bytes on disk; 0: not known
     has_header: bool = True
     separator: str = ""  # of a text file
-    # Set by `formats` where the format says what the columns are; otherwise `guess` finds out.
+    # Set by `formats` where the format says what the columns are; otherwise `plan` finds out.
     kind: Kind | None = None
     note: str = ""  # why the table is ignored
     format: str = ""  # "MovieLens"; "" if it is none of the known formats
@@ -41,6 +42,14 @@ class Table:
     def ignored(self, why: str) -> "Table":
         """The table, marked as not to be imported."""
         return dataclasses.replace(self, kind="ignored", note=why)
+
+
+class Source(NamedTuple):
+    """A table to import, and what its columns hold."""
+
+    table: Table
+    roles: Mapping[str, str]  # role -> column
+    attributes: Sequence[str] = ()  # further columns of a catalogue to keep
 
 
 def renamed(table: Table, names: Sequence[str], **changes: Any) -> Table:
@@ -68,7 +77,7 @@ def derived(
 
     indices = [table.columns.index(column) for column in needs]
     rows = convert((number, [cells[n] for n in indices]) for number, cells in enumerate(table.sample, 1))
-    sample = [cells for _, cells in rows if not isinstance(cells, ValueError)][:SAMPLE]
+    sample = list(itertools.islice((cells for _, cells in rows if not isinstance(cells, ValueError)), SAMPLE))
     return dataclasses.replace(table, columns=tuple(columns), sample=sample, read=read, **changes)
 
 

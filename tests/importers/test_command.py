@@ -35,7 +35,7 @@ def test_the_mapping_the_first_rows_and_the_counts_are_printed(shop, tmp_path, c
         "items: item_id '1', title 'Café of Stone (1994)', category 'Drama, War'",
         "user_id '1', item_id '4', rating '2', timestamp '2020-09-14 12:26:40'",
         "8 items, 30 interactions",
-        f"left out: 1 rows, listed in {tmp_path / 'to' / 'left_out.csv'}",
+        f"left out: 1 row, listed in {tmp_path / 'to' / 'left_out.csv'}",
         "1 x ratings.csv: item_id is not among the items",
     ):
         assert line in out

@@ -59,9 +59,11 @@ def test_archives_and_compressed_files(tmp_path):
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / "ratings.csv.gz").write_bytes(gzip.compress(CONTENT["ratings.csv"])[:-20])
-    with pytest.raises(UserError, match=r"ratings.csv.gz: is damaged or was not copied whole"):
-        importers.plan([str(tmp_path)])
+    whole = gzip.compress(CONTENT["ratings.csv"])
+    for damaged in (whole[:-20], whole[:40] + b"xxxx" + whole[44:]):
+        (tmp_path / "ratings.csv.gz").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"ratings.csv.gz: is damaged or was not copied whole"):
+            importers.plan([str(tmp_path)])
 
 
 def test_parquet_and_feather(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from llmrec_jax.data.domains import prepare
 from llmrec_jax.errors import UserError
 from tests.importers import samples
-from tests.importers.samples import ITEMS, LOG, lines, stamp, table
+from tests.importers.samples import ITEMS, LOG, START, lines, stamp, table
 from tests.importers.test_formats import imported, records
 
 
@@ -43,6 +43,9 @@ TABLES = {
     "line breaks between tabs": {"o.tsv": log("user", "item", "score", "ts", delimiter="\t"),
                                  "p.tsv": items("item", "title", "description", rows=TWO_LINES, delimiter="\t")},
     "quotes everywhere": {"o.csv": log("user", "item", "score", "ts", quoting=csv.QUOTE_ALL), "p.csv": NAMED},
+    "empty columns of Excel": {
+        "o.csv": log("Kunde", "Artikel", "Bewertung", "Zeit", "", "", rows=[(*row, "", "") for row in LOG], delimiter=";") + "Summe;;90;;;\n",
+        "p.csv": items("Artikel", "Bezeichnung", "", rows=[(i, t, "") for i, t, _ in ITEMS], delimiter=";")},
     "Excel's first line": {"o.csv": "sep=;\n" + log("user", "item", "score", "ts", delimiter=";"), "p.csv": NAMED},
     "lines before the header": {"o.csv": "Orders of our shop\n\n" + log("user", "item", "score", "ts"), "p.csv": NAMED},
     "the header repeated": {"o.csv": log("user", "item", "score", "ts") + "user,item,score,ts\n", "p.csv": NAMED},
@@ -150,6 +153,27 @@ def test_what_cannot_be_taken_is_left_out_and_listed(tmp_path):
     assert counts.interactions + sum(row["file"] == "o.csv" for row in left_out) == len(rows)
     assert counts.unread_ratings == 1
     assert prepare.build(tmp_path / "to", "fail", None).report["repeats_dropped"] == 1
+
+
+def test_whatever_is_written_is_sound(tmp_path):
+    names = ("user_id", "item_id", "rating", "timestamp", "weight", "action", "impression_id")
+    good = [("u", "1", 3, START, 1, "Click", "a"), ("u", "2", 3, START, 0, "view", "a"), ("u", "3", 3, START, 2, "", ""),
+            ("u", "4", 3, START, 1, "click", "")]  # fmt: skip
+    bad = [("u", "1", 3, START, weight, "", "") for weight in (-1, "1e-40", "", "much")]
+    bad += [("u", "1", 3, START, 1, action, name) for action, name in (("buy", "a"), ("view", ""))]
+    bad += [(user, "1", 3, START, 1, "", "") for user in ("u" * 2000, "u\nv")]
+    bad += [("u", "1", 3, time, 1, "", "") for time in ("2999-01-01", "9" * 25)]
+    rows = [*good * 5, ("u", "1", "1e300", START, 1, "", ""), *bad]
+    catalogue = [*ITEMS, ("x\ny", "Line", "d"), ("n", "A\0B\tC", "d"), ("t", "  ", "d")]
+    folder = samples.write(
+        tmp_path / "raw",
+        {"o.csv": log(*names, rows=rows), "p.csv": items("item_id", "title", "category", rows=catalogue)},
+    )
+    _, counts = imported([folder], tmp_path / "to")
+    assert (counts.interactions, counts.shown, counts.unread_ratings) == (16, 5, 1)
+    assert sum(counts.left_out.values()) == len(bad) + 2
+    assert prepare.build(tmp_path / "to", "fail", None).report["impressions"] == 1
+    assert records(tmp_path / "to")[0][-1]["title"] == "AB C"
 
 
 def test_further_columns_of_products_are_kept(tmp_path):

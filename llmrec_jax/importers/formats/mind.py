@@ -5,12 +5,13 @@ lists become rows with an action and an impression_id. The history of a user's e
 It has no times, so they get the seconds before that list.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 
 from llmrec_jax.importers.clock import Clock
 from llmrec_jax.importers.profile import profile
-from llmrec_jax.importers.table import Rows, Table, derived, renamed
+from llmrec_jax.importers.table import Rows, Table, derived
 
 FORMAT = "MIND"
 SHOWN = re.compile(r"(\S+-[01]|N\d+)(\s+(\S+-[01]|N\d+))*\s*|")
@@ -94,10 +95,9 @@ def _behaviors(table: Table, prefix: str) -> Table:
 
     for cells in table.sample:
         _keep_earliest(first, clock, str(cells[1]).strip(), cells[2])
-    changed = renamed(table, table.columns)
-    object.__setattr__(changed, "read", earliest)
+    with_times = dataclasses.replace(table, read=earliest)
     roles = {name: name for name in BEHAVIORS}
-    return derived(changed, BEHAVIORS, convert, table.columns, kind="events", format=FORMAT, roles=roles)
+    return derived(with_times, BEHAVIORS, convert, table.columns, kind="events", format=FORMAT, roles=roles)
 
 
 def _keep_earliest(first: dict[str, int], clock: Clock, user: str, cell: object) -> None:
