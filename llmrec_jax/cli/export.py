@@ -18,7 +18,7 @@ def export(
 ) -> int:
     """Export a bundle for other programs.
 
-    Example: llmrec export runs/my_shop --to exports/my_shop --format numpy
+    Example: llmrec export runs/my_shop --to runs/my_shop/numpy --format numpy
 
     Args:
       bundle: The bundle that a run left, or the run's work folder.

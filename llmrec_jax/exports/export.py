@@ -60,9 +60,10 @@ def _check_replaceable(folder: Path) -> None:
     found = {name for name in found if "__pycache__" not in name}
     if not found:
         return
-    if not (folder / MARK).is_file():
-        raise UserError(f"{folder}: holds {min(found)} and is not an export; {advice}")
-    known = {MARK, *json.loads((folder / MARK).read_text("utf-8"))["files"]}
+    try:
+        known = {MARK, *json.loads((folder / MARK).read_text("utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}: holds {min(found)} and is not an export; {advice}") from None
     if foreign := found - known:
         raise UserError(f"{folder}: holds {min(foreign)}, which is not part of the export there; {advice}")
 

@@ -7,8 +7,13 @@ from tests.inference.untrained import run_and_bundle
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return run_and_bundle(tmp_path_factory.mktemp("exports"), "text+id")[1]
+def run_and_folder(tmp_path_factory):
+    return run_and_bundle(tmp_path_factory.mktemp("exports"), "text+id")
+
+
+@pytest.fixture(scope="session")
+def folder(run_and_folder):
+    return run_and_folder[1]
 
 
 @pytest.fixture(scope="session")

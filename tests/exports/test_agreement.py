@@ -7,8 +7,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from benchmarks import int8_items
 from llmrec_jax import Recommender
 from llmrec_jax.data.texts.tokenizer import encode, load_tokenizer
+from llmrec_jax.evaluate.host_ranking import rank_blend
+from llmrec_jax.evaluate.verdict import ndcg
 from llmrec_jax.exports import jax_program, numpy_export, onnx_export
 from llmrec_jax.exports.scorer import scorer_of
 from llmrec_jax.exports.text_encoder import text_encoder_of
@@ -134,3 +137,13 @@ def test_int8_items_are_a_quarter_of_the_size_and_rank_alike(bundle, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "scorer.onnx")
     (onnx_BJ,) = session.run(["scores"], {"history": history_BS.astype(np.int64)})
     np.testing.assert_allclose(onnx_BJ, close_BJ, atol=1e-4)
+
+
+def test_the_benchmark_of_int8_ranks_as_the_evaluation_does(run_and_folder, bundle):
+    run = run_and_folder[0]
+    case = run.experiment.corpus.case(run.experiment.corpus.target, "test")
+    histories, target_N = case.histories[:70], case.target_N[:70]
+    expected_N = ndcg(rank_blend(run.answer.blends["test"], histories, target_N)["answer"].rank_N)
+    found_N = int8_items.ndcg(scorer_of(bundle), histories, target_N)
+    np.testing.assert_allclose(found_N, expected_N, atol=1e-6)
+    assert 0 < found_N.mean() < 1

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
+from llmrec_jax.cli import main
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
 from llmrec_jax.train.interrupts import Interrupts, Saved
@@ -125,3 +126,16 @@ def test_a_trial_is_a_run_that_train_can_go_on_with(tmp_path):
     assert list(trial.storage.get_trial(trial._trial_id).intermediate_values.values()) == validations
     with pytest.raises(UserError):
         sweep_lib._validation(dataclasses.replace(config, seed=5), tmp_path / "run", trial, data, Interrupts())
+
+
+def test_the_command(trained, tmp_path, capsys):
+    fields = ["--data.target", "demo:books", "--encoder.pretrained", "None", "--encoder.mode", "full"]
+    options = ["--workdir", str(tmp_path / "sweep"), "--trials", "3", "--space", "model.dropout=0:0.5"]
+    assert main(["sweep", "my_shop", *options, *fields, "--json"]) == 0
+    found = capsys.readouterr()
+    facts = json.loads(found.out)
+    assert facts["config"] == str(tmp_path / "sweep" / "best.py")
+    assert "trial 3/3: model.dropout=" in found.err
+    assert config_lib.load(tmp_path / "sweep" / "best.py").data.target == "demo:books"
+    assert main(["sweep", "my_shop", *fields]) == 2
+    assert "--space is empty" in capsys.readouterr().err
