@@ -48,6 +48,11 @@ class Channel:
         if isinstance(self.as_item_IV, np.ndarray):
             _ = self._columns_VI
 
+    def sparse_scores(self, histories: Sequence[np.ndarray]) -> Matrix:
+        """`scores`, sparse if the tables are."""
+        profile_NV = self.profile(histories)
+        return profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
+
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
         """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
         if self.as_item_IV is None:

@@ -13,7 +13,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.inference.arguments import as_count, as_ids, as_share, as_times
 from llmrec_jax.inference.catalog import Catalog
 from llmrec_jax.inference.filters import allowed
-from llmrec_jax.inference.ranking import diverse
+from llmrec_jax.inference.ranking import best, diverse
 from llmrec_jax.inference.results import Recommendation, Recommendations
 from llmrec_jax.inference.scoring import History, Scorer
 
@@ -71,6 +71,10 @@ def answers(
     shop = catalog.target if shop is None else shop
     if shop not in catalog.shops:
         raise UserError(f"shop={shop!r}: not a domain of this bundle; it has {', '.join(catalog.shops)}")
+    is_plain = where is None and among is None and not (len(disliked) or seen or diversity or explain)
+    has_index = scorer.nearest is not None and scorer.nearest.catalog is catalog and shop == catalog.target
+    if is_plain and has_index and all(len(scorer.own(one.history)) for one in asked):
+        return [_approximate(scorer, one, k) for one in asked]
     shelf_J, allowed_J = catalog.shelf(shop), allowed(catalog, shop, where, among)
     vectors_JD = catalog.vectors_ID[shelf_J] if diversity else np.zeros((len(shelf_J), 0), np.float32)
     place_I = np.full(len(catalog.items), -1)
@@ -95,6 +99,20 @@ def answers(
             if scorer.calibration and shop == catalog.target and not len(avoided) and len(scorer.own(history)):
                 one.probabilities = scorer.calibration(scores_NJ[n][top]).tolist()
             found.append(one)
+    return found
+
+
+def _approximate(scorer: Scorer, asked: Asked, k: int) -> Recommendations:
+    """The answer for one history with items of the target and no options, from the candidates of the index."""
+    catalog, history = scorer.catalog, asked.history
+    assert scorer.nearest is not None
+    positions_C, parts = scorer.nearest.candidates(scorer, history, k)
+    numbers_C = catalog.target_J[positions_C]
+    allowed_C = catalog.is_offered_I[numbers_C] & ~np.isin(numbers_C, history.numbers)
+    scores_C = np.sum(list(parts.values()), axis=0)
+    top = best(scores_C, allowed_C, k)
+    found = recommendations(catalog, numbers_C, scores_C, top, asked.unknown)
+    found.probabilities = scorer.calibration(scores_C[top]).tolist() if scorer.calibration else None
     return found
 
 

@@ -19,12 +19,11 @@ from llmrec_jax.inference.arguments import as_count, as_items, as_texts
 from llmrec_jax.inference.bundle import Bundle, BundleItem, load
 from llmrec_jax.inference.catalog import Catalog
 from llmrec_jax.inference.filters import allowed
+from llmrec_jax.inference.nearest import Nearest
 from llmrec_jax.inference.ranking import best
-from llmrec_jax.inference.results import Explanation, Recommendation, Recommendations
+from llmrec_jax.inference.results import Explanation, Recommendations
 from llmrec_jax.inference.scoring import Scorer
 from llmrec_jax.inference.search import By, similar_scores, text_scores
-
-__all__ = ["Explanation", "Recommendation", "Recommendations", "Recommender"]
 
 
 class Recommender:
@@ -40,6 +39,7 @@ class Recommender:
 
         self._bundle, self._network = bundle, Network(bundle)
         self._catalog = Catalog.of(bundle)
+        self._nearest: Nearest | None = None
         self._changing = threading.Lock()
 
     @classmethod
@@ -154,8 +154,7 @@ class Recommender:
         >>> r.search("Suitor in Vienna", k=1)[0].title
         'Suitor in Vienna'
 
-        Raises:
-          ValueError: an argument is invalid; or texts cannot be compared, because no two of the items share a word.
+        Raises ValueError if an argument is invalid, or texts cannot be compared: no two of the items share a word.
         """
         catalog, [text] = self._catalog, as_texts([text])
         scores_J = text_scores(catalog, Item("", text), lambda: self._network.text_features([text]))
@@ -178,10 +177,7 @@ class Recommender:
         return recommendations(catalog, catalog.target_J, scores_J, best(scores_J, candidate_J, as_count(k)))
 
     def explain(self, history: Sequence[str], item_id: str) -> Explanation:
-        """Why an item of the target has its score for a history.
-
-        `parts` are exact and sum to the score. `history`: how much lower the score is without each item of the history.
-        `words`: how much each word of the item's text adds to the score.
+        """Why an item of the target has its score for a history: see `Explanation` and `explanation`.
 
         >>> why = r.explain(["book-0001", "book-0002"], "book-0003")
         >>> abs(why.score - sum(why.parts.values())) < 1e-6, [item_id for item_id, _ in why.history]
@@ -217,17 +213,22 @@ class Recommender:
         >>> "book-0000" in [item.item_id for item in r.items]
         False
 
-        Raises:
-          ValueError: an id is not that of an item of the target; then none is removed.
+        Raises ValueError if an id is not that of an item of the target; then none is removed.
         """
         with self._changing:
             self._catalog = self._catalog.without_items(item_ids)
 
+    def build_index(self) -> None:
+        """Build an approximate index of the items, for catalogues of millions; needs the extra `index`. See `nearest`.
+
+        Until the items change, recommending without options finds its candidates by the index. Scores stay exact.
+        """
+        self._nearest = Nearest(self._scorer())
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Item vectors of any texts, float32 [n, width]; L2-normalized with model.score=cosine.
 
-        Raises:
-          ValueError: the model reads no text, or `texts` is not a list of strings.
+        Raises ValueError if the model reads no text, or `texts` is not a list of strings.
         """
         return self._network.item_vectors(as_texts(texts))[:, : self._bundle.model.width]
 
@@ -246,4 +247,4 @@ class Recommender:
 
     def _scorer(self) -> Scorer:
         parts = self._bundle.parts
-        return Scorer(self._catalog, self._network, parts.weights, parts.calibration)
+        return Scorer(self._catalog, self._network, parts.weights, parts.calibration, self._nearest)

@@ -42,7 +42,7 @@ class Recommendations(list[Recommendation]):
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """Why an item has its score. All shares are in the unit of the score."""
+    """Why an item has its score. All shares are in the unit of the score; those of `parts` sum to it."""
 
     score: float
     parts: dict[str, float]  # what each part of the answer adds; they sum to the score

@@ -1,6 +1,6 @@
 """The scores of a shelf for a batch of histories, by part of the answer. One matrix product per table and block.
 
-Shape letters besides those of `types.py`: N histories, J items of the shelf.
+Shape letters besides those of `types.py`: N histories, J items of the shelf, C candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,27 @@ class History(NamedTuple):
     times: np.ndarray | None = None  # int64 seconds; None: unknown
 
 
+class Candidates(NamedTuple):
+    """Some items of the target for one history."""
+
+    positions_C: np.ndarray  # ascending
+    parts: dict[str, np.ndarray]  # what each part adds to their scores, float32 [C]
+
+
 class UserTower(Protocol):
     """The part of `network.Network` that scoring needs."""
 
     def user_vectors(self, items: Sequence[np.ndarray], times: Sequence[np.ndarray | None]) -> np.ndarray:
         """float32 [N, D]."""
+
+
+class Index(Protocol):
+    """The part of `nearest.Nearest` that answering needs."""
+
+    catalog: Catalog
+
+    def candidates(self, scorer: "Scorer", history: History, k: int) -> Candidates:
+        """Those for the best `k` items of a history with items of the target."""
 
 
 class Scorer(NamedTuple):
@@ -37,6 +53,7 @@ class Scorer(NamedTuple):
     network: UserTower
     weights: Mapping[str, float]  # by part
     calibration: Calibration | None = None  # of the sum of all parts
+    nearest: Index | None = None  # of the items of a catalogue, maybe an older one
 
     def parts(self, histories: Sequence[History], shop: str, disliked: np.ndarray) -> dict[str, np.ndarray]:
         """What each part adds to the scores of each history, float32 [N, J].

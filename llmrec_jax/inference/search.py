@@ -37,7 +37,7 @@ def text_scores(catalog: Catalog, item: Item, features: Callable[[], np.ndarray]
     channels = [fitted for fitted in catalog.channels.get(TEXT, []) if not fitted.channel.name.endswith("_long")]
     if not channels:
         raise UserError("this bundle cannot compare texts: no two items of the target share a word")
-    return np.sum([_similarity(fitted, item, features) for fitted in channels], axis=0)
+    return np.sum([channel_scores(fitted, item, features) for fitted in channels], axis=0)
 
 
 def similar_scores(
@@ -76,7 +76,8 @@ def _cosines(vectors_JD: np.ndarray, vector_D: np.ndarray) -> np.ndarray:
     return vectors_JD @ vector_D / np.where(norm_J > 0, norm_J, 1)
 
 
-def _similarity(fitted: Fitted, item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
+def channel_scores(fitted: Fitted, item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
+    """The part of `text_scores` of one channel."""
     channel = fitted.channel
     row_1V, _ = fitted.reader.rows([item], features)
     scores = channel.as_item_IV @ row_1V.T

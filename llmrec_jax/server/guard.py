@@ -1,4 +1,4 @@
-"""What applies to every request: host, key, concurrency, timeout, headers of security, counts. Pure ASGI.
+"""What applies to every request: host, key, concurrency, timeout, security headers, metrics. Pure ASGI.
 
 An unexpected exception is logged with its traceback; the response says nothing of it.
 """
@@ -88,10 +88,9 @@ class Guard:
             await response(error)(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        """Raise ApiError if a request is not even looked at."""
+        """Raise ApiError for a request that is refused by its headers or because there are too many."""
         headers, path = Headers(scope=scope), scope["path"]
-        host = headers.get("host", "").rpartition("@")[2]
-        if self._hosts is not None and _without_port(host) not in self._hosts:
+        if self._hosts is not None and _without_port(headers.get("host", "")) not in self._hosts:
             raise ApiError(400, "a server without a key answers requests to localhost only; start it with a key")
         if self._key is not None and path.startswith(NEEDS_KEY) and not self._is_key(headers):
             raise ApiError(401, "wrong key; send it as 'Authorization: Bearer KEY'",

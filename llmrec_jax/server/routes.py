@@ -90,17 +90,17 @@ def _endpoint(operation: Operation, server: Context) -> Callable[[Request], Any]
             arguments.append(_decoded(decoder, await _body(request, server.limits)))
         elif kind is not None:
             arguments.append(_parameters(request, kind))
-        arguments += request.path_params.values()
         for argument in arguments[1:]:
             check(argument, server.limits)
+        for name, value in request.path_params.items():
+            check(value, server.limits, name, name)
+            arguments.append(value)
         try:
             if is_async:
                 result = await operation.run(*arguments)
             else:
                 loop = asyncio.get_running_loop()
                 result = await loop.run_in_executor(server.workers, operation.run, *arguments)
-        except msgspec.ValidationError as error:
-            raise _invalid(error) from error
         except UserError as error:
             raise ApiError(422, str(error), _field(str(error), kind)) from error
         if isinstance(result, Shelf):
@@ -111,8 +111,8 @@ def _endpoint(operation: Operation, server: Context) -> Callable[[Request], Any]
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
-    """The body of a request. Raises ApiError if it is not declared as JSON, which no page of another site can send
-    without asking first, or is over the limit, before reading it where its length is declared.
+    """The body of a request. Raises ApiError if it is over the limit, before reading it if its length is declared, or
+    is not declared as JSON: a browser sends no such request for a page of another site.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise ApiError(415, f"send the body as JSON, with the header 'Content-Type: {JSON}'")

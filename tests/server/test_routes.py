@@ -192,6 +192,7 @@ def test_what_is_not_json_is_refused(client):
 
 def test_unknown_things_are_not_found(client):
     refused(client.get("/v1/similar/nowhere"), 404, "item_id", "nowhere")
+    refused(client.get("/v1/similar/" + "x" * 10_001), 422, "item_id", "at most 10,000")
     refused(client.post("/v1/explain", json={"history": [], "item_id": "nowhere"}), 404, "item_id")
     refused(client.get("/v1/nowhere"), 404, None)
     response = client.put("/v1/recommend")
