@@ -13,7 +13,7 @@ from llmrec_jax.blend.calibration import Calibration
 from llmrec_jax.inference.catalog import Catalog
 
 POPULARITY, DISLIKED = "popularity", "disliked"
-DISLIKE = 1.0  # weight of the scores for the disliked items, which are subtracted
+DISLIKE = 0.5  # weight of the scores for the disliked items, which are subtracted; 1 empties the shelf of a whole theme
 
 
 class History(NamedTuple):
