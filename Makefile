@@ -7,7 +7,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test test-fast test-portable test-parity lint docs dist try-wheel bench-peers clean
+.PHONY: setup quickstart demo test test-fast test-portable test-parity lint docs dist try-wheel bench-peers clean
 
 setup: $(READY)
 
@@ -18,6 +18,9 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 
 quickstart: setup  ## train, evaluate and export on the two built-in shops; writes runs/quickstart/
 	$(RUN) train.py configs/quickstart.py --workdir runs/quickstart
+
+demo: setup  ## the page on the two built-in shops, at http://127.0.0.1:8000
+	$(RUN) -m llmrec_jax demo
 
 test: setup
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
