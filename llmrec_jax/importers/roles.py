@@ -1,4 +1,4 @@
-"""Finds what the columns of one table hold: by their names, checked against their values."""
+"""Assigns roles (user_id, title, ...) to the columns of one table, by their names and values."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Roles = Mapping[str, str]  # role -> column
 
 
 def fits(table: Table, column: str, role: str) -> bool:
-    """Whether the values of a column may play a role."""
+    """Whether the values of a column fit a role."""
     found = profile(table, column)
     if not found.filled:
         return role in ("rating", "brand", "category", "description")
@@ -33,7 +33,7 @@ def fits(table: Table, column: str, role: str) -> bool:
 
 
 def candidates(table: Table, role: str) -> list[str]:
-    """Columns whose name says that they play a role and whose values may, the likeliest first."""
+    """Columns whose name and values fit a role, the likeliest first."""
     found = []
     for n, column in enumerate(table.columns):
         guess = by_name(column)
@@ -56,7 +56,7 @@ def misfits(table: Table, roles: Roles) -> list[str]:
 
 
 def of_events(table: Table, given: Roles) -> dict[str, str]:
-    """The roles that the columns of a log play, as far as names tell; `given` are certain."""
+    """Roles of the columns of a log, as far as the names tell; `given` are fixed."""
     roles = {role: column for role, column in (table.roles or {}).items() if role not in given}
     if table.roles is None:
         for role in EVENT_ROLES:
@@ -70,7 +70,7 @@ def of_events(table: Table, given: Roles) -> dict[str, str]:
 
 
 def of_items(table: Table, item_id: str | None, given: Roles) -> dict[str, str]:
-    """The roles that the columns of a catalogue play. `item_id` is its column of ids; `given` are certain."""
+    """Roles of the columns of a catalogue. `item_id` is its column of ids; `given` are fixed."""
     roles = {role: column for role, column in (table.roles or {}).items() if role not in given}
     if item_id:
         roles["item_id"] = item_id
@@ -142,7 +142,7 @@ def attributes(table: Table, roles: Roles) -> list[str]:
 
 
 def by_values(table: Table, item_id: str) -> dict[str, str]:
-    """The roles in a log of which only the column of items is known."""
+    """Roles of the columns of a log of which only the item column is known, from their values."""
     roles: dict[str, str] = {"item_id": item_id}
     left = [column for column in table.columns if column != item_id]
     timed = [column for column in left if profile(table, column).times > 0.95]

@@ -1,4 +1,4 @@
-"""The `Table`: what every kind of file is read as. Rows are streamed; a sample of the first ones is kept."""
+"""The `Table`, the common form of all inputs: named columns, streamed rows, and a sample of the first rows."""
 
 import dataclasses
 import itertools
@@ -16,13 +16,13 @@ Kind = Literal["events", "items", "ignored"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of named columns. Cells are texts, or what JSON, Parquet or a database has."""
+    """Rows of named columns. Cells are texts, or the values of JSON, Parquet or a database."""
 
     name: str  # for messages: the file
     syntax: str  # how it is read: "CSV, separator ';', cp1252"
     columns: tuple[str, ...]  # "1", "2", ... if the file has no header
     sample: Sequence[Cells]  # cells of the first rows, in the order of `columns`
-    read: Callable[[Sequence[str], Meter | None], Rows]  # the rows, with the cells of these columns only
+    read: Callable[[Sequence[str], Meter | None], Rows]  # yields the rows, with only these columns
     size: int = 0  # bytes on disk; 0: not known
     has_header: bool = True
     separator: str = ""  # of a text file

@@ -186,6 +186,16 @@ def test_further_columns_of_products_are_kept(tmp_path):
     assert item == {"item_id": "1", "title": ITEMS[0][1], "price": 1299, "Farbe": "rot", "stock": 4}
 
 
+def test_prices_in_any_form(tmp_path):
+    forms = ["$12.99", "12,99 €", "from 12.99", "12.99", 12.99, "1,234.50", {"a": 1}, None]
+    catalogue = lines(
+        [{"item": item, "title": title, "price": price} for (item, title, _), price in zip(ITEMS, forms, strict=True)]
+    )
+    folder = samples.write(tmp_path / "raw", {"o.csv": log("user", "item", "rating", "time"), "p.jsonl": catalogue})
+    imported([folder], tmp_path / "to")
+    assert [item.get("price") for item in records(tmp_path / "to")[0]] == [*[12.99] * 5, 1234.5, None, None]
+
+
 def test_ambiguous_dates_are_settled_by_the_whole_file(tmp_path):
     rows = [(f"u{n % 50}", str(n % 8 + 1), f"0{n % 9 + 1}/02/2020") for n in range(2_100)] + [("u1", "1", "28/02/2020")]
     folder = samples.write(tmp_path / "raw", {"o.csv": log("user", "item", "date", rows=rows), "p.csv": NAMED})
