@@ -96,7 +96,7 @@ def as_items(items: Iterable[Any], taken: Container[str], domain: str = "") -> l
             raise UserError(f"item {position}: the id {item_id!r} is taken")
         ids.add(item_id)
         rest = {name: value for name, value in fields.items() if name not in FIELDS}
-        found = attributes(rest)
+        found = attributes(rest) if rest else {}
         others |= {str(name) for name, value in rest.items() if name not in found and value is not None}
         new.append(BundleItem(item_id, item.title, domain, item.category, item.brand, item.description, item.facts,
                               found, is_new=True))  # fmt: skip
