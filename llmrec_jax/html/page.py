@@ -58,7 +58,10 @@ def verdict(run: Run) -> Html:
     """The conclusion in words and figures."""
     comparison: dict[str, Any] = run.report.get("comparison", {})
     decision = comparison.get("decision", "")
-    found = [tag("h2", HEADLINES.get(decision, "Report")), tag("p", run.report.get("verdict", ""))]
+    headline = HEADLINES.get(decision, "Report")
+    if decision == "better" and any("sees" in row for row in run.report.get("results", [])):
+        headline += " that sees the same data"
+    found = [tag("h2", headline), tag("p", run.report.get("verdict", ""))]
     own = comparison.get("method", quality.ANSWER)
     row = next((row for row in run.report.get("results", []) if row["split"] == "test" and row["method"] == own), None)
     facts: list[tuple[str, Any, Any]] = []
