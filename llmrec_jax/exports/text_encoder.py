@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from llmrec_jax.errors import UserError
-from llmrec_jax.exports.network import gelu_new, l2_normalized, layer_norm, stack
+from llmrec_jax.exports.network import BLOCKS, gelu_new, l2_normalized, layer_norm, stack
 from llmrec_jax.inference.bundle import Bundle
-from llmrec_jax.models import Bert, from_pretrained
+from llmrec_jax.models import from_pretrained
+from llmrec_jax.models.architectures import architecture_of
 from llmrec_jax.models.hf import parameters
 
 ITEM_TOWER_EPS = 1e-6  # of its layer norm
@@ -28,17 +29,24 @@ class TextEncoder:
 
 
 def text_encoder_of(bundle: Bundle) -> TextEncoder | None:
-    """The encoder of a bundle; None if its model reads no text."""
+    """The encoder of a bundle; None if its model reads no text.
+
+    Raises:
+      ValueError: `network` does not have the blocks of this encoder, or its vectors are too narrow for a fixed map.
+    """
     if bundle.model.item_features == "id":
         return None
     encoder = from_pretrained(bundle.folder / "encoder")
+    kind = architecture_of(encoder.config)[0]
+    if kind not in BLOCKS:
+        raise UserError(f"{bundle.folder}: this format cannot hold an encoder of kind {kind}; use --format hf")
     arrays = {f"encoder.{name}": array for name, array in parameters(encoder).items() if not name.startswith("pooler.")}
     arrays |= {name: array for name, array in bundle.arrays.items()
                if name.startswith("item_tower.") and not name.startswith("item_tower.ids.")}  # fmt: skip
     arrays |= {name: array for name, array in bundle.extras.items() if name.startswith("whitening_")}
     config, model = encoder.config, bundle.model
     facts = {
-        "kind": "bert" if isinstance(encoder, Bert) else "gpt2",
+        "kind": kind,
         "num_layers": config.num_layers,
         "num_heads": config.num_heads,
         "head_width": config.width // config.num_heads,

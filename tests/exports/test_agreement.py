@@ -2,6 +2,7 @@
 
 import importlib.util
 import warnings
+from typing import get_args, get_type_hints
 
 import numpy as np
 import onnxruntime
@@ -9,12 +10,14 @@ import pytest
 
 from benchmarks import int8_items
 from llmrec_jax import Recommender
+from llmrec_jax.config import ModelConfig
 from llmrec_jax.data.texts.tokenizer import encode, load_tokenizer
 from llmrec_jax.evaluate.host_ranking import rank_blend
 from llmrec_jax.evaluate.verdict import ndcg
-from llmrec_jax.exports import jax_program, numpy_export, onnx_export
+from llmrec_jax.exports import jax_program, network, numpy_export, onnx_export
 from llmrec_jax.exports.scorer import scorer_of
 from llmrec_jax.exports.text_encoder import text_encoder_of
+from llmrec_jax.models.architectures import ENCODERS
 from tests.exports.variants import HISTORIES, with_encoder, with_model
 
 TOWERS = {
@@ -31,6 +34,11 @@ TOWERS = {
 @pytest.fixture(params=TOWERS, scope="module")
 def variant(request, bundle):
     return with_model(bundle, **TOWERS[request.param]) if TOWERS[request.param] else bundle
+
+
+@pytest.fixture(scope="module")
+def live(variant):
+    return live_scores(variant)
 
 
 def live_scores(bundle):
@@ -63,25 +71,32 @@ def imported(path):
     return module
 
 
-def test_numpy_agrees(variant, tmp_path):
+def test_every_user_tower_and_encoder_is_exported():
+    known = get_args(get_type_hints(ModelConfig)["user_tower"])
+    assert {changes.get("user_tower", "transformer") for changes in TOWERS.values()} == set(known)
+    assert {*known, *ENCODERS} - {"mean"} == set(network.BLOCKS)
+
+
+def test_numpy_agrees(variant, live, tmp_path):
     numpy_export.write(scorer_of(variant), tmp_path)
     recommender = imported(tmp_path / "recommender.py").Recommender(tmp_path)
-    for history, live in zip(HISTORIES, live_scores(variant), strict=True):
+    for history, expected in zip(HISTORIES, live, strict=True):
         found = recommender.recommend(history, k=10_000)
-        assert [row[0] for row in found[:10]] == [row.item_id for row in live[:10]]
-        assert [row[2] for row in found[:10]] == [row.title for row in live[:10]]
+        assert [row[0] for row in found[:10]] == [row.item_id for row in expected[:10]]
+        assert [row[2] for row in found[:10]] == [row.title for row in expected[:10]]
         scores = {item_id: score for item_id, score, _ in found}
-        np.testing.assert_allclose([scores[row.item_id] for row in live], [row.score for row in live], atol=1e-4)
+        own = [scores[row.item_id] for row in expected]
+        np.testing.assert_allclose(own, [row.score for row in expected], atol=1e-4)
     assert recommender.recommend(["unknown"], k=3) == recommender.recommend([], k=3)
 
 
-def test_onnx_agrees(variant, tmp_path):
+def test_onnx_agrees(variant, live, tmp_path):
     scorer = scorer_of(variant)
     onnx_export.write(scorer, None, tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "scorer.onnx")
     history_BS = jax_program.padded(numbers(scorer), 1).astype(np.int64)
     scores_BJ, users_BD = session.run(["scores", "user_vectors"], {"history": history_BS})
-    assert_agree(scores_BJ, scorer, live_scores(variant))
+    assert_agree(scores_BJ, scorer, live)
     assert users_BD.shape == (len(HISTORIES), variant.extras["item_vectors"].shape[1])
 
 

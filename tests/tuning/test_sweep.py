@@ -12,6 +12,7 @@ from llmrec_jax.cli import main
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
 from llmrec_jax.train.interrupts import Interrupts, Saved
+from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.prepared import prepare
 from llmrec_jax.tuning import sweep as sweep_lib
 from llmrec_jax.tuning.space import Choice, Range
@@ -116,14 +117,17 @@ def test_a_trial_is_a_run_that_train_can_go_on_with(tmp_path):
         model=dataclasses.replace(config.model, user_tower="mean"),
     )
     data, trial = prepare(config), optuna.create_study(direction="maximize").ask()
-    value = sweep_lib._validation(
-        sweep_lib.changed_by(config, {"optim.learning_rate": 0.003}), tmp_path / "run", trial, data, Interrupts()
-    )
+    config = sweep_lib.changed_by(config, {"optim.learning_rate": 0.003})
+    value = sweep_lib._validation(config, tmp_path / "run", trial, data, Interrupts())
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     validations = [line[name] for line in lines for name in line if "valid" in name]
     assert value == max(validations)
     assert len(validations) == 2
     assert list(trial.storage.get_trial(trial._trial_id).intermediate_values.values()) == validations
+    trained_in = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    train_and_evaluate(config, tmp_path / "run", QUIET, data=data)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == trained_in  # no step was taken again
+    assert (tmp_path / "run" / "report.json").is_file()
     with pytest.raises(UserError):
         sweep_lib._validation(dataclasses.replace(config, seed=5), tmp_path / "run", trial, data, Interrupts())
 
