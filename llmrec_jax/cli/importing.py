@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from llmrec_jax.importers.write import Counts
 
 Map = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=COLUMN")]
+Paths = tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH...")]]
 WIDTH = 40  # characters of a cell that is shown
 IGNORED = 12  # ignored files that are listed
 
 
-def import_(paths: tyro.conf.Positional[tuple[str, ...]], to: Path, map: Map = (), json: bool = False) -> int:
+def import_(paths: Paths, to: Path, map: Map = (), json: bool = False) -> int:
     """Make a domain folder of your files: known data sets, tables of any kind, databases.
 
     Example: llmrec import orders.csv products.csv --to data/my_shop
 
-    Recognised: MovieLens, Amazon reviews, RecBole, MIND, Goodreads, last.fm, and tables (CSV of any kind, JSON lines,
-    Parquet, SQL databases) of orders and of products, in folders and archives too. What is left out, and why, is in
-    left_out.csv.
+    Recognised: MovieLens, Amazon reviews, RecBole, MIND, Goodreads, last.fm, TFDS; tables of orders and of products
+    (CSV of any kind, Excel workbooks, JSON lines, Parquet, SQL databases), also in folders and archives. Rows that are
+    left out are listed with the reason in left_out.csv.
 
     Args:
       paths: Files, folders, archives, database URLs (duckdb:///shop.duckdb?table=orders), or tfds:NAME.

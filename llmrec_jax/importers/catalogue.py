@@ -16,7 +16,7 @@ KEYS: dict[str, Callable[[str], str]] = {  # what makes ids that are only writte
 
 
 def find(events: Source, tables: Sequence[Table], mapped: Mapped) -> tuple[Source, list[Source], str | None]:
-    """The tables of items, the log with the column of items that joins them, and how the ids differ."""
+    """The log with its item column, the tables of items, and the key of KEYS that joins them, if one is needed."""
     best: tuple[float, Source, str, str | None] | None = None
     for table in tables:
         given = mapped.of(table, roles_lib.ITEM_ROLES)

@@ -20,7 +20,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.importers.files import File
 from llmrec_jax.importers.names import is_known
 from llmrec_jax.importers.progress import Meter
-from llmrec_jax.importers.table import SAMPLE, Rows, Table
+from llmrec_jax.importers.table import SAMPLE, Rows, Table, unique_names
 
 SEPARATORS = ("\t", ";", ",", "|", "^", "\x01", "~")
 NAMES = {"\t": "tab", " ": "blank", "\x01": "^A"}
@@ -48,7 +48,7 @@ def open_delimited(file: File, encoding: str) -> Table | None:
     dialect = _sniff(head)
     if dialect is None:
         return None
-    columns = _unique(dialect.header or [str(n + 1) for n in range(dialect.num_columns)])
+    columns = unique_names(dialect.header or [str(n + 1) for n in range(dialect.num_columns)])
 
     def read(wanted: Sequence[str], meter: Meter | None) -> Rows:
         at = [columns.index(column) for column in wanted]
@@ -206,13 +206,3 @@ def _shape(cell: str) -> str:
     if NUMBER.fullmatch(cell):
         return "9"
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", cell))
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Names of columns without blanks around them; a repeated one gets its number."""
-    seen: set[str] = set()
-    unique = []
-    for n, name in enumerate(map(str.strip, names)):
-        unique.append(name if name not in seen else f"{name} ({n + 1})")
-        seen.add(unique[-1])
-    return unique

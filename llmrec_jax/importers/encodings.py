@@ -6,6 +6,7 @@ The whole file is read for this, because the first letter that is not ASCII may 
 import codecs
 import re
 
+from llmrec_jax.data.domains.folders import is_text
 from llmrec_jax.importers.files import File
 
 CHUNK = 2**20
@@ -16,6 +17,8 @@ MARKS = (  # the longer marks first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
 CONTROL = re.compile(rb"[\x02-\x08\x0e-\x1f]")  # ^A separates the columns of Hive
+INVALID = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, after decoding
+ASCII = bytes(range(128))
 HIGH = re.compile(rb"[\x80-\xff]")
 HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 # What no word has, so that the letter was written in another encoding: a sign or a capital within it, a raised figure
@@ -55,30 +58,22 @@ def _wide(start: bytes) -> str | None:
 
 
 def _not_utf8(file: File) -> bytes | None:
-    """Bytes around the letters that are not ASCII; None if the file is UTF-8, but for at most every fifth letter."""
+    """The lines that are not ASCII; None if the file is UTF-8, but for a fifth of its letters at most."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    valid = invalid = 0
+    valid = invalid = 0.0  # letters that are not ASCII
     evidence = bytearray()
     with file.open() as data:
         while chunk := data.read(CHUNK):
             text = decoder.decode(chunk)
             if chunk.isascii():
                 continue
-            wrong = sum("\udc80" <= letter <= "\udcff" for letter in text) if _has_surrogates(text) else 0
+            wrong = 0 if is_text(text) else len(INVALID.findall(text))
             invalid += wrong
-            valid += sum(letter > "\x7f" for letter in text) - wrong
+            valid += (len(chunk.translate(None, ASCII)) - wrong) / 2  # most letters have two bytes
             if wrong and len(evidence) < EVIDENCE:
                 evidence += b"\n".join(line for line in re.split(rb"[\r\n]", chunk) if HIGH.search(line))[:EVIDENCE]
     invalid += len(decoder.decode(b"", final=True))
     return bytes(evidence) if invalid > valid / 4 else None
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _legacy(evidence: bytes) -> str:

@@ -1,6 +1,6 @@
-"""Finds the files to import in folders and archives, and opens them. Knows compression, not what the files hold.
+"""Finds the files to import in folders and archives, and opens them. Handles compression; parses nothing.
 
-A file is recognised as compressed by its first bytes, not by its name.
+Compression is recognised by the first bytes of a file, not by its name.
 """
 
 import bz2

@@ -1,4 +1,4 @@
-"""What a column may hold, by its name. `roles` decides, and looks at the values too."""
+"""Guesses what a column holds from its name. `roles` also checks the values."""
 
 import functools
 import re
@@ -48,7 +48,7 @@ class Guess(NamedTuple):
 
 @functools.cache
 def by_name(name: str) -> Guess:
-    """What a column of this name may hold."""
+    """The role that a column of this name may have."""
     key = folded(name)
     joined = key.replace("_", "")
     if not key:

@@ -1,4 +1,4 @@
-"""Decides which tables are the log and which the catalogue, and how their ids join: the `Plan` of an import."""
+"""Makes the `Plan` of an import: which tables are the log and the catalogue, and the roles of their columns."""
 
 import dataclasses
 import itertools
@@ -39,7 +39,10 @@ Ask = Callable[[str, Sequence[str]], str | None]  # a question and the choices -
 
 
 def make(tables: Sequence[Table], mapped: Mapped, ask: Ask | None) -> Plan:
-    """Decide what to read. Where it cannot be told, `ask` is asked; raises `UserError` if that does not help."""
+    """Choose the tables and the roles of their columns.
+
+    If no log is recognised, calls `ask` for its columns. Raises `UserError` if there is still none.
+    """
     usable = [table for table in tables if table.kind != "ignored"]
     mapped.check(usable)
     logs = _logs(usable, mapped) or _logs_by_values(usable, mapped) or _logs_by_asking(usable, mapped, ask)
@@ -78,7 +81,10 @@ def _logs(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
 
 
 def _logs_by_values(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
-    """The tables with a column whose ids another table has once each, or that names tell half of."""
+    """Logs found by values.
+
+    A column repeats the unique ids of another table, or names tell only one of the user and the item.
+    """
     found = [source for table in tables if (source := _by_elimination(table, mapped))]
     for log, catalogue in itertools.permutations(tables, 2):
         if log.kind == "items" or catalogue.kind == "events":
@@ -94,7 +100,7 @@ def _logs_by_values(tables: Sequence[Table], mapped: Mapped) -> list[Source]:
 
 
 def _by_elimination(table: Table, mapped: Mapped) -> Source | None:
-    """A log of which names tell the users or the items, if one column only may be the other."""
+    """A log of which names tell only the user or only the item, if a single column can be the other."""
     roles = roles_lib.of_events(table, mapped.of(table, roles_lib.EVENT_ROLES))
     missing = {"user_id", "item_id"} - roles.keys()
     if table.kind == "items" or len(missing) != 1:
@@ -107,7 +113,7 @@ def _by_elimination(table: Table, mapped: Mapped) -> Source | None:
 
 
 def _joined(log: Table, catalogue: Table) -> str | None:
-    """The column of `log` that repeats ids of a column of `catalogue` in which they all differ."""
+    """The column of `log` that repeats the unique ids of a column of `catalogue`."""
     best, share = None, 0.5
     for column in log.columns:
         own = profile(log, column)

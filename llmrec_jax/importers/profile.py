@@ -1,4 +1,4 @@
-"""What the sample of a table says about its columns: kinds of values, repetitions, ids that another table has too."""
+"""Statistics of columns over the sample of a table: types of values, repetition, ids shared with another table."""
 
 import functools
 import math

@@ -1,11 +1,11 @@
-"""Finds what the columns of one table hold: by their names, checked against their values."""
+"""Assigns roles (user_id, title, ...) to the columns of one table, by their names and values."""
 
 import re
 from collections.abc import Mapping
 
 from llmrec_jax.importers.names import KINDS, by_name, folded
 from llmrec_jax.importers.profile import profile
-from llmrec_jax.importers.table import Table
+from llmrec_jax.importers.table import UNNAMED, Table
 
 EVENT_ROLES = ("user_id", "item_id", "rating", "timestamp", "weight", "action", "impression_id")
 ITEM_ROLES = ("item_id", "title", "brand", "category", "description", "price")
@@ -17,7 +17,7 @@ Roles = Mapping[str, str]  # role -> column
 
 
 def fits(table: Table, column: str, role: str) -> bool:
-    """Whether the values of a column may play a role."""
+    """Whether the values of a column fit a role."""
     found = profile(table, column)
     if not found.filled:
         return role in ("rating", "brand", "category", "description")
@@ -33,7 +33,7 @@ def fits(table: Table, column: str, role: str) -> bool:
 
 
 def candidates(table: Table, role: str) -> list[str]:
-    """Columns whose name says that they play a role and whose values may, the likeliest first."""
+    """Columns whose name and values fit a role, the likeliest first."""
     found = []
     for n, column in enumerate(table.columns):
         guess = by_name(column)
@@ -56,7 +56,7 @@ def misfits(table: Table, roles: Roles) -> list[str]:
 
 
 def of_events(table: Table, given: Roles) -> dict[str, str]:
-    """The roles that the columns of a log play, as far as names tell; `given` are certain."""
+    """Roles of the columns of a log, as far as the names tell; `given` are fixed."""
     roles = {role: column for role, column in (table.roles or {}).items() if role not in given}
     if table.roles is None:
         for role in EVENT_ROLES:
@@ -70,7 +70,7 @@ def of_events(table: Table, given: Roles) -> dict[str, str]:
 
 
 def of_items(table: Table, item_id: str | None, given: Roles) -> dict[str, str]:
-    """The roles that the columns of a catalogue play. `item_id` is its column of ids; `given` are certain."""
+    """Roles of the columns of a catalogue. `item_id` is its column of ids; `given` are fixed."""
     roles = {role: column for role, column in (table.roles or {}).items() if role not in given}
     if item_id:
         roles["item_id"] = item_id
@@ -115,7 +115,7 @@ def id_columns(table: Table) -> list[str]:
     found = []
     for n, column in enumerate(table.columns):
         own, guess = profile(table, column), by_name(column)
-        if not own.may_be_id or own.filled < 0.5 or guess.role == "link":
+        if not column or not own.may_be_id or own.filled < 0.5 or guess.role == "link":
             continue
         named = {"item_id": 1.0, "id": 0.9}.get(guess.role, 0.0)
         if own.distinct > 0.9 or named:
@@ -133,7 +133,8 @@ def attributes(table: Table, roles: Roles) -> list[str]:
     for column in table.columns:
         found, key = profile(table, column), column.strip().casefold()
         is_index = (found.is_counter and INDEX.match(folded(column))) or key.startswith("__index_level_")
-        if key in taken or key in reserved or not key or is_index or KINDS["link"].search(folded(column)):
+        is_unnamed = not key or key.startswith(UNNAMED)
+        if is_unnamed or is_index or key in taken or key in reserved or KINDS["link"].search(folded(column)):
             continue
         if found.filled and not found.is_nested and found.chars <= 200 and key not in map(str.casefold, kept):
             kept.append(column)
@@ -141,7 +142,7 @@ def attributes(table: Table, roles: Roles) -> list[str]:
 
 
 def by_values(table: Table, item_id: str) -> dict[str, str]:
-    """The roles in a log of which only the column of items is known."""
+    """Roles of the columns of a log of which only the item column is known, from their values."""
     roles: dict[str, str] = {"item_id": item_id}
     left = [column for column in table.columns if column != item_id]
     timed = [column for column in left if profile(table, column).times > 0.95]

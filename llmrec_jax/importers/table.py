@@ -1,4 +1,4 @@
-"""The `Table`: what every kind of file is read as. Rows are streamed; a sample of the first ones is kept."""
+"""The `Table`, the common form of all inputs: named columns, streamed rows, and a sample of the first rows."""
 
 import dataclasses
 import itertools
@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from llmrec_jax.importers.progress import Meter
 
 SAMPLE = 2_000  # rows
+UNNAMED = "(unnamed)"  # a column without a name in a table with a header
 Cells = Sequence[Any]
 Rows = Iterator[tuple[int, Cells | ValueError]]  # line or row number from 1; ValueError: why it cannot be read
 Kind = Literal["events", "items", "ignored"]
@@ -15,13 +16,13 @@ Kind = Literal["events", "items", "ignored"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of named columns. Cells are texts, or what JSON, Parquet or a database has."""
+    """Rows of named columns. Cells are texts, or the values of JSON, Parquet or a database."""
 
     name: str  # for messages: the file
     syntax: str  # how it is read: "CSV, separator ';', cp1252"
     columns: tuple[str, ...]  # "1", "2", ... if the file has no header
     sample: Sequence[Cells]  # cells of the first rows, in the order of `columns`
-    read: Callable[[Sequence[str], Meter | None], Rows]  # the rows, with the cells of these columns only
+    read: Callable[[Sequence[str], Meter | None], Rows]  # yields the rows, with only these columns
     size: int = 0  # bytes on disk; 0: not known
     has_header: bool = True
     separator: str = ""  # of a text file
@@ -79,6 +80,16 @@ def derived(
     rows = convert((number, [cells[n] for n in indices]) for number, cells in enumerate(table.sample, 1))
     sample = list(itertools.islice((cells for _, cells in rows if not isinstance(cells, ValueError)), SAMPLE))
     return dataclasses.replace(table, columns=tuple(columns), sample=sample, read=read, **changes)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of columns without blanks around them; a repeated one gets its number."""
+    seen: set[str] = set()
+    unique = []
+    for n, name in enumerate(name.strip() or UNNAMED for name in names):
+        unique.append(name if name not in seen else f"{name} ({n + 1})")
+        seen.add(unique[-1])
+    return unique
 
 
 def each(convert: Callable[[Cells], Cells]) -> Callable[[Rows], Rows]:

@@ -41,7 +41,7 @@ def amount(value: Any) -> float | None:
         value = found[0].strip(" .,'\u00a0") if found else None
     try:
         price = number(value)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return None if math.isnan(price) else price
 

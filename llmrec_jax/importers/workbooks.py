@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers.files import File
 from llmrec_jax.importers.progress import Meter
-from llmrec_jax.importers.table import SAMPLE, Rows, Table
+from llmrec_jax.importers.table import SAMPLE, Rows, Table, unique_names
 
 BOOK = "xl/workbook.xml"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -44,8 +44,8 @@ def _table(book: "_Book", name: str, part: str) -> Table | None:
     rows = book.rows(part, None)
     number, first = next(rows, (0, []))
     has_header = bool(first) and all(isinstance(cell, str) for cell in first if cell is not None)
-    columns = tuple(str(cell or "").strip() if has_header else str(n + 1) for n, cell in enumerate(first))
-    if len(columns) < 2 or len(set(columns)) < len(columns):
+    columns = unique_names([str(cell or "") if has_header else str(n + 1) for n, cell in enumerate(first)])
+    if len(columns) < 2:
         return None
     size, begin = len(columns), number + has_header
 
@@ -57,7 +57,7 @@ def _table(book: "_Book", name: str, part: str) -> Table | None:
                 yield number, [padded[n] for n in at]
 
     sample = [list(cells) for _, cells in itertools.islice(read(columns, None), SAMPLE) if isinstance(cells, list)]
-    return Table(name, "Excel", columns, sample, read, book.file.size, has_header)
+    return Table(name, "Excel", tuple(columns), sample, read, book.file.size, has_header)
 
 
 class _Book:

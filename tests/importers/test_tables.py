@@ -101,6 +101,7 @@ TABLES = {
     "a table of genres": {"r.dat": log("userID", "movieID", "rating", "time", delimiter="\t"),
                           "movies.dat": items("id", "title", "imdbID", "year", rows=[(i, t, f"01144{i}", 1995) for i, t, _ in ITEMS], delimiter="\t"),
                           "genres.dat": items("movieID", "genre", rows=[(i, g) for i, _, g in ITEMS], delimiter="\t")},
+    "ids without a name": {"o.csv": log("user", "item", "rating", "time"), "p.csv": items("", "title", "", rows=[(i, t, g) for i, t, g in ITEMS])},
     "several files": {"2019.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[:9]]),
                       "2020.csv": log("user", "item", "time", rows=[(u, i, t) for u, i, _, t in LOG[9:]]), "p.csv": NAMED},
     "German dates": {"o.csv": log("user", "item", "time", rows=times("%d.%m.%Y %H:%M:%S")), "p.csv": NAMED},
@@ -183,6 +184,16 @@ def test_further_columns_of_products_are_kept(tmp_path):
     imported([folder], tmp_path / "to")
     item = records(tmp_path / "to")[0][0]
     assert item == {"item_id": "1", "title": ITEMS[0][1], "price": 1299, "Farbe": "rot", "stock": 4}
+
+
+def test_prices_in_any_form(tmp_path):
+    forms = ["$12.99", "12,99 €", "from 12.99", "12.99", 12.99, "1,234.50", {"a": 1}, None]
+    catalogue = lines(
+        [{"item": item, "title": title, "price": price} for (item, title, _), price in zip(ITEMS, forms, strict=True)]
+    )
+    folder = samples.write(tmp_path / "raw", {"o.csv": log("user", "item", "rating", "time"), "p.jsonl": catalogue})
+    imported([folder], tmp_path / "to")
+    assert [item.get("price") for item in records(tmp_path / "to")[0]] == [*[12.99] * 5, 1234.5, None, None]
 
 
 def test_ambiguous_dates_are_settled_by_the_whole_file(tmp_path):
