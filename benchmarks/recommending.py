@@ -10,6 +10,7 @@ searched   with --domain, which holds the whole descriptions: the query is chara
 """
 
 import argparse
+import dataclasses
 import functools
 import sys
 import time
@@ -21,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, Python look
 
 import msgspec
 import numpy as np
+import scipy.sparse
 
 from benchmarks.report import show
 from llmrec_jax import Recommender
+from llmrec_jax.baselines.channel import Matrix
+from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.folders import ITEMS, decompressed, find
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, Item, plain
 from llmrec_jax.inference.search import TEXT, channel_scores
@@ -56,6 +60,55 @@ def answered(recommender: Recommender, histories: Sequence[Sequence[str]]) -> It
     batches = [histories[n : n + 16] for n in range(0, len(histories), 16)]
     many = [_seconds(functools.partial(recommender.recommend_many, batch)) for batch in batches]
     yield {"work": "recommend_many of 16, a history, p50", "value": 1000 * float(np.median(many)) / 16, "unit": "ms"}
+
+
+def indexed(recommender: Recommender, histories: Sequence[Sequence[str]]) -> Iterator[Row]:
+    """The approximate index against the exact list."""
+    expected = recommender.recommend_many(histories)
+    seconds = _seconds(recommender.build_index)
+    found = recommender.recommend_many(histories)
+    shares = [len(set(one.ids) & set(other.ids)) / len(other) for one, other in zip(found, expected, strict=True)]
+    times = [_seconds(functools.partial(recommender.recommend, history)) for history in histories]
+    yield {"work": "build the index", "value": seconds, "unit": "s"}
+    yield {"work": "recall of the exact top 10 by the index", "value": float(np.mean(shares)), "unit": "share"}
+    yield {"work": "recommend by the index, p50", "value": 1000 * float(np.median(times)), "unit": "ms"}
+
+
+def enlarged(recommender: Recommender, times: int) -> None:
+    """Make the catalogue larger: copies of its items with the same terms, and with noise on their dense vectors."""
+    catalog, rng = recommender._catalog, np.random.default_rng(0)
+    rows = np.arange((times - 1) * len(catalog.target_J)) % len(catalog.target_J)
+    items = [catalog.items[catalog.target_J[row]] for row in rows]
+    copies = [msgspec.structs.replace(item, item_id=f"{item.item_id}-{n}") for n, item in enumerate(items)]
+
+    def noisy(table: np.ndarray) -> np.ndarray:
+        found = table + np.abs(table).mean() * rng.standard_normal(table.shape, np.float32)
+        return found / np.linalg.norm(found, axis=1, keepdims=True) if table.shape[1] > 1 else table
+
+    @functools.cache
+    def extended(number: int) -> Matrix:
+        table = tables[number]
+        if isinstance(table, np.ndarray):
+            return np.concatenate([table, noisy(table[rows])])
+        return scipy.sparse.vstack([table, table[rows]], "csr")
+
+    tables: dict[int, Matrix] = {
+        id(table): table
+        for part in catalog.channels.values()
+        for channel, _ in part
+        for table in (channel.as_history_IV, channel.as_item_IV)
+    }
+
+    def grown(fitted: Fitted) -> Fitted:
+        channel = fitted.channel
+        if channel.as_item_IV is None:
+            nothing = np.zeros((len(rows), 0), np.float32)
+            return fitted._replace(channel=channel.with_items(nothing, nothing))
+        both = extended(id(channel.as_history_IV)), extended(id(channel.as_item_IV))
+        return fitted._replace(channel=dataclasses.replace(channel, as_history_IV=both[0], as_item_IV=both[1]))
+
+    channels = {name: [grown(fitted) for fitted in part] for name, part in catalog.channels.items()}
+    recommender._catalog = catalog.with_items(copies, noisy(catalog.vectors_ID[catalog.target_J][rows]), channels)
 
 
 def searched(recommender: Recommender, domain: Path) -> Iterator[Row]:
@@ -120,6 +173,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--domain", type=Path, help="domain folder of the target, for the searches")
     parser.add_argument("--add", type=int, default=1000, help="items to add")
+    parser.add_argument("--times", type=int, default=1, help="how often to copy the catalogue before answering")
+    parser.add_argument("--index", action="store_true", help="also build the approximate index")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     args = parser.parse_args(arguments)
     rows = list(added(args.bundle, args.add))
@@ -127,10 +182,14 @@ def main(arguments: list[str] | None = None) -> None:
     rng = np.random.default_rng(0)
     ids = np.array([item.item_id for item in recommender.items])
     histories = [list(rng.choice(ids, 5, replace=False)) for _ in range(64)]
-    rows += answered(recommender, histories)
     if args.domain:
         rows += searched(recommender, args.domain)
-    show(rows, f"{args.bundle}, {len(ids):,} items", as_json=args.json)
+    if args.times > 1:
+        enlarged(recommender, args.times)
+    rows += answered(recommender, histories)
+    if args.index:
+        rows += indexed(recommender, histories)
+    show(rows, f"{args.bundle}, {len(ids):,} items, answered from {len(recommender.items):,}", as_json=args.json)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Channel:
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """Histories of item numbers, oldest first -> float32 [N, I]; zeros for an empty history."""
-        return summed([self], histories)
+        return sum_of_scores([self], histories)
 
     def prepare(self) -> None:
         """Compute what the first few scores would have to."""
@@ -50,8 +50,20 @@ class Channel:
 
     def sparse_scores(self, histories: Sequence[np.ndarray]) -> Matrix:
         """`scores`, sparse if the tables are."""
-        profile_NV = self.profile(histories)
+        return self.scores_of(self.profile(histories))
+
+    def scores_of(self, profile_NV: Matrix) -> Matrix:
+        """The scores of profiles, [N, I], sparse if the tables are."""
         return profile_NV if self.as_item_IV is None else profile_NV @ self._items_VI
+
+    def _dense_scores_of(self, profile_NV: Matrix) -> np.ndarray:
+        """The same as a dense array; for few profiles in the way that is the fastest for them."""
+        if self.as_item_IV is not None and profile_NV.shape[0] <= FEW:
+            if scipy.sparse.issparse(profile_NV):
+                return np.ascontiguousarray((self.as_item_IV @ profile_NV.toarray().T).T)
+            return profile_NV @ self._columns_VI
+        scores_NI = self.scores_of(profile_NV)
+        return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
         """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
@@ -65,18 +77,6 @@ class Channel:
             as_history_IV=_stacked(self.as_history_IV, as_history_QV),
             as_item_IV=_stacked(self.as_item_IV, as_item_QV),
         )
-
-    def _of_profile(self, profile_NV: Matrix) -> np.ndarray:
-        is_sparse, is_few = scipy.sparse.issparse(profile_NV), profile_NV.shape[0] <= FEW
-        if self.as_item_IV is None:
-            scores_NI = profile_NV
-        elif not is_few:
-            scores_NI = profile_NV @ self._items_VI
-        elif is_sparse:
-            return np.ascontiguousarray((self.as_item_IV @ profile_NV.toarray().T).T)
-        else:
-            scores_NI = profile_NV @ self._columns_VI
-        return scores_NI.toarray() if is_sparse else scores_NI
 
     def profile(self, histories: Sequence[np.ndarray]) -> Matrix:
         """What the rows `as_item_IV` are multiplied with, the scale included: float32 [N, V]."""
@@ -105,17 +105,18 @@ class Channel:
         return items_VI.tocsr() if scipy.sparse.issparse(items_VI) else items_VI
 
 
-def summed(channels: Sequence[Channel], histories: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum of the scores of channels, float32 [N, I]. Those that share a table of items take one product."""
-    profiles: dict[int, tuple[Channel, Matrix]] = {}
+def sum_of_scores(channels: Sequence[Channel], histories: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of the channels' scores, float32 [N, I]. Channels with the same rows `as_item_IV` take one product."""
+    by_table: dict[int, list[Channel]] = {}
     for channel in channels:
-        profile_NV = channel.profile(histories)
-        table = id(channel if channel.as_item_IV is None else channel.as_item_IV)
-        if table in profiles:
-            profile_NV = profiles[table][1] + profile_NV
-        profiles[table] = channel, profile_NV
-    first_NI, *others = [channel._of_profile(profile_NV) for channel, profile_NV in profiles.values()]
-    return sum(others, first_NI)
+        by_table.setdefault(id(channel.as_item_IV), []).append(channel)
+    totals = []
+    for first, *others in by_table.values():
+        profile_NV = first.profile(histories)
+        for channel in others:
+            profile_NV = profile_NV + channel.profile(histories)
+        totals.append(first._dense_scores_of(profile_NV))
+    return sum(totals[1:], totals[0])
 
 
 def _stacked(rows_IV: Matrix, more_QV: Matrix) -> Matrix:

@@ -5,12 +5,11 @@ Because a score is the sum of the parts' weighted scores, these are an exact exp
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from llmrec_jax.baselines.channel import Channel, summed
+from llmrec_jax.baselines.channel import Channel, sum_of_scores
 from llmrec_jax.predictor import VectorPredictor
 
 ANSWER, MODEL = "answer", "model"  # names in the report
@@ -67,8 +66,7 @@ def mix(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
 
 def channel_part(name: str, channels: Sequence[Channel]) -> Part:
     """The sum of channels, which carry their weights in their scale."""
-
-    return Part(name, partial(summed, channels))
+    return Part(name, lambda histories: sum_of_scores(channels, histories))
 
 
 def model_part(predictor: VectorPredictor, name: str = MODEL) -> Part:

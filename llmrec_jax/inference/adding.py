@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from llmrec_jax.baselines.channel import Channel
+from llmrec_jax.baselines.channel import Matrix
 from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.records import Item, item_text
 from llmrec_jax.inference.bundle import BundleItem, TextConfig
@@ -24,8 +24,8 @@ class TextEncoder(Protocol):
     def reads_text(self) -> bool:
         """Whether the model does."""
 
-    def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [Q, D]."""
+    def item_vectors(self, texts: Sequence[str], features: Callable[[], np.ndarray] | None = None) -> np.ndarray:
+        """float32 [Q, D]; `features` gives `text_features(texts)`, computed once for both."""
 
     def text_features(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [Q, F]."""
@@ -44,24 +44,17 @@ def with_new_items(
     """The catalogue with these items of the target. A model that reads no text gives them no vector."""
     records = [item.as_record() for item in items]
     texts = [text_of(record, template) for record in records]
+    features = functools.cache(lambda: network.text_features(texts))  # several channels read them
     vectors_QD = np.zeros((len(items), catalog.vectors_ID.shape[1]), np.float32)
     if network.reads_text:
-        vectors_QD = network.item_vectors(texts)
-    features = functools.cache(lambda: network.text_features(texts))  # several channels read them
-    channels = {name: _grown(part, records, features) for name, part in catalog.channels.items()}
+        vectors_QD = network.item_vectors(texts, features)
+    tables: dict[int, Matrix] = {}  # grown, by the identity of the table before: channels go on sharing them
+
+    def grown(fitted: Fitted) -> Fitted:
+        old, new = fitted.channel, fitted.with_items(records, features).channel
+        history_IV = tables.setdefault(id(old.as_history_IV), new.as_history_IV)
+        item_IV = None if old.as_item_IV is None else tables.setdefault(id(old.as_item_IV), new.as_item_IV)
+        return fitted._replace(channel=dataclasses.replace(new, as_history_IV=history_IV, as_item_IV=item_IV))
+
+    channels = {name: [grown(fitted) for fitted in part] for name, part in catalog.channels.items()}
     return catalog.with_items(items, vectors_QD, channels)
-
-
-def _grown(part: Sequence[Fitted], records: Sequence[Item], features: Callable[[], np.ndarray]) -> list[Fitted]:
-    """The channels of a part with additional items. Those that share tables go on sharing them."""
-    found: list[Fitted] = []
-    first: dict[tuple[int, int], Channel] = {}
-    for fitted in part:
-        tables = id(fitted.channel.as_history_IV), id(fitted.channel.as_item_IV)
-        if tables in first:
-            both = {"as_history_IV": first[tables].as_history_IV, "as_item_IV": first[tables].as_item_IV}
-            found.append(fitted._replace(channel=dataclasses.replace(fitted.channel, **both)))
-        else:
-            found.append(fitted.with_items(records, features))
-            first[tables] = found[-1].channel
-    return found

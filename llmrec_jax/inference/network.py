@@ -7,7 +7,7 @@ Shape letters besides those of `types.py`: Q texts asked for.
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,8 +71,10 @@ class Network:
         users_ND = _user_vectors(self._params, items_NSD, mask_NS, time_NS, structure=self._structure)
         return np.asarray(users_ND)[: len(items)]
 
-    def item_vectors(self, texts: Sequence[str]) -> np.ndarray:
+    def item_vectors(self, texts: Sequence[str], features: Callable[[], np.ndarray] | None = None) -> np.ndarray:
         """Item vectors from texts, as they are scored, float32 [Q, D].
+
+        `features` gives `text_features(texts)`: if the model reads the same vectors, they are not computed again.
 
         Raises:
           ValueError: the model reads no text, or the bundle was replaced after it was loaded.
@@ -82,8 +84,12 @@ class Network:
         if not texts:
             return np.zeros((0, self._bundle.extras["item_vectors"].shape[1]), np.float32)
         encoder, tokenizer = self._encoder_and_tokenizer()
-        table = encode(tokenizer, texts, self._bundle.text.max_tokens)
-        features_QF = encode_texts(encoder, table, self._dims.pooling)
+        max_tokens, pooling = self._bundle.text.max_tokens, self._dims.pooling
+        same = (self._text_encoder, TEXT_PART_TOKENS, "mean") == ("encoder", max_tokens, pooling)
+        if features is not None and same:
+            features_QF = features()
+        else:
+            features_QF = encode_texts(encoder, encode(tokenizer, texts, max_tokens), pooling)
         extras = self._bundle.extras
         if "whitening_mean" in extras:
             features_QF = Whitening(extras["whitening_mean"], extras["whitening_transform"])(features_QF)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from llmrec_jax.baselines.channel import FEW, Channel, summed
+from llmrec_jax.baselines.channel import FEW, Channel, sum_of_scores
 
 ITEMS, WIDTH = 7, 5
 HISTORIES = [np.array([0, 3, 3, 5]), np.array([6]), np.array([], np.int32), np.arange(7)]
@@ -43,6 +43,21 @@ def test_without_item_rows_the_profile_is_the_score():
 
 
 @pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix], ids=["dense", "sparse"])
+def test_channels_that_share_rows_are_summed_before_the_product(make):
+    as_history_IV, as_item_IV = map(make, tables())
+    similarity_II = scipy.sparse.identity(ITEMS, np.float32, "csr")
+    channels = [
+        Channel("a", as_history_IV, as_item_IV, 0.5, 3, "l2", 2.0),
+        Channel("b", as_history_IV, as_item_IV, 0.9, 5, "sum", 0.5),
+        Channel("c", similarity_II, None, 0.5, 3, "sum"),
+    ]
+    expected_NI = sum(channel.scores(HISTORIES) for channel in channels)
+    found_NI = sum_of_scores(channels, HISTORIES)
+    assert found_NI.dtype == np.float32
+    np.testing.assert_allclose(found_NI, expected_NI, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix], ids=["dense", "sparse"])
 def test_added_items_score_as_if_they_had_been_there(make):
     as_history_IV, as_item_IV = tables()
     whole = Channel("c", make(as_history_IV), make(as_item_IV), 0.5, 3, "l2")
@@ -56,20 +71,6 @@ def test_added_items_were_never_bought_with_another():
     grown = Channel("c", similarity_II, None, 0.5, 3, "sum").with_items(np.zeros((2, 0)), np.zeros((2, 0)))
     np.testing.assert_array_equal(grown.scores([np.array([0]), np.array([4])]), [[0, 1, 0, 0, 0], [0] * 5])
     assert similarity_II.shape == (3, 3)
-
-
-def test_the_sum_of_channels_that_share_a_table_is_that_of_their_scores():
-    dense, sparse = tables(), [scipy.sparse.csr_matrix(table) for table in tables(1)]
-    channels = [
-        Channel("a", *dense, 0.5, 3, "l2", 2.0),
-        Channel("b", *sparse, 0.7, 2, "sum"),
-        Channel("c", *dense, 0.9, 5, "sum", 0.3),
-        Channel("d", scipy.sparse.csr_matrix(np.eye(ITEMS, dtype=np.float32)), None, 0.9, 5, "sum"),
-    ]
-    expected_NI = np.sum([channel.scores(HISTORIES) for channel in channels], axis=0)
-    found_NI = summed(channels, HISTORIES)
-    assert found_NI.dtype == np.float32
-    np.testing.assert_allclose(found_NI, expected_NI, atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix], ids=["dense", "sparse"])

@@ -1,12 +1,17 @@
 """The `Recommender` beyond recommending for one history: batches, dislikes, search, similar items, shops, saving."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 
 from llmrec_jax import Recommender
+from llmrec_jax.config import AnswerConfig
+from llmrec_jax.inference import network
 from llmrec_jax.train.export import save_bundle
+from tests.inference.untrained import untrained_run
+from tests.train.tiny import pretrained_config
 
 HISTORY = ["book-0001", "film-0003", "book-0010"]
 
@@ -193,6 +198,8 @@ def test_a_saved_recommender_loads_as_it_was(recommender, tmp_path):
     np.testing.assert_array_equal(again.encode(["sea"]), recommender.encode(["sea"]))
     again.save(tmp_path / "saved")  # over the bundle that it was loaded from
     assert Recommender.load(tmp_path / "saved").recommend(HISTORY) == recommender.recommend(HISTORY)
+    first, second, *_ = recommender._catalog.channels["text"]
+    assert first.channel.as_item_IV is second.channel.as_item_IV  # shared, and so stored once
 
 
 def test_a_recommender_whose_bundle_was_replaced_is_not_saved(text_run, tmp_path):
@@ -215,3 +222,20 @@ def test_bundles_without_fields_of_items_load(text_run, tmp_path):
     assert recommender.items[0].category is None
     with pytest.raises(ValueError, match="no item has a field 'category'; fields of the items: none"):
         recommender.recommend(HISTORY, where={"category": "Paperback"})
+
+
+def test_added_items_are_encoded_once_where_the_model_reads_what_the_text_part_compares(tmp_path, monkeypatch):
+    config = pretrained_config(tmp_path, "bert", num_layers=1)  # max_tokens=64
+    encoder = dataclasses.replace(config.encoder, mode="frozen", pooling="mean")
+    model = dataclasses.replace(config.model, item_features="text")
+    run = untrained_run(
+        dataclasses.replace(config, encoder=encoder, model=model, answer=AnswerConfig(model_weight=1.0))
+    )
+    save_bundle(run, tmp_path / "bundle")
+    recommender, calls = Recommender.load(tmp_path / "bundle"), []
+    encode_texts = network.encode_texts
+    monkeypatch.setattr(network, "encode_texts", lambda *given: calls.append(len(given[1])) or encode_texts(*given))
+    recommender.add_items([{"item_id": "new", "title": "The Silent Harbour"}, {"item_id": "x", "title": "X"}])
+    assert calls == [2]
+    vectors = recommender.encode(["The Silent Harbour", "X"])
+    np.testing.assert_allclose(recommender._catalog.vectors_ID[-2:], vectors, atol=1e-6)

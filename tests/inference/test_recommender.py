@@ -212,7 +212,7 @@ def test_items_are_added_beside_requests(recommender, text_run, monkeypatch):
     width = text_run[0].experiment.config.model.width
     vectors = {}
 
-    def vectors_of(texts):
+    def vectors_of(texts, features):
         for text in texts:
             vectors[text] = np.full(width, len(vectors) + 1, np.float32)
         return np.stack([vectors[text] for text in texts])
