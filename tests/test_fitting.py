@@ -3,12 +3,9 @@
 import csv
 import json
 
-import pandas as pd
-import polars as pl
 import pytest
 
 import llmrec_jax
-from llmrec_jax import fitting
 from llmrec_jax.data.domains import demo
 
 TINY = {"encoder.pretrained": None, "encoder.mode": "full", "encoder.num_layers": 1, "encoder.width": 16,
@@ -40,24 +37,12 @@ def test_a_recommender_in_one_call(rows, tmp_path):
     assert llmrec_jax.Recommender.load(tmp_path / "kept").recommend(["book-0001"])
 
 
-def test_frames_give_the_same_folder_as_dicts(rows, tmp_path):
-    items, events = rows
-    items = [items[0] | {"brand": None}, *items[1:20]]
-    folders = set()
-    for frame in (list, pd.DataFrame, pl.DataFrame, lambda table: pl.DataFrame(table).to_arrow()):
-        tables = fitting._rows(frame(items), "items"), fitting._rows(frame(events[:50]), "events")
-        folders.add(fitting._written(*tables, tmp_path, "shop"))
-    assert len(folders) == 1
-    assert [path / "shop" for path in tmp_path.iterdir()] == list(folders)  # no draft is left
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("folder", [{}]), "events: the folder that is given as items holds them"),
-        (([{"item_id": "a", "title": "A"}], None), "events is NoneType: pass a frame or a list of dicts"),
-        (({"item_id": ["a"]}, []), "items is dict: pass a frame or a list of dicts"),
-        ((["a"], []), "items: row 0 is 'a', not a dict"),
+        (([{"item_id": "a", "title": "A"}], None), "events"),
+        ((["a"], []), "items"),
         (("nowhere",), "no domain '.*nowhere'"),
     ],
 )

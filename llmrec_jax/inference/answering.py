@@ -13,7 +13,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.inference.arguments import as_count, as_ids, as_share, as_times
 from llmrec_jax.inference.catalog import Catalog
 from llmrec_jax.inference.filters import allowed
-from llmrec_jax.inference.ranking import best, diverse
+from llmrec_jax.inference.ranking import best, diverse, with_new
 from llmrec_jax.inference.results import Recommendation, Recommendations
 from llmrec_jax.inference.scoring import History, Scorer
 
@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     among: Iterable[str] | None
     seen: bool
     diversity: float
+    new: int
     explain: bool
     shop: str | None
 
@@ -59,6 +60,7 @@ def answers(
     among: Iterable[str] | None = None,
     seen: bool = False,
     diversity: float = 0.0,
+    new: int = 0,
     explain: bool = False,
     shop: str | None = None,
 ) -> list[Recommendations]:
@@ -68,10 +70,11 @@ def answers(
       ValueError: an argument is invalid, or a score is not finite.
     """
     catalog, k, diversity = scorer.catalog, as_count(k), as_share(diversity, "diversity")
+    new = min(as_count(new, "new"), k) if new else 0
     shop = catalog.target if shop is None else shop
     if shop not in catalog.shops:
         raise UserError(f"shop={shop!r}: not a domain of this bundle; it has {', '.join(catalog.shops)}")
-    is_plain = where is None and among is None and not (len(disliked) or seen or diversity or explain)
+    is_plain = where is None and among is None and not (len(disliked) or seen or diversity or new or explain)
     has_index = scorer.nearest is not None and scorer.nearest.catalog is catalog and shop == catalog.target
     if is_plain and has_index and all(len(scorer.own(one.history)) for one in asked):
         return [_approximate(scorer, one, k) for one in asked]
@@ -94,6 +97,8 @@ def answers(
             if not seen:
                 candidate_J[_places(place_I, history.numbers)] = False
             top = diverse(scores_NJ[n], candidate_J, k, vectors_JD, diversity)
+            if new:
+                top = with_new(top, scores_NJ[n], candidate_J & catalog.is_new_I[shelf_J], k, new)
             shares = [scorer.shares(parts, n, j, history) for j in top] if explain else None
             one = recommendations(catalog, shelf_J, scores_NJ[n], top, unknown, not len(history.numbers), shares)
             if scorer.calibration and shop == catalog.target and not len(avoided) and len(scorer.own(history)):

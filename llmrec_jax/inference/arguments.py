@@ -25,14 +25,14 @@ def as_ids(values: Iterable[Any], known: Container[str], name: str = "history") 
     return [_id(value, f"item {n} of {of}", known) for n, value in enumerate(_listed(values, name, "ids"))]
 
 
-def as_count(k: Any) -> int:
+def as_count(k: Any, name: str = "k") -> int:
     """The number of items to recommend. Raises ValueError unless `k` is a whole number of at least 1."""
     try:
         count = int(k) if isinstance(k, float | np.floating) and float(k).is_integer() else operator.index(k)
     except TypeError:
-        raise UserError(f"k={k!r}: not a whole number") from None
+        raise UserError(f"{name}={k!r}: not a whole number") from None
     if isinstance(k, bool | np.bool_):
-        raise UserError(f"k={k!r}: not a whole number")
+        raise UserError(f"{name}={k!r}: not a whole number")
     if count < 1:
         raise UserError(f"k={count}: ask for at least one item")
     return count

@@ -129,6 +129,11 @@ class Catalog:
         return np.array([not item.is_removed for item in self.items], bool)
 
     @functools.cached_property
+    def is_new_I(self) -> np.ndarray:
+        """Whether each item was added after the training."""
+        return np.array([item.is_new for item in self.items], bool)
+
+    @functools.cached_property
     def taken(self) -> set[str]:
         """The ids that an item added later may not have."""
         return {item_id for item_id, n in self.number.items() if not self.items[n].is_removed}

@@ -49,3 +49,15 @@ def diverse(
         chosen.append(int(np.argmax(value_C)))
         nearest_C = np.maximum(nearest_C, vectors_CD @ vectors_CD[chosen[-1]])
     return pool[chosen]
+
+
+def with_new(top: np.ndarray, scores_J: np.ndarray, new_J: np.ndarray, k: int, num_new: int) -> np.ndarray:
+    """The list `top` with at least `num_new` items of `new_J`. The best that are missing come last, for others."""
+    missing = num_new - int(new_J[top].sum())
+    if missing <= 0:
+        return top
+    rest_J = new_J.copy()
+    rest_J[top] = False
+    added, known = best(scores_J, rest_J, missing), top[~new_J[top]]
+    surplus = max(0, len(top) + len(added) - k)
+    return np.concatenate([top[~np.isin(top, known[len(known) - surplus :])], added])

@@ -84,6 +84,7 @@ class Recommender:
         among: Iterable[str] | None = None,
         seen: bool = False,
         diversity: float = 0.0,
+        new: int = 0,
         times: Sequence[float] | None = None,
         explain: bool = False,
         shop: str | None = None,
@@ -96,8 +97,6 @@ class Recommender:
 
         >>> [item_id for item_id, score, title in r.recommend(["book-0007"], k=3)] == r.recommend(["book-0007"], 3).ids
         True
-        >>> r.recommend(["book-0007"], where={"category": "Paperback"}, disliked=["book-0001"]).fallback
-        False
 
         Args:
           history: ids of items of any domain.
@@ -108,6 +107,7 @@ class Recommender:
           among: ids of the candidates; None: all items.
           seen: whether items of the history are candidates.
           diversity: 0 to 1: the weight of maximal marginal relevance over the model's item vectors.
+          new: at least this many of the `k` are items added after the training: the best ones, at the end of the list.
           times: of the events, in seconds since any moment. Only a model that was trained with times (HSTU) reads them.
           explain: whether the result's `parts` hold what each part adds to each score.
           shop: recommend items of this domain of the bundle, by the trained model alone; None: the target.
@@ -118,8 +118,8 @@ class Recommender:
         scorer = self._scorer()
         asked = read_history(scorer.catalog, history, times)
         warn_of_unknown(asked, stacklevel=2)
-        options = Options(disliked=disliked, where=where, among=among, seen=seen, diversity=diversity, explain=explain,
-                          shop=shop)  # fmt: skip
+        options = Options(disliked=disliked, where=where, among=among, seen=seen, diversity=diversity, new=new,
+                          explain=explain, shop=shop)  # fmt: skip
         return answers(scorer, [asked], k, **options)[0]
 
     def recommend_many(

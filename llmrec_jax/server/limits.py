@@ -39,7 +39,7 @@ class Limits:
 # For each name of a field, the limit on its value: the length of a list or a dict, or the value of an integer.
 BOUND = {
     "history": "ids", "disliked": "ids", "among": "ids", "item_ids": "ids", "items": "items", "input": "texts",
-    "k": "k", "limit": "k", "where": "conditions",
+    "k": "k", "new": "k", "limit": "k", "where": "conditions",
 }  # fmt: skip
 
 

@@ -76,6 +76,7 @@ def _recommended(recommender: Recommender, requests: Sequence[Recommend]) -> lis
         among=one.among,
         seen=one.seen,
         diversity=one.diversity,
+        new=one.new,
         explain=one.explain,
         shop=one.shop,
     )
@@ -95,6 +96,6 @@ def _alone(recommender: Recommender, asked: Recommend) -> Shelf | Exception:
 
 
 def _options(asked: Recommend) -> bytes:
-    """Equal for requests that one call can answer. With diversity, a longer list need not start with a shorter one."""
-    k = asked.k if asked.diversity else 1
+    """Equal for requests that one call can answer. With these options a longer list may start in another way."""
+    k = asked.k if asked.diversity or asked.new else 1
     return msgspec.json.encode(msgspec.structs.replace(asked, history=[], k=k))

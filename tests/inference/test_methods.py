@@ -83,6 +83,18 @@ def test_seen_items_are_candidates_on_request(loaded):
     assert {"book-0001", "book-0010"} <= set(loaded.recommend(HISTORY, k=10_000, seen=True).ids)
 
 
+def test_new_items_get_places_on_request(recommender):
+    before = recommender.recommend(HISTORY, k=5, new=2).ids
+    assert before == recommender.recommend(HISTORY, k=5).ids  # there are none
+    recommender.add_items([{"item_id": f"new-{n}", "title": f"Manual no. {n}"} for n in range(3)])
+    found = recommender.recommend(HISTORY, k=5, new=2)
+    assert found.ids[:3] == before[:3] and all(item_id.startswith("new-") for item_id in found.ids[3:])
+    assert found[3].score >= found[4].score
+    assert recommender.recommend_many([HISTORY], k=1, new=3)[0].ids[0].startswith("new-")
+    with pytest.raises(ValueError, match="new=1.5: not a whole number"):
+        recommender.recommend(HISTORY, new=1.5)
+
+
 def test_items_of_another_shop_are_ranked_by_the_model(loaded):
     found = loaded.recommend(HISTORY, k=5, shop="films", explain=True)
     assert all(item_id.startswith("film-") for item_id in found.ids)

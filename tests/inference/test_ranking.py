@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llmrec_jax.inference.planar import planar
-from llmrec_jax.inference.ranking import BLOCK, best, diverse
+from llmrec_jax.inference.ranking import BLOCK, best, diverse, with_new
 
 
 @pytest.mark.parametrize("k", [1, 7, 40, 1000])
@@ -19,6 +19,23 @@ def test_best_is_a_stable_sort(k, size, values):
 
 def test_best_of_nothing():
     assert best(np.ones(3), np.zeros(3, bool), 2).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("new", "num_new", "expected"),
+    [
+        ([], 2, [9, 8, 7, 6]),  # there are none
+        ([8], 1, [9, 8, 7, 6]),  # there is one already
+        ([1], 1, [9, 8, 7, 1]),
+        ([1, 8], 2, [9, 8, 7, 1]),
+        ([1, 2, 3], 2, [9, 8, 3, 2]),
+        ([0, 1, 2, 3, 4], 4, [4, 3, 2, 1]),
+    ],
+)
+def test_a_list_with_new_items(new, num_new, expected):
+    scores_J = np.arange(10.0)
+    top = best(scores_J, np.ones(10, bool), 4)
+    assert with_new(top, scores_J, np.isin(np.arange(10), new), 4, num_new).tolist() == expected
 
 
 def greedy(scores_J, k, vectors_JD, diversity):

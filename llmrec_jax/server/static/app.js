@@ -105,7 +105,7 @@ async function refresh(text = "") {
   const shop = state.shop === facts().target ? null : state.shop;
   const request = {
     history: ids(state.history), disliked: ids(state.disliked), k: state.k,
-    diversity: Number(byId("variety").value), explain: true, shop,
+    diversity: Number(byId("variety").value), new: 1, explain: true, shop,
   };
   byId("cards").setAttribute("aria-busy", "true");
   const found = await api.recommend(request, pending.signal);
