@@ -409,7 +409,7 @@ def test_train_finds_recipes_by_name(call, tmp_path):
     assert "default: runs/quickstart" in out
     code, _, err = call(cli.train, "quikstart")
     assert code == 2
-    assert err.startswith("error: no recipe 'quikstart'. Did you mean quickstart? Recipes: my_shop, quickstart")
+    assert err.startswith("error: no recipe 'quikstart'. Did you mean quickstart? Recipes: demo, my_shop, quickstart;")
     assert call(cli.train, tmp_path / "none.py")[2] == f"error: {tmp_path / 'none.py'}: no such configuration file\n"
 
 

@@ -194,9 +194,9 @@ class Recommender:
         `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs. Other
         fields that are numbers or short texts are kept as attributes. If one is invalid, none is added.
 
-        >>> r.add_items([{"item_id": "new", "title": "A Winter in Vienna", "price": 12.5}])
-        >>> r.item("new").attributes, r.recommend(["book-0000"], where={"price": {"max": 20}}).ids
-        ({'price': 12.5}, ['new'])
+        >>> r.add_items([{"item_id": "new", "title": "A Winter in Vienna", "price": 1.5}])
+        >>> r.item("new").attributes, r.recommend(["book-0000"], where={"price": {"max": 2}}).ids
+        ({'price': 1.5}, ['new'])
 
         Raises:
           ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.

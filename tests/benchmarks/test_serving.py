@@ -1,6 +1,7 @@
 """The bundle and the load generator of the benchmark of the server."""
 
 import asyncio
+import contextlib
 import json
 import threading
 
@@ -38,10 +39,8 @@ def slow_server():
             writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\n{}")
 
     async def quiet(reader, writer):
-        try:
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await answer(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
 
     loop, lock = asyncio.new_event_loop(), asyncio.Lock()
     server = loop.run_until_complete(asyncio.start_server(quiet, "127.0.0.1", 0))
@@ -51,7 +50,11 @@ def slow_server():
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     server.close()
-    loop.run_until_complete(asyncio.sleep(0))
+    open_connections = asyncio.all_tasks(loop)
+    for connection in open_connections:
+        connection.cancel()
+    loop.run_until_complete(asyncio.gather(*open_connections, return_exceptions=True))
+    loop.run_until_complete(asyncio.sleep(0))  # their sockets are closed
     loop.close()
 
 

@@ -134,7 +134,7 @@ def test_what_is_trained_in_bfloat16_answers_in_float32(encoder, tmp_path):
     history = run.experiment.corpus.case(0, "test").histories[0]
     scores = dict(zip(books.item_ids, run.answer.blends["test"].scores([history])[0], strict=True))
     found = recommender.recommend([books.item_ids[n] for n in history], k=50)
-    np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], atol=1e-5)
+    np.testing.assert_allclose([score for _, score, _ in found], [scores[i] for i, _, _ in found], rtol=1e-5, atol=1e-5)
 
 
 def test_encode(recommender, text_run):
