@@ -60,7 +60,8 @@ class Channel:
         """The same as a dense array; for few profiles in the way that is the fastest for them."""
         if self.as_item_IV is not None and profile_NV.shape[0] <= FEW:
             if scipy.sparse.issparse(profile_NV):
-                return np.ascontiguousarray((self.as_item_IV @ profile_NV.toarray().T).T)
+                # One product with a vector for each: SciPy's product with a matrix takes twice their time.
+                return np.stack([self.as_item_IV @ profile_V for profile_V in profile_NV.toarray()])
             return profile_NV @ self._columns_VI
         scores_NI = self.scores_of(profile_NV)
         return scores_NI.toarray() if scipy.sparse.issparse(scores_NI) else scores_NI
@@ -110,13 +111,13 @@ def sum_of_scores(channels: Sequence[Channel], histories: Sequence[np.ndarray]) 
     by_table: dict[int, list[Channel]] = {}
     for channel in channels:
         by_table.setdefault(id(channel.as_item_IV), []).append(channel)
-    totals = []
+    total_NI = np.zeros((len(histories), channels[0].num_items), np.float32)
     for first, *others in by_table.values():
         profile_NV = first.profile(histories)
         for channel in others:
             profile_NV = profile_NV + channel.profile(histories)
-        totals.append(first._dense_scores_of(profile_NV))
-    return sum(totals[1:], totals[0])
+        total_NI += first._dense_scores_of(profile_NV)
+    return total_NI
 
 
 def _stacked(rows_IV: Matrix, more_QV: Matrix) -> Matrix:

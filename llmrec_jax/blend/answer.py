@@ -84,11 +84,13 @@ def model_part(predictor: VectorPredictor, name: str = MODEL) -> Part:
 
 def standardized(scores_NI: np.ndarray, is_known_I: np.ndarray) -> np.ndarray:
     """Rows with mean 0 and deviation 1 over the known items, 0 on the others; rows without variance become zero."""
-    known = scores_NI if is_known_I.all() else scores_NI[:, is_known_I]
-    if not known.shape[1]:
+    if not is_known_I.any():
         return np.zeros_like(scores_NI)
-    mean_N1, deviation_N1 = known.mean(axis=1, keepdims=True), known.std(axis=1, keepdims=True)
-    is_flat_N1 = deviation_N1 <= 1e-6 * np.maximum(1e-6, np.abs(known).max(axis=1, keepdims=True))
-    standard_NI = (scores_NI - mean_N1) / np.where(is_flat_N1, np.inf, deviation_N1)
+    mean_N1 = (scores_NI if is_known_I.all() else scores_NI[:, is_known_I]).mean(axis=1, keepdims=True)
+    standard_NI = scores_NI - mean_N1
     standard_NI[:, ~is_known_I] = 0
+    squares_N1 = np.einsum("ni,ni->n", standard_NI, standard_NI)[:, None]
+    deviation_N1 = np.sqrt(squares_N1 / is_known_I.sum())
+    is_flat_N1 = deviation_N1 <= 1e-6 * np.maximum(1e-6, np.abs(mean_N1))
+    standard_NI /= np.where(is_flat_N1, np.inf, deviation_N1)
     return standard_NI.astype(np.float32, copy=False)

@@ -89,7 +89,9 @@ def answers(
     for start in range(0, len(asked), size):
         block = asked[start : start + size]
         parts = scorer.parts([one.history for one in block], shop, avoided)
-        scores_NJ = np.sum(list(parts.values()), axis=0)
+        scores_NJ = np.zeros((len(block), len(shelf_J)), np.float32)
+        for scores_of_part_NJ in parts.values():
+            scores_NJ += scores_of_part_NJ
         if not np.isfinite(scores_NJ).all():
             raise UserError(f"{(~np.isfinite(scores_NJ)).sum()} scores are not finite; the bundle is damaged")
         for n, (history, _, unknown) in enumerate(block):

@@ -85,12 +85,13 @@ class Scorer(NamedTuple):
         if is_target and any(map(len, own)):
             for name, fitted in self.catalog.channels.items():
                 if self.weights[name]:
-                    scores_NJ = channel_part(name, [f.channel for f in fitted]).scores(own)
-                    found[name] = np.float32(self.weights[name]) * scores_NJ
+                    found[name] = channel_part(name, [f.channel for f in fitted]).scores(own)
+                    found[name] *= np.float32(self.weights[name])
         weight = self.weights[MODEL]
         weight_N = np.array([weight if is_target and len(numbers) else weight or 1.0 for numbers in own], np.float32)
         if weight_N.any():
-            found[MODEL] = weight_N[:, None] * self._model(histories, shop)
+            found[MODEL] = self._model(histories, shop)
+            found[MODEL] *= weight_N[:, None]
         return found
 
     def _model(self, histories: Sequence[History], shop: str) -> np.ndarray:
