@@ -50,10 +50,10 @@ def slow_server():
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     server.close()
-    open_connections = asyncio.all_tasks(loop)
-    for connection in open_connections:
+    for connection in asyncio.all_tasks(loop):
         connection.cancel()
-    loop.run_until_complete(asyncio.gather(*open_connections, return_exceptions=True))
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(connection)
     loop.run_until_complete(asyncio.sleep(0))  # their sockets are closed
     loop.close()
 
