@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llmrec_jax.errors import UserError
-
-SMOOTHING = 0.1  # weight of a step in the moving average
+from llmrec_jax.evaluate.smoothing import smooth
 
 
 class Vectors(NamedTuple):
@@ -88,19 +87,8 @@ def curves(paths: Mapping[str, Path], prefixes: Sequence[str]) -> dict[str, dict
                 if parts:
                     points.append((line["step"], np.mean(parts) if "accuracy" in prefix else np.sum(parts)))
             if points:
-                found.setdefault(prefix, {})[name] = _smooth(np.array(points, np.float64))
+                found.setdefault(prefix, {})[name] = smooth(np.array(points, np.float64))
     return {prefix: found[prefix] for prefix in prefixes if prefix in found}
-
-
-def _smooth(points_N2: np.ndarray) -> np.ndarray:
-    """Moving average of the values, unless there are a few only."""
-    if len(points_N2) < 1 / SMOOTHING:
-        return points_N2
-    mean, means = points_N2[0, 1], []
-    for value in points_N2[:, 1]:
-        mean += SMOOTHING * (value - mean)
-        means.append(mean)
-    return np.stack([points_N2[:, 0], means], axis=1)
 
 
 def gains(choice: Mapping[str, Any]) -> list[Gain]:

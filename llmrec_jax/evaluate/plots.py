@@ -15,6 +15,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate import adaptation_plots
 from llmrec_jax.evaluate.comparison import read_run
 from llmrec_jax.evaluate.slices import slices
+from llmrec_jax.evaluate.smoothing import smooth
 from llmrec_jax.evaluate.verdict import ndcg
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 VALID = "valid/ndcg@10"  # in metrics.jsonl
-SMOOTHING = 0.1  # weight of a step in the moving average of the loss
 
 
 def plot(
@@ -103,11 +103,7 @@ def _curves(figure: "Figure", runs: Sequence[Mapping[str, Any]]) -> None:
     axes = figure.subplots(1, 2 if any(validated) else 1, squeeze=False)[0]
     for number, run in enumerate(runs):
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "label": run["workdir"].name}
-        mean, means = lines[number][0]["loss"], []
-        for line in lines[number]:
-            mean += SMOOTHING * (line["loss"] - mean)
-            means.append(mean)
-        axes[0].plot([line["step"] for line in lines[number]], means, **style)
+        axes[0].plot(*smooth(np.array([(line["step"], line["loss"]) for line in lines[number]])).T, **style)
         if validated[number]:
             steps, scores = zip(*((line["step"], line[VALID]) for line in validated[number]), strict=True)
             axes[1].plot(steps, scores, marker="o", markersize=3, **style)

@@ -7,13 +7,14 @@ from typing import Any
 
 from llmrec_jax.config import flatten
 from llmrec_jax.evaluate.comparison import Compared, compare, pooled
+from llmrec_jax.evaluate.smoothing import smooth
 from llmrec_jax.html.charts import COLOURS, Line, Row, grouped, intervals, legend, lines
 from llmrec_jax.html.elements import Html, decimal, duration, interval, join, note, signed, spaced, table, tag
 from llmrec_jax.html.files import Missing, Run, mean_interval
 from llmrec_jax.html.page import document, write
 from llmrec_jax.html.quality import slice_groups
 from llmrec_jax.html.setup import shown
-from llmrec_jax.html.training import line_of, median_rate, smooth
+from llmrec_jax.html.training import line_of, median_rate
 
 CURVES = {"loss": "loss, moving average", "valid/ndcg@10": "NDCG@10 of the model on validation"}
 

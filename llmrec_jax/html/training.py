@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from llmrec_jax.evaluate.smoothing import SMOOTHING, smooth
 from llmrec_jax.html.charts import COLOURS, Line, legend, lines, shares
 from llmrec_jax.html.elements import Html, duration, join, note, percent, sentence, spaced, table, tag, tiles
 from llmrec_jax.html.files import Missing, Run
 
-SMOOTHING = 0.1  # weight of a step in the moving average
 VALID = {"valid/ndcg@10": "NDCG@10 of the model on validation", "valid/log_likelihood": "log-likelihood on validation"}
 SINGLE = {"grad_norm": "gradient norm, before clipping", "learning_rate": "learning rate"}
 # Captions of charts with all fields whose names begin so; others are named by the fields.
@@ -85,17 +85,6 @@ def line_of(metrics: list[dict[str, Any]], name: str) -> np.ndarray:
     """Step and value [N, 2] of the lines that have this field."""
     found = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
     return np.array(found, np.float64).reshape(-1, 2)
-
-
-def smooth(points_N2: np.ndarray) -> np.ndarray:
-    """Moving average of the values, unless there are a few only."""
-    if len(points_N2) < 2 / SMOOTHING:
-        return points_N2
-    mean, means = points_N2[0, 1], []
-    for value in points_N2[:, 1]:
-        mean += SMOOTHING * (value - mean)
-        means.append(mean)
-    return np.stack([points_N2[:, 0], means], axis=1)
 
 
 def _smooth(points_N2: np.ndarray, name: str = "moving average", colour: str = "c0") -> Line:
