@@ -115,7 +115,8 @@ def _in_slurm() -> bool:
     num_tasks = int(os.environ.get("SLURM_NTASKS", "1"))
     if num_tasks > 1 and "SLURM_STEP_NODELIST" not in os.environ:
         raise UserError(
-            f"this process is none of the {num_tasks} tasks of the Slurm job: start it with srun, or unset SLURM_NTASKS"
+            f"this process is not one of the {num_tasks} tasks of the Slurm job: start it with srun, or unset "
+            "SLURM_NTASKS"
         )
     return num_tasks > 1
 

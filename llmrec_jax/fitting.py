@@ -49,7 +49,7 @@ def fit(
     config = config_lib.changed(config_lib.load(recipes.find(recipe)), changes or {})
     if isinstance(items, str | Path):
         if events is not None:
-            raise UserError("events: the folder that is given as items holds them; leave them out")
+            raise UserError("events: items is a folder, which already contains the events; pass items alone")
         folder = Path(items)
     else:
         folder = frames.store(items, events, name, config.data)

@@ -89,7 +89,7 @@ def test_validate_sound(call, shop):
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"{shop}: sound: 1 users, 1 items, 1 interactions",
-        "  order: sequence (no row has a time, so the order of the rows is taken for the order of time)",
+        "  order: sequence (no row has a time, so the rows are taken to be in order of time)",
     ]
     code, out, _ = call(cli.main, "validate", shop, "--json")
     facts = json.loads(out)
@@ -98,7 +98,7 @@ def test_validate_sound(call, shop):
     assert call(cli.main, "validate", shop)[1].splitlines()[2:] == [
         "  interactions.csv: carriage returns (CR) end lines: read as line ends",
         "  interactions.csv: separator ';' recognised",
-        "  interactions.csv: 1 ids had blanks around them: stripped",
+        "  interactions.csv: 1 ids had surrounding blanks, which were removed",
         "  interactions.csv: columns that are not read: price",
         "  1 repeats of an item by the same user dropped: the first is kept",
     ]
@@ -244,7 +244,7 @@ def test_a_run_and_its_bundle_are_taken_for_each_other(call, bundle, tmp_path):
     assert err == f"{run} is a work folder; recommending from {run / 'bundle'}\n"
     code, _, err = call(cli.main, "evaluate", run / "bundle")
     assert code == 2
-    assert f"{run} holds no run" in err
+    assert f"{run} is not the work folder of a run" in err
 
 
 def test_a_bundle_that_is_not_ours_is_refused_before_the_training(call, config, tmp_path):
@@ -263,7 +263,7 @@ def test_wrong_input_of_the_verbs(call, bundle, tmp_path):
     assert "config.json" in err
     code, _, err = call(cli.main, "evaluate", tmp_path)
     assert code == 2
-    assert f"{tmp_path} holds no run" in err
+    assert f"{tmp_path} is not the work folder of a run" in err
     assert call(cli.main, "validate", tmp_path / "nowhere")[0] == 2
     assert call(cli.main, "walk")[0] == 2
     assert call(cli.main, "recommend", bundle, "--kk", 3)[0] == 2
@@ -328,7 +328,10 @@ def test_help_of_every_field_ends_in_whole_sentences():
         (["--mesh.data", "3", "--mesh.fsdp", "5"], "= 15 devices, but this job has 8"),
         (["--mesh.fsdp", "3"], "data x fsdp x tensor = 2 x 3 x 1 = 6 devices, but this job has 8"),
         (["--data.target", "nowhere"], "error: no domain 'nowhere'"),
-        (["--data.target", "demo:books", "--data.target_fraction", "0.0001"], "of 1,200 training users rounds to none"),
+        (
+            ["--data.target", "demo:books", "--data.target_fraction", "0.0001"],
+            "of 1,200 training users rounds to 0 users",
+        ),
         (["--data.target", "demo:nowhere"], "error: no built-in shop 'nowhere'; there are demo:films, demo:books"),
         (["--data.target", "demo:books", "--encoder.pretrained", "/nowhere"], "error: /nowhere: no such folder"),
     ],

@@ -101,7 +101,7 @@ def test_a_pod_of_two_slices_is_found(monkeypatch):
         (described(number="four"), "JAX_NUM_PROCESSES='four' is not a whole number"),
         (described(process="-1"), "JAX_PROCESS_ID='-1' is not a whole number"),
         (described(process="4"), "JAX_PROCESS_ID=4 is not below JAX_NUM_PROCESSES=4"),
-        ({"SLURM_NTASKS": "4"}, "this process is none of the 4 tasks of the Slurm job: start it with srun"),
+        ({"SLURM_NTASKS": "4"}, "this process is not one of the 4 tasks of the Slurm job: start it with srun"),
     ],
 )
 def test_a_wrong_environment_is_named(monkeypatch, environment, message):

@@ -36,5 +36,5 @@ def test_the_selected_step_and_the_weights_are_kept(started, tmp_path):
 
 def test_a_folder_without_a_finished_run_is_refused(started, tmp_path, capsys):
     assert cli.main(["refit", str(tmp_path)]) == 2
-    assert f"{tmp_path} holds no run" in capsys.readouterr().err
+    assert f"{tmp_path} is not the work folder of a run" in capsys.readouterr().err
     assert not started

@@ -74,8 +74,8 @@ def fit_ease(events_NI: scipy.sparse.csr_matrix) -> Ease:
     _check_pairs(events_NI)
     num_items = events_NI.shape[1]
     if num_items > LARGEST_EASE:
-        raise UserError(f"EASE is fitted for at most {LARGEST_EASE:,} items, because it inverts a matrix of items x "
-                        f"items; these are {num_items:,}")  # fmt: skip
+        raise UserError(f"EASE is fitted for at most {LARGEST_EASE:,} items, because it inverts an items x items "
+                        f"matrix; there are {num_items:,}")  # fmt: skip
     gram_II = (events_NI.T @ events_NI).toarray().astype(np.float32)
     gram_II[np.diag_indices(num_items)] += RIDGE
     factor_II, _ = scipy.linalg.lapack.spotrf(gram_II.T, lower=True, overwrite_a=True)

@@ -1,4 +1,4 @@
-"""The command `adapt`: several ways of adaptation, one chosen without labels of the target, and a guard."""
+"""The command `adapt`: trains with several adaptation methods, chooses one without target labels, applies the guard."""
 
 import contextlib
 import json as json_lib
@@ -64,19 +64,20 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
         json: Annotated[bool, Flag] = False,
         config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
     ) -> Arguments:
-        """Train with several adaptation methods and weights, choose one without labels of the target (but those that
-        it is trained on), and keep a simpler way to recommend unless the choice is significantly better. The same
-        command again resumes.
+        """Train with several adaptation methods and weights and choose one by validators, which read no target labels
+        except those that are trained on. A simpler way to recommend is kept unless the choice is significantly better.
+        The same command again resumes.
 
         Example: llmrec adapt CONFIG.py --candidates coral:1 dann:0.1
 
         Args:
           experiment: A recipe or a configuration file, *.py; its adapt.method and adapt.weight are not used.
           workdir: Folder for candidates/, choice.json, report.html and bundle/.
-          candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE of each run beside the one without adaptation, such as
-            coral:1 or mmd:0.3:gradient. After a run, or alone for all runs: @STEP, @all and @average for its
-            checkpoints, @wise:SHARE for SHARE of its parameters and the rest from before the training. merge: the
-            sum of models that are trained on one source each. texts:STEPS: a language model on all texts first.
+          candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE for each run, such as coral:1 or mmd:0.3:gradient; a run
+            without adaptation is always added. A suffix adds candidates from the checkpoints of a run, and alone from
+            those of all runs: @STEP, @all, @average, or @wise:SHARE, which interpolates between the parameters before
+            the training (SHARE 0) and after it. merge: combines models trained on one source each. texts:STEPS:
+            first trains the encoder as a language model on all texts.
           left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
             over them, and the guard decides by the worst one. The run without the first one is exported. By default
             one source is left out, see train.selection.

@@ -44,7 +44,7 @@ def recommend(
     Example: llmrec recommend runs/my_shop/bundle --history ITEM_ID ITEM_ID --k 5
 
     Args:
-      bundle: The bundle that a run left, or the run's work folder.
+      bundle: A bundle, or the work folder of its run.
       history: Ids of items, oldest first; none: the most popular items.
       k: How many items.
       explain: Also print what each part of the answer (text, co-purchase, ...) adds to each score.

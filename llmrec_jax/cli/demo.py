@@ -44,7 +44,7 @@ def demo(workdir: Path = Path("runs/demo"), port: int = 8000, open: bool = False
 
 
 def train_once(workdir: Path) -> None:
-    """Train, unless a run in the folder has left its bundle and its report."""
+    """Train, unless the folder already has the bundle and the report of a run."""
     if (workdir / "bundle" / "config.json").is_file() and (workdir / "report.json").is_file():
         print(f"using the model in {workdir}; delete the folder to train again", file=sys.stderr, flush=True)
         return

@@ -48,8 +48,8 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
         json: Annotated[bool, Flag] = False,
         config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
     ) -> Arguments:
-        """Check this machine: versions, devices, disk, clock and caches. With a configuration also the mesh that it
-        gets, how fast its batches are made, and how large a GPU it needs. Exit code 2 if there is a problem.
+        """Check this machine: versions, devices, disk, clock and caches. With a configuration also the device mesh, the
+        speed of the input pipeline, and the GPU memory that a step needs. Exit code 2 if there is a problem.
 
         Example: llmrec doctor my_shop --data.target FOLDER --encoder.mode full
 

@@ -1,4 +1,4 @@
-"""Commands that give a bundle to others: `export` and `push`."""
+"""Commands that write a bundle in other formats or upload it: `export` and `push`."""
 
 import json as json_lib
 from pathlib import Path
@@ -21,7 +21,7 @@ def export(
     Example: llmrec export runs/my_shop --to runs/my_shop/numpy --format numpy
 
     Args:
-      bundle: The bundle that a run left, or the run's work folder.
+      bundle: A bundle, or the work folder of its run.
       to: The folder to write: a new or empty one, or one that holds an export, which is replaced.
       format: hf: the text encoder, for transformers and sentence-transformers.
         jax: scorer and text encoder as programs of jax.export, for CPU, CUDA and TPU.
@@ -50,7 +50,7 @@ def push(bundle: Folder, repo: tyro.conf.Positional[str], public: bool = False, 
     Example: llmrec push runs/my_shop my-name/my-shop
 
     Args:
-      bundle: The bundle that a run left, or the run's work folder.
+      bundle: A bundle, or the work folder of its run.
       repo: The repository, such as my-name/my-shop; created, private, if it does not exist.
       public: Create it public. A bundle holds the ids and titles of all items.
       json: Print one JSON object.

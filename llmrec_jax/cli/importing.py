@@ -21,7 +21,7 @@ IGNORED = 12  # ignored files that are listed
 
 
 def import_(paths: Paths, to: Path, map: Map = (), json: bool = False) -> int:
-    """Make a domain folder of your files: known data sets, tables of any kind, databases.
+    """Make a domain folder from your files: known data sets, tables of any kind, databases.
 
     Example: llmrec import orders.csv products.csv --to data/my_shop
 

@@ -14,7 +14,7 @@ def plot(
     format: Literal["png", "svg", "pdf"] = "png",
 ) -> int:
     """Draw finished runs: training curves, NDCG@10 by slice of users and against the share of target users. Or draw a
-    folder of llmrec adapt: items before and after, training, validators against the truth, gains with intervals.
+    folder of llmrec adapt: item vectors before and after, training, validator scores against test NDCG@10, gains.
 
     Needs matplotlib: pip install 'llmrec_jax[plots]'.
 
@@ -22,10 +22,10 @@ def plot(
 
     Args:
       workdirs: Work folders of finished runs, or one folder of llmrec adapt.
-      folder: For the pictures.
+      folder: Folder to write the pictures to.
       methods: Methods of the reports to draw.
-      candidate: Of an adaptation, whose items are drawn beside those of none; by default the chosen one.
-      format: Of the pictures.
+      candidate: With a folder of llmrec adapt: the candidate whose items are drawn; by default the chosen one.
+      format: File format of the pictures.
     """
     from llmrec_jax.errors import UserError
     from llmrec_jax.evaluate import plots

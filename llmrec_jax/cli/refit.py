@@ -1,4 +1,4 @@
-"""The command `refit`: a finished run again, trained and counted on the validation events too."""
+"""The command `refit`: trains a finished run again, on training and validation events."""
 
 import dataclasses
 from pathlib import Path
@@ -7,11 +7,11 @@ from llmrec_jax.cli.printing import Folder
 
 
 def refit(workdir: Folder, to: Path | None = None) -> int:
-    """Train a finished run again on training and validation events, with every choice as the run made it.
+    """Train a finished run again on training and validation events, for deployment.
 
-    The selected step is the number of steps, and the weights of the answer's parts are those of the run. This is what
-    to deploy: the newest events matter most. Its test metrics are not comparable with those of papers, whose models
-    see training events only.
+    The number of steps is the step that the run selected, and the weights of the answer's parts are those of the run.
+    The newest events matter most, so this is the model to deploy. Its test metrics are not comparable with those of
+    papers, whose models see training events only.
 
     Example: llmrec refit runs/my_shop
 

@@ -56,7 +56,7 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
         config: Annotated[Config, tyro.conf.arg(name="")] = defaults,
     ) -> Arguments:
         """Search fields of a configuration for the best validation (Optuna; pip install 'llmrec_jax[tune]'). The same
-        command again goes on; in several shells it works on the trials together.
+        command again resumes; started in several shells, the processes share the trials.
 
         Example: llmrec sweep my_shop --data.target FOLDER --space optim.learning_rate=1e-4:1e-2:log
 

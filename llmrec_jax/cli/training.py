@@ -84,7 +84,7 @@ def run(
     """
     config_lib.validate(config)  # before waiting for other hosts or creating a folder
     if len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a seed is there twice")
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: a seed is given twice")
     from llmrec_jax import cluster
 
     cluster.join()

@@ -16,15 +16,15 @@ class DataConfig:
     """Domain to recommend in: a name under data.root, a path, or demo:NAME."""
     split: Literal["leave_one_out", "temporal", "random"] = "leave_one_out"
     """leave_one_out: each user's last event is the test event, the one before it the validation event.
-    temporal: one cut in time, the target's, for all domains.
+    temporal: events after one point in time, chosen on the target, are held out in all domains.
     random: leave-one-out after shuffling each user's events."""
     split_seed: int = 0
     """Seed of random hold-outs (data.split=random, domains without order) and of the users data.target_fraction keeps.
     Runs with the same split_seed have the same test events, whatever their seed."""
     train_on: Literal["train", "train+valid"] = "train"
-    """Which events are trained on and counted.
+    """The events for training and for the counts of co-purchase and popularity.
     train: the training events.
-    train+valid: the validation events too, for a refit of a run whose choices are made (llmrec refit)."""
+    train+valid: the validation events too, for the refit of a finished run (llmrec refit)."""
     target_fraction: float = 1.0
     """Share of the target's training users that are trained on: 1 all of them, 0 none (zero-shot).
     Not data.target_share, which is the target's share of each batch."""
@@ -51,11 +51,11 @@ class DataConfig:
     )
     """Fields that make up an item's text, in this order, between full stops; absent ones are left out."""
     description_chars: int = 200
-    """Characters of the description that the text takes."""
+    """Length to which the description is truncated in an item's text, in characters."""
     graph_text: bool = False
     """Whether an item's text names its facts of the knowledge graph (kg.tsv), before the description.
     As in "director: Ann. genre: drama, comedy".
-    Facts that few other items share come first; those that title, brand or category name are left out.
+    Facts that few other items share come first; those already in the title, brand or category are left out.
     Facts held out for link prediction are left out, too."""
     max_history: int = 50
     """The user tower reads at most this many events of a history, the most recent ones."""
@@ -63,9 +63,9 @@ class DataConfig:
     """Texts are truncated to this many tokens."""
     field_dropout: float = 0.0
     """Probability that a training step reads only an item's title; evaluation and inference read the whole text.
-    Brings items with little text nearer to where their full text would be; may cost accuracy on full texts."""
+    Improves the vectors of items that have only a title; may cost accuracy on full texts."""
     augment: Literal["none", "crop", "mask", "reorder"] = "none"
-    """How a training step changes each history, at random; for little data, where a model learns histories by heart.
+    """Random augmentation of the histories in a training step, against overfitting on little data.
     crop: keep a contiguous part of it, leaving out the share data.augment_rate.
     mask: leave out the share data.augment_rate of its events, wherever they are.
     reorder: shuffle a contiguous part of it, the share data.augment_rate; so order matters less."""

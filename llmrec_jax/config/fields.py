@@ -1,7 +1,7 @@
-"""The fields of a run's configuration: frozen dataclasses, one a section. What a field means stands under it.
+"""The fields of a run's configuration: frozen dataclasses, one per section. The string below a field documents it.
 
 The data section is in `data_fields`, those of the recommender and its loss are in `model_fields`.
-Nothing here knows a path of a machine, and nothing below the trainer receives the whole `Config`.
+No default is a path of a particular machine, and nothing below the trainer receives the whole `Config`.
 """
 
 import dataclasses
@@ -74,12 +74,12 @@ class AdaptConfig:
     sinkhorn: match them by entropic optimal transport; slow in large batches.
     dann: train a domain classifier and reverse its gradient; adversarial, so it can be unstable.
     wdgrl: the same with a critic of the Wasserstein distance, under a gradient penalty.
-    afn: let the norms grow that vectors have before L2-normalization (SAFN).
+    afn: increase the norms of the vectors before L2-normalization (SAFN).
     contrastive: rank each next item among the batch's items of all domains, with adapt.level=item.
-    density_ratio: align nothing; source predictions whose items or users look like the target's count more.
+    density_ratio: no alignment; source predictions whose items or users resemble the target's get a larger weight.
     llm_recg: spread the items of each domain, with adapt.level=item (LLM-RecG).
     joint_mmd, cdan, cdan_e, mdd: match users together with their predictions, with adapt.level=user.
-    im, mcc, bnm: make the target users' predictions certain and diverse, with adapt.level=user.
+    im, mcc, bnm: make the target users' predictions confident and diverse, with adapt.level=user.
     All are described in llmrec_jax.losses.adaptation."""
     weight: float = 0.1
     """Weight of the adaptation loss beside the ranking loss; what it means depends on adapt.balance."""
@@ -105,7 +105,7 @@ class AnswerConfig:
     A fit sees mostly items with many events, so a shop with many new items may want 1.
     It helps items without events and may cost a little on the others (docs/knowledge_graph.md)."""
     weights_from: str | None = None
-    """Work folder of a finished run whose weights of the parts are taken instead; for a refit."""
+    """Work folder of a finished run from which the weights of the parts are taken; set by llmrec refit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +161,7 @@ class TrainConfig:
     """Steps between validations; the step with the best score is exported. 0: no validation, the last step.
     With model.start=counts or train.init_from the start is validated too, as step 0."""
     patience: int = 0
-    """Training ends after this many validations without a better one. 0: never before `steps`."""
+    """Early stopping: training ends after this many validations without improvement. 0: off."""
     selection: str = "auto"
     """Which validation events select the step.
     auto: those of the target's users that are trained on; zero-shot, those of a source that is left out of training.
@@ -177,7 +177,7 @@ class TrainConfig:
     eval_batch_size: int = 256
     """Users evaluated at a time; changes memory and speed, not the metrics."""
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Where the metrics go besides metrics.jsonl; nothing: nowhere.
+    """Where metrics are logged besides metrics.jsonl; may be empty.
     tensorboard: event files in the work folder's tensorboard/.
     NAME: a tracker that an installed package offers as an entry point (docs/reports.md)."""
 
@@ -197,7 +197,7 @@ class Config:
     """One experiment."""
 
     seed: int = 0
-    """Seed of initial parameters, batches and dropout; what is held out has data.split_seed."""
+    """Seed of initial parameters, batches and dropout. The held-out events depend on data.split_seed instead."""
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     encoder: EncoderConfig = EncoderConfig()
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -209,4 +209,4 @@ class Config:
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     stages: tuple[Stage, ...] = ()
-    """Runs in a row, each from the parameters of the one before; the last one's report and bundle are the result."""
+    """Runs one after the other, each starting from the parameters of the previous one. The last one is the result."""

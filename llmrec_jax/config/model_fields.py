@@ -72,17 +72,17 @@ class LossConfig:
     temperature: float = 0.07
     """Scores are divided by this; a lower temperature gives a sharper distribution."""
     mask_history: bool = False
-    """With ranking=softmax: the items of a history, other than the next one, are not among the items to choose from.
-    Recommendations leave out the history, so a model need not learn to."""
+    """With ranking=softmax: the items of a history, except the next one, are masked in the softmax.
+    Recommendations exclude the history as well."""
     block_size: int = 2048
     """Items that the softmax loss scores at a time; changes memory and speed, not the loss."""
     logit_adjustment: float = 0.0
     """With a softmax loss: add this times log(share of the item in its domain's training events) to scores in training.
-    1: the loss accounts for popularity, and the model's own scores tell who prefers what, so rare items rank higher.
+    1: popularity is accounted for in the loss, not by the model's scores, so rare items rank higher.
     0: off. Expect more hits on rare items and fewer on popular ones."""
     focal: float = 0.0
     """With a softmax loss: the gamma of the focal loss, which multiplies each loss by (1 - p)^gamma.
-    p is the probability that the model gives the item, so predictions it is already sure of count less. 0: off."""
+    p is the predicted probability of the item, so confident predictions count less. 0: off."""
     propensity: float = 0.0
     """The alpha of inverse-propensity weights: a prediction counts (share of its item in the training events)^-alpha.
     Weights are clipped at 10 times their mean and have mean 1 within a domain. 0: off, all count the same.

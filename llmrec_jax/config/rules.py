@@ -127,9 +127,9 @@ def _data_problems(config: Config) -> list[str]:
         allowed = " or ".join(_regimes(config.data.target_fraction))
         problems.append(f"data.regime={regime}, but data.target_fraction={config.data.target_fraction} is {allowed}")
     if not config.data.sources and config.data.target_fraction == 0:
-        problems.append("data.sources is empty and data.target_fraction=0: nobody to train on")
+        problems.append("data.sources is empty and data.target_fraction=0: no users to train on")
     if "title" not in config.data.text_fields or len({*config.data.text_fields}) < len(config.data.text_fields):
-        problems.append(f"data.text_fields={config.data.text_fields} must hold the title, and no field twice")
+        problems.append(f"data.text_fields={config.data.text_fields} must contain title, and each field only once")
     if config.model.item_features != "id" and config.encoder.mode == "frozen" and not _has_weights(config):
         problems.append(
             "encoder.mode=frozen needs encoder.pretrained: a random encoder carries no information about a text"
@@ -143,7 +143,7 @@ def _data_problems(config: Config) -> list[str]:
         problems.append(f"model.text_map=fixed needs encoder.mode=frozen, not {config.encoder.mode}")
     if config.encoder.whitening == "domain" and (config.encoder.mode != "frozen" or config.model.text_map == "fixed"):
         problems.append("encoder.whitening=domain needs encoder.mode=frozen and model.text_map=trained: vectors of a "
-                        "trained encoder change, and a fixed map reads the components of all domains")  # fmt: skip
+                        "trained encoder change, and a fixed map whitens all domains jointly")  # fmt: skip
     if config.model.max_id_norm and config.model.item_features != "text+id":
         problems.append(f"model.max_id_norm={config.model.max_id_norm} needs model.item_features=text+id")
     if config.model.user_tower == "bert4rec" and config.model.recency_mean:
@@ -168,7 +168,7 @@ def _data_problems(config: Config) -> list[str]:
 
 
 def _balance_problems(config: Config) -> list[str]:
-    """Sampling and weights against imbalance that have nothing to balance."""
+    """Settings against imbalance that need more domains or another loss."""
     problems, data = [], config.data
     if data.source_temperature > 1 and len(data.sources) < 2:
         problems.append(f"data.source_temperature={data.source_temperature} splits rows over the sources: it needs at "
@@ -176,10 +176,10 @@ def _balance_problems(config: Config) -> list[str]:
     if config.loss.domain_weights == "group_dro" and len(data.sources) + (data.target_fraction > 0) < 2:
         problems.append("loss.domain_weights=group_dro weighs domains: it needs at least two to train on")
     if data.augment == "mask" and config.model.user_tower == "bert4rec":
-        problems.append("data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate")
+        problems.append("data.augment=mask, but model.user_tower=bert4rec masks histories itself; set model.mask_rate")
     for field, value in (("logit_adjustment", config.loss.logit_adjustment), ("focal", config.loss.focal)):
         if value and config.loss.ranking == "gbce":
-            problems.append(f"loss.{field}={value} is for a softmax, not loss.ranking=gbce")
+            problems.append(f"loss.{field}={value} needs a softmax loss, not loss.ranking=gbce")
     return problems
 
 
@@ -187,8 +187,8 @@ def _task_problems(config: Config) -> list[str]:
     problems, tasks = [], config.tasks
     has_task = tasks.rating != "none" or tasks.click_weight > 0
     if has_task and config.model.user_tower == "bert4rec":
-        problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
-                        "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
+        problems.append("tasks.rating and tasks.click_weight need a causal user tower, but model.user_tower=bert4rec "
+                        "is bidirectional")  # fmt: skip
     if config.train.objective == "language_model" and has_task:
         problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none and "
                         "tasks.click_weight=0")  # fmt: skip

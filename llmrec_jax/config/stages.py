@@ -64,7 +64,7 @@ def _leaks(runs: list[StageRun]) -> list[str]:
     last = runs[-1].config.data
     return [
         f"stage {name} trains on {share:.0%} of the users of {last.target}, the last stage on "
-        f"{last.target_fraction:.0%}: the report would name a regime that the run did not keep to"
+        f"{last.target_fraction:.0%}: so the last stage would use more target users than its regime allows"
         for name, config, _ in runs[:-1]
         if (share := users_of(config).get(domain_name(last.target), 0.0)) > last.target_fraction
     ]

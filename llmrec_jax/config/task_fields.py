@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class TasksConfig:
-    """Tasks that the model learns beside recommending the next item, each a loss with a weight. See docs/tasks.md."""
+    """Auxiliary tasks besides next-item recommendation, each a loss with a weight. See docs/tasks.md."""
 
     rating: Literal["none", "mse", "ordinal"] = "none"
     """Predict the rating that a user gives to the next item.

@@ -162,7 +162,7 @@ def load_corpus(
     domains = tuple(domains or (load_domain(spec, config) for spec in (*config.sources, config.target)))
     names = [domain.name for domain in domains]
     if len(set(names)) < len(names):
-        raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}")
+        raise UserError(f"data.sources and data.target name a domain twice: {', '.join(names)}; name each once")
     cuts = temporal_cuts(domains[-1]) if config.split == "temporal" else None
     splits = tuple(split(domain, config.split, config.split_seed, cuts, config.train_on) for domain in domains)
     protocol = make_protocol(domains, splits, config, selection)

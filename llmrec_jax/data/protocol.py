@@ -119,7 +119,10 @@ def _selection(domains: Sequence[Domain], splits: Sequence[Split], kept: np.ndar
         raise UserError(f"train.selection={selection!r} is neither auto nor {LAST_STEP} nor a source "
                         f"({', '.join(names) or 'there is none'})")  # fmt: skip
     if len(names) < 2:
-        raise UserError(f"train.selection={selection!r} leaves out the only source: nothing would be learned from it")
+        raise UserError(
+            f"train.selection={selection!r} leaves out the only source, so there is none to train on; add a "
+            f"source, or set train.selection={LAST_STEP}"
+        )
     return Selection("left_out_source_valid_ndcg@10", source, splits[source].valid >= 0)
 
 

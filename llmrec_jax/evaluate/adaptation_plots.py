@@ -123,7 +123,7 @@ def draw_validators(figure: "Figure", revealed: Mapping[str, Any]) -> None:
     columns = min(4, len(scores))
     rows = -(-len(scores) // columns)
     figure.set_size_inches(2.7 * columns + 2, 2.5 * rows + 0.5)
-    figure.suptitle(f"Candidates: score without labels against the truth; star: {chosen}, chosen by "
+    figure.suptitle(f"Candidates: validator score against test NDCG@10; star: {chosen}, chosen by "
                     f"{revealed['validator']}", x=0.01, ha="left", fontsize=11)  # fmt: skip
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, (validator, found) in zip(panels, scores.items(), strict=False):

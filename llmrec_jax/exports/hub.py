@@ -48,7 +48,7 @@ def push_to_hub(
         message = f"Upload a bundle of llmrec_jax {__version__}"
         commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     except Exception as error:  # whatever its HTTP client raises
-        raise UserError(f"{repo_id}: the hub did not take the bundle: {_reason(error)}. Log in with `hf auth login`, "
+        raise UserError(f"{repo_id}: the hub refused the upload: {_reason(error)}. Log in with `hf auth login`, "
                         "and check the name and your rights") from error  # fmt: skip
     loaded.check_unchanged()
     return str(commit.commit_url)
@@ -65,7 +65,7 @@ def download(repo_id: str, *, revision: str | None = None, endpoint: str | None 
             repo_id, revision=revision, endpoint=endpoint, allow_patterns=sorted(PARTS), library_name="llmrec_jax"
         )
     except Exception as error:  # whatever its HTTP client raises
-        raise UserError(f"{repo_id}: the hub could not provide this bundle: {_reason(error)}") from error
+        raise UserError(f"{repo_id}: the bundle could not be downloaded from the hub: {_reason(error)}") from error
     return Path(folder)
 
 

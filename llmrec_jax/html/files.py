@@ -39,7 +39,8 @@ class Run:
         """Raises ValueError if the folder holds no finished run."""
         if (workdir / "perplexity.json").exists():
             raise UserError(
-                f"{workdir} is a run of a language model, which recommends nothing: see its perplexity.json"
+                f"{workdir} is a run with train.objective=language_model and has no recommender; its result "
+                "is in perplexity.json"
             )
         return cls(workdir, read_report(workdir))
 

@@ -78,7 +78,7 @@ def of_log(sources: list[Source], mapped: Mapped) -> tuple[list[Source], list[st
     }  # fmt: skip
     if "title" not in own:
         note = (
-            "no titles of items: their ids stand for them, so that texts tell nothing; name the table of products too, "
+            "no item titles: ids are used instead, so the texts are uninformative; name the table of products too, "
             "or the column with --map title=COLUMN"
         )
         own, notes = {}, [note]

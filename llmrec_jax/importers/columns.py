@@ -74,7 +74,7 @@ class Log:
 
     def _check_action(self, action: str, list_id: str) -> None:
         if action not in ACTIONS and (list_id or action):
-            raise ValueError(f"action is none of {', '.join(ACTIONS)}")
+            raise ValueError(f"action is not one of {', '.join(ACTIONS)}")
         if action in SHOWN and not list_id:
             raise ValueError("the item was only shown, but impression_id is empty")
 

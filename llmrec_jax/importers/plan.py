@@ -56,7 +56,7 @@ def make(tables: Sequence[Table], mapped: Mapped, ask: Ask | None) -> Plan:
     used = {id(source.table) for source in (*same, *catalogue)}
     ignored = [table for table in tables if id(table) not in used]
     notes = roles_lib.misfits(events.table, events.roles)
-    notes += [f"the ids of the two tables differ in {join}: joined all the same"] if join else []
+    notes += [f"the ids of the two tables differ in {join}: joined anyway"] if join else []
     if not catalogue:
         same, more = catalogue_lib.of_log(same, mapped)
         notes += more

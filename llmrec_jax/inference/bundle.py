@@ -141,7 +141,7 @@ def read_facts(folder: Path) -> Facts:
             raise UserError(f"{path}: an encoder's configuration, not a bundle's; pass the folder that holds "
                             "model.safetensors, items.jsonl and encoder/")  # fmt: skip
         if content.get("train", {}).get("objective") == "language_model":
-            raise UserError(f"{path}: a run of a language model, which has encoder/ and no {NAME}/")
+            raise UserError(f"{path}: a run with train.objective=language_model, which writes encoder/ and no {NAME}/")
         if "data" in content and "train" in content:
             raise UserError(f"{path}: this run has not exported {NAME}/ yet; finish its training")
     return _read(path, msgspec.json.Decoder(Facts).decode)

@@ -32,7 +32,9 @@ def explanation(scorer: Scorer, network: Network, history: History, number: int,
     catalog, position = scorer.catalog, int(scorer.catalog.position_I[number])
     if position < 0:
         item = catalog.items[number]
-        raise UserError(f"{item.item_id!r} is an item of {item.domain!r}: only items of {catalog.target!r} are scored")
+        raise UserError(
+            f"{item.item_id!r} is an item of {item.domain!r}: only items of {catalog.target!r} can be explained"
+        )
     found = scorer.parts([history, *_each_without_one(history)], catalog.target, np.array([], np.int64))
     parts = scorer.shares(found, 0, position, history)
     scores_N = np.sum([scores_NJ[:, position] for scores_NJ in found.values()], axis=0)

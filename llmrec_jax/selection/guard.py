@@ -92,7 +92,7 @@ def decide(evidence: Sets, *, unguarded: str | None = None, tried: int = 0) -> D
         chosen = arm if tests[-1].is_better else chosen
     unguarded = max(arms, key=mean.__getitem__) if unguarded is None else unguarded
     if unguarded not in arms:
-        raise UserError(f"unguarded={unguarded!r} is none of the arms {', '.join(arms)}")
+        raise UserError(f"unguarded={unguarded!r} is not one of the arms {', '.join(arms)}")
     lost = None if unguarded == chosen else _worst(on_sets(unguarded, chosen))
     gains = [comparison.interval[1] for arm in arms if arm != chosen for comparison in on_sets(arm, chosen)]
     text = _text(chosen, tests, unguarded, lost, confidence, len(evidence))

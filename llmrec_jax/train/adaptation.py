@@ -73,7 +73,7 @@ def summary(workdir: Path, adapt: AdaptConfig) -> Summary | None:
     }
     text = f"adaptation {adapt.method}"
     if not distances and not shares:
-        text += ": what it did was not measured, because train.eval_every is 0"
+        text += ": its effect was not measured, because train.eval_every is 0"
     if distances:
         text += f": A-distance of the items {distances[0]:.2f} at the start, {distances[-1]:.2f} at the end"
     facts["is_faint"] = bool(shares) and facts["gradient_share"] < FAINT and method_of(adapt).weights is None

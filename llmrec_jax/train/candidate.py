@@ -53,14 +53,14 @@ def leaving_out(config: Config, sources: Sequence[str]) -> dict[str, Config]:
     """The runs of one candidate that leave out each of `sources`, by name of the source.
 
     Raises:
-      ValueError: one of them is no source or is there twice, or the run trains on the target, whose users then judge.
+      ValueError: one of them is no source or is given twice, or the run trains on the target, whose users then judge.
     """
     known = {domain_name(source): source for source in config.data.sources}
     names = [name if name in known else domain_name(name) for name in sources]
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"--left-out {unknown[0]}: must be a source ({', '.join(known) or 'there is none'})")
     if len(set(names)) < len(names):
-        raise UserError(f"--left-out {' '.join(sources)}: a source is there twice")
+        raise UserError(f"--left-out {' '.join(sources)}: a source is given twice")
     if sources and config.data.target_fraction:
         raise UserError("--left-out is for runs without users of the target, data.target_fraction=0")
     return {name: config_lib.changed(config, {"train.selection": name}) for name in names}

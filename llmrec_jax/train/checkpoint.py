@@ -39,7 +39,8 @@ class RunInfo(NamedTuple):
         """Raises ValueError if `data_hash`, the hash of the current data, differs from the run's."""
         if data_hash != self.data_hash:
             raise UserError(
-                f"{workdir}: the data changed since its checkpoint: hash {self.data_hash} is now {data_hash}"
+                f"{workdir}: the data changed since its checkpoint: hash {self.data_hash} is now {data_hash}; restore "
+                "the files, or train in another --workdir"
             )
 
     def check_continues(self, workdir: Path, data_hash: str, batch_rule: int) -> None:
@@ -47,8 +48,8 @@ class RunInfo(NamedTuple):
         self.check_data(workdir, data_hash)
         if batch_rule != self.batch_rule:
             raise UserError(
-                f"{workdir}: a run of another version, which forms batches differently (rule {self.batch_rule}, here "
-                f"{batch_rule}): it can be evaluated but not resumed"
+                f"{workdir}: made by a version that forms batches differently (rule {self.batch_rule}, here "
+                f"{batch_rule}): the run can be evaluated but not resumed; train in another --workdir"
             )
 
 

@@ -163,7 +163,10 @@ def evaluate_run(
     """
     config = read_config(workdir)
     if config.train.objective == "language_model":
-        raise UserError(f"{workdir} is a run of a language model, which recommends nothing: see its perplexity.json")
+        raise UserError(
+            f"{workdir} is a run with train.objective=language_model and has no recommender; its result "
+            "is in perplexity.json"
+        )
     data = dataclasses.replace(config.data, root=data_root or config.data.root)
     train = dataclasses.replace(config.train, eval_batch_size=batch_size or config.train.eval_batch_size)
     config = dataclasses.replace(config, data=data, train=train, mesh=MeshConfig())

@@ -32,7 +32,10 @@ def encoder_of(config: Config) -> Config:
         return config
     folder = bundle_lib.find(Path(config.train.init_from)) / "encoder"
     if not folder.is_dir():
-        raise UserError(f"train.init_from={config.train.init_from}: no {folder}, so its model reads no text")
+        raise UserError(
+            f"train.init_from={config.train.init_from}: there is no {folder}, because its model reads no text "
+            "(model.item_features=id); name another run, or set model.item_features=id"
+        )
     return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, pretrained=str(folder)))
 
 
@@ -53,19 +56,20 @@ def check_regime(config: Config) -> None:
     share = facts.get("trained_on", {}).get(target, 0.0)
     problems = []
     if share > data.target_fraction:
-        problems.append(f"on {share:.0%} of the users of {target}: data.target_fraction={data.target_fraction}")
+        problems.append(f"{share:.0%} of the users of {target}, here data.target_fraction={data.target_fraction}")
     if share:
         theirs = facts["config"]["data"]
         differ = [name for name in SPLIT if theirs.get(name) != getattr(data, name)]
         if data.train_on == "train" != theirs.get("train_on", "train"):  # then they select no step and no weights
             differ.append("train_on")
-        problems += [f"with data.{name}={theirs.get(name)}: here it is {getattr(data, name)}" for name in differ]
+        problems += [f"data.{name}={theirs.get(name)}, here {getattr(data, name)}" for name in differ]
     if problems:
-        raise UserError("\n  ".join([f"train.init_from={config.train.init_from}: its run was trained", *problems]))
+        head = f"train.init_from={config.train.init_from}: its run was trained on events that this run may not use"
+        raise UserError("\n  ".join([head, *problems]))
 
 
 def facts_of(init_from: str) -> dict[str, Any]:
-    """What a run has written about itself beside its parameters; {} if that cannot be read."""
+    """The content of a run's `perplexity.json` or `config.json`; {} if neither exists."""
     folder = bundle_lib.find(Path(init_from))
     path = next((path for path in (folder / PERPLEXITY, folder / "config.json") if path.exists()), None)
     try:

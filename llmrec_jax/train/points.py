@@ -68,7 +68,7 @@ def candidates(config: Config, specs: Sequence[str]) -> tuple[dict[str, Config],
             points += found
             given += [point.name for point in found]
     if twice := [name for name in given if given.count(name) > 1]:
-        raise UserError(f"candidate {twice[0]!r} is there twice")
+        raise UserError(f"candidate {twice[0]!r} is given twice")
     for run in {point.run for point in points if point.steps}:
         runs[run] = config_lib.changed(runs[run], {"train.keep_checkpoints": config.train.steps})
     return runs | ({MERGE: runs[NONE]} if MERGE in specs else {}), points

@@ -169,7 +169,7 @@ def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
     arms = (TEXT, *runs)
     if not judged_on:
         guard = (
-            f"{TEXT} is kept: there are no validation events to judge a model on; zero-shot, this takes a second "
+            f"{TEXT} is kept: there are no validation events to judge a model on; a zero-shot run needs a second "
             f"source, which train.selection=auto leaves out. Without the guard, {chosen} would be chosen"
         )
         return Outcome(chosen, validator, scores, left_out, TEXT, guard, arms, None, {})

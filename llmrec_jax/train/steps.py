@@ -142,7 +142,9 @@ def train_steps(
                     clock.restart()
             if is_last(step):
                 if step < num_steps:
-                    progress.note(f"step {step}/{num_steps}  no better one since {best['step']}: training ends early")
+                    progress.note(
+                        f"step {step}/{num_steps}  no improvement since step {best['step']}: training ends early"
+                    )
                 break
             batch, placed = next(feed)
             state, device_metrics = (share_fn if is_validated(step + 1) else step_fn)(state, placed, catalog)

@@ -110,7 +110,7 @@ class Trackers:
             call()
         except Exception as error:  # of code that is not ours
             self._open.pop(name, None)
-            self._say(f"tracker {name} {what} and is off: {type(error).__name__}: {error}")
+            self._say(f"tracker {name} {what} and was disabled: {type(error).__name__}: {error}")
 
 
 def _finite(metrics: Mapping[str, float | None]) -> dict[str, float]:

@@ -38,8 +38,8 @@ def check(workdir: Path, config: Config) -> None:
     if not path.exists():
         if found := [name for name in WRITTEN if (workdir / name).exists()]:
             raise UserError(
-                f"{workdir} holds {', '.join(found)}, but no config.json: not written by a run of this program, and so "
-                "not replaced; choose another --workdir"
+                f"{workdir} holds {', '.join(found)}, but no config.json, so it is not the work folder of a run and "
+                "nothing is overwritten; choose another --workdir"
             )
         return
     theirs, ours = config_lib.flatten(_read(path)), config_lib.flatten(as_json(config))
@@ -78,7 +78,7 @@ def read_config(workdir: Path) -> Config:
             raise UserError(f"it is a bundle: give the work folder of its run, such as {workdir.absolute().parent}")
         return config_lib.from_dict(values)
     except ValueError as error:
-        raise UserError(f"{workdir} holds no run: {error}") from error
+        raise UserError(f"{workdir} is not the work folder of a run: {error}") from error
 
 
 def as_json(config: Config) -> dict[str, Any]:

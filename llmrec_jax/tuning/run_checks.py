@@ -64,7 +64,7 @@ def loader(experiment: Experiment) -> Finding:
         next(iterator)
         made += 1
     rate = made / max(time.perf_counter() - start, 1e-9)
-    text = f"{rate:,.0f} batches/s, {rate * config.batch_size:,.0f} histories/s: no device can take more steps"
+    text = f"{rate:,.0f} batches/s, {rate * config.batch_size:,.0f} histories/s: an upper bound on the steps per second"
     return Finding("loader ceiling", "ok", text, None, {"batches_per_second": rate, "batches": made})
 
 
@@ -87,7 +87,7 @@ def memory(experiment: Experiment) -> Finding:
     if fitting is None:
         fix = "lower --train.batch-size or --encoder.chunk-size, set --encoder.mode lora, or shard by --mesh.fsdp"
         return Finding("memory", "warning", f"{text}; more than any GPU has", fix, facts)
-    return Finding("memory", "ok", f"{text}; with a quarter to spare, a GPU of {fitting} GB", None, facts)
+    return Finding("memory", "ok", f"{text}; with 25 % headroom, a GPU of {fitting} GB", None, facts)
 
 
 def _bytes(tree: Any) -> int:

@@ -67,10 +67,10 @@ def parse_space(texts: Sequence[str], config: Config) -> dict[str, Dimension]:
         name, _, values = text.partition("=")
         name = name.strip().replace("-", "_")
         if not values or name in found:
-            raise UserError(f"--space {text}: " + (f"{name} is there twice" if name in found else FORMS))
+            raise UserError(f"--space {text}: " + (f"{name} is given twice" if name in found else FORMS))
         if name.startswith(DECISIVE):
             raise UserError(
-                f"--space {text}: {name} decides the data, which all trials share; sweep once for each value"
+                f"--space {text}: {name} changes the prepared data, which all trials share; run one sweep per value"
             )
         found[name] = _dimension(text, values, flatten(dataclasses.asdict(config)).get(name))
         for value in found[name].values:

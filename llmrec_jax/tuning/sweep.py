@@ -7,8 +7,8 @@
     best.py           the best configuration so far
 
 Trials are trained up to their selected step, neither exported nor evaluated on test events. A trial whose validation
-stays below the median of the others at the same step is stopped. The same command again goes on, and in several shells
-it works on the trials together. An interrupted trial is repeated first and goes on from its checkpoint.
+stays below the median of the others at the same step is stopped. The same command again resumes; several processes
+share the trials. An interrupted trial is resumed first, from its checkpoint.
 """
 
 import dataclasses
@@ -62,9 +62,9 @@ def sweep(
         trial could be trained.
     """
     if not config.train.eval_every:
-        raise UserError("train.eval_every=0: a sweep compares validations; set it")
+        raise UserError("train.eval_every=0: a sweep compares validations; set it above 0")
     if config.stages or config.train.objective != "ranking":
-        raise UserError("a sweep takes a configuration of one stage that trains a recommender")
+        raise UserError("a sweep needs a configuration without stages and with train.objective=ranking")
     _claim(workdir, config, space)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -84,7 +84,7 @@ def sweep(
         _tidy(study, workdir)
         _write_best(study, config, workdir)
     if not _complete(study):
-        raise UserError(f"no trial of {workdir} was trained to its end; their reasons: {_reasons(study)}")
+        raise UserError(f"no trial of {workdir} has finished; reasons: {_reasons(study)}")
     best = study.best_trial
     rows = [{"values": t.params, "state": t.state.name.lower(), "value": t.value, **t.user_attrs} for t in study.trials]
     return {"best": best.params, "value": best.value, "config": str(workdir / "best.py"), "trials": rows}
@@ -125,7 +125,7 @@ def _run(
         trial.set_user_attr("reason", str(error))
         study.tell(trial, state=TrialState.PRUNED)
     except BaseException:
-        study.enqueue_trial(values)  # goes on from its checkpoint
+        study.enqueue_trial(values)  # resumes from its checkpoint
         study.tell(trial, state=TrialState.FAIL)
         raise
     else:
@@ -193,7 +193,7 @@ def _write_best(study: Any, config: Config, workdir: Path) -> None:
 
 Values:    {_listed(best.params)}
 Command:   llmrec train {workdir / "best.py"} --workdir {folder}
-           (goes on from the trial; with another --workdir it trains again)"""
+           (resumes the trial; with another --workdir it trains again)"""
     source = as_source(config_lib.changed(config, best.params), text)
     temporary = workdir / f".best-{best.number}.py"
     temporary.write_text(source, "utf-8")

@@ -85,12 +85,12 @@ def test_a_value_out_of_range_is_named(values, problem):
         ),
         (
             {"loss__ranking": "gbce", "loss__logit_adjustment": 1.0},
-            "loss.logit_adjustment=1.0 is for a softmax, not loss.ranking=gbce",
+            "loss.logit_adjustment=1.0 needs a softmax loss, not loss.ranking=gbce",
         ),
-        ({"loss__ranking": "gbce", "loss__focal": 2.0}, "loss.focal=2.0 is for a softmax, not loss.ranking=gbce"),
+        ({"loss__ranking": "gbce", "loss__focal": 2.0}, "loss.focal=2.0 needs a softmax loss, not loss.ranking=gbce"),
         (
             {"data__augment": "mask", "model__user_tower": "bert4rec", "model__recency_mean": False},
-            "data.augment=mask, but model.user_tower=bert4rec masks histories already: model.mask_rate",
+            "data.augment=mask, but model.user_tower=bert4rec masks histories itself; set model.mask_rate",
         ),
         (
             {"data__sources": (), "loss__domain_weights": "group_dro"},
@@ -104,7 +104,7 @@ def test_a_value_out_of_range_is_named(values, problem):
         (
             {"encoder__whitening": "domain"},
             "encoder.whitening=domain needs encoder.mode=frozen and model.text_map=trained: vectors of a trained "
-            "encoder change, and a fixed map reads the components of all domains",
+            "encoder change, and a fixed map whitens all domains jointly",
         ),
         ({"model__max_id_norm": 0.5}, "model.max_id_norm=0.5 needs model.item_features=text+id"),
         (
@@ -122,8 +122,8 @@ def test_a_value_out_of_range_is_named(values, problem):
         ),
         (
             {"tasks__click_weight": 1.0, "model__user_tower": "bert4rec", "model__recency_mean": False},
-            "the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
-            "model.user_tower=bert4rec sees the later ones too",
+            "tasks.rating and tasks.click_weight need a causal user tower, but model.user_tower=bert4rec is "
+            "bidirectional",
         ),
         (
             {"tasks__rating": "mse", "train__objective": "language_model"},

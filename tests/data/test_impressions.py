@@ -59,7 +59,7 @@ def test_a_file_without_both_columns_is_read_as_before(tmp_path):
 def test_what_an_action_may_be(tmp_path):
     rows = [HEADER, b"u,a,1,buy,1", b"u,a,1,view,", b"u,a,1,,1", b"u,a,1,,"]
     reasons = [record.reason for record in problems(folder_of(tmp_path / "shop", ITEMS, rows))]
-    allowed = "is none of click, impression, view"
+    allowed = "is not one of click, impression, view"
     assert reasons == [f"action 'buy' {allowed}", "action is view, but impression_id is empty", f"action '' {allowed}"]
     with pytest.raises(UserError, match=r"no interaction: no row of interactions\.csv is a click"):
         domain_of(tmp_path, rows=[b"u,a,1,view,1", b"u,b,1,impression,1"])

@@ -21,7 +21,7 @@ def read(tmp_path, *lines, **settings):
     [
         (7, "7", "items.jsonl: 1 item_ids are JSON numbers: read as text"),
         (7.0, "7", "items.jsonl: 1 item_ids are JSON numbers: read as text"),
-        (" x ", "x", "items.jsonl: 1 item_ids had blanks around them: stripped"),
+        (" x ", "x", "items.jsonl: 1 item_ids had surrounding blanks, which were removed"),
     ],
 )
 def test_ids(tmp_path, value, item_id, note):
@@ -43,7 +43,7 @@ def test_lists_and_numbers_in_texts(tmp_path):
 def test_long_texts_are_cut(tmp_path):
     (item,), notes = read(tmp_path, json.dumps({"item_id": "x", "title": "T", "description": "y" * 1_200_000}).encode())
     assert len(item.description) == 100_000
-    assert notes == ["items.jsonl: 1 description texts cut to 100,000 characters"]
+    assert notes == ["items.jsonl: 1 description texts truncated to 100,000 characters"]
 
 
 def test_names_of_fields(tmp_path):
@@ -54,7 +54,7 @@ def test_names_of_fields(tmp_path):
     assert notes == [
         "items.jsonl: 'Item_ID' read as item_id in 1 items",
         "items.jsonl: ' title' read as title in 1 items",
-        'items.jsonl: fields that are read by filters only: genres (1), price (1); to read one: {"fields": '
+        'items.jsonl: fields that are used by filters only: genres (1), price (1); to read one: {"fields": '
         '{"category": NAME}} in domain.json',
         'items.jsonl: fields that are not read: tags (1); to read one: {"fields": {"category": NAME}} in domain.json',
     ]

@@ -61,7 +61,7 @@ def test_events_are_sorted_by_time_and_repeats_dropped(tmp_path):
             "1 repeats of an item by the same user dropped: the first is kept",
             "ratings are not used: 3 of 5 are 2 or less of 5 and count like the others; data.min_rating=3 leaves them "
             "out",
-            "4 descriptions cut to 200 characters (data.description_chars)",
+            "4 descriptions truncated to 200 characters (data.description_chars)",
         ],
         "skipped": {},
     }
@@ -146,7 +146,7 @@ def test_the_template_of_the_texts(tmp_path):
     shop(tmp_path, ["u,a,,1"])
     domain = open_shop(tmp_path, text_fields=("description", "title"), description_chars=3)
     assert domain.texts[0] == "ddd. C"
-    assert domain.report["notes"] == ["4 descriptions cut to 3 characters (data.description_chars)"]
+    assert domain.report["notes"] == ["4 descriptions truncated to 3 characters (data.description_chars)"]
     assert open_shop(tmp_path, text_fields=("title",)).report["notes"] == []
 
 

@@ -147,7 +147,7 @@ def test_a_side_that_would_have_no_row_is_refused():
         protocol_of(films, shop("books", 20, length=3))
     with pytest.raises(ValueError, match=r"in the source 'films': none of 20 has two .* out of data.sources"):
         protocol_of(shop("films", 20, length=1), books)
-    with pytest.raises(ValueError, match=r"target_fraction=0\.02 of 20 training users rounds to none"):
+    with pytest.raises(ValueError, match=r"target_fraction=0\.02 of 20 training users rounds to 0 users"):
         protocol_of(films, books, target_fraction=0.02)
     with pytest.raises(ValueError, match=r"target_share=1 leaves no row of a batch for the sources"):
         protocol_of(films, books, target_share=1)

@@ -107,7 +107,7 @@ def test_kept_users_are_nested():
     assert (masks[2] != keep_fraction(result, 0.5, seed=4)).any()
     with pytest.raises(ValueError, match=r"target_fraction=1\.5 is not between 0 and 1"):
         keep_fraction(result, 1.5, seed=0)
-    with pytest.raises(ValueError, match=r"target_fraction=0\.01 of 40 training users rounds to none"):
+    with pytest.raises(ValueError, match=r"target_fraction=0\.01 of 40 training users rounds to 0 users"):
         keep_fraction(result, 0.01, seed=0)
 
 

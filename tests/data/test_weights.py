@@ -138,7 +138,7 @@ def test_the_hash_follows_the_weights_and_their_declaration(tmp_path):
     rows = [b"u,a,1,1", b"u,b,2,0"]
     first = open_rows(tmp_path, rows)
     assert first.report["notes"][1:] == [
-        "interactions have weights from 0 to 1; training never predicts the 1 of 2 with weight 0"
+        "interactions have weights from 0 to 1; training does not predict the 1 of 2 with weight 0"
     ]
     assert open_rows(tmp_path, [rows[0], b"u,b,2,3"]).hash != first.hash
     folder_of(tmp_path / "shop", ITEMS, [HEADER, *rows], columns={"weight": None})

@@ -123,4 +123,4 @@ def test_several_seeds_from_one_command(run, tmp_path, capsys, monkeypatch):
     assert row.split("│")[2].strip() == "2"
     assert "coverage@10" in said
     assert cli.train([*command, "3"]) == 2
-    assert "--seeds 3 3: a seed is there twice" in capsys.readouterr().err
+    assert "--seeds 3 3: a seed is given twice" in capsys.readouterr().err

@@ -73,10 +73,10 @@ def test_files_of_an_earlier_bundle_go_and_others_stay(hub, run):
 
 
 def test_what_the_hub_refuses_is_one_message(hub, run):
-    with pytest.raises(ValueError, match="me/nothing: the hub could not provide this bundle"):
+    with pytest.raises(ValueError, match="me/nothing: the bundle could not be downloaded from the hub"):
         from_pretrained("me/nothing", endpoint=hub.endpoint)
     hub.refuses = True
-    with pytest.raises(ValueError, match=r"me/books: the hub did not take the bundle: .*`hf auth login`"):
+    with pytest.raises(ValueError, match=r"me/books: the hub refused the upload: .*`hf auth login`"):
         push_to_hub(run, "me/books", endpoint=hub.endpoint)
 
 

@@ -225,7 +225,7 @@ def test_short_runs_and_reports_of_other_versions(run):
     assert "Left out: data: the run was made by another version and lacks 'order_reason'" in found.text
     assert "gradient norm" in found.text
     (workdir / "perplexity.json").write_text("{}")
-    with pytest.raises(UserError, match="a run of a language model"):
+    with pytest.raises(UserError, match=r"a run with train\.objective=language_model"):
         write_report(workdir)
 
 

@@ -58,7 +58,7 @@ def test_without_a_history_there_is_popularity_alone(text_run):
     recommender = Recommender.load(text_run[1])
     found = recommender.explain([], "book-0007")
     assert (list(found.parts), found.history, found.words) == (["popularity"], [], [])
-    with pytest.raises(ValueError, match="'film-0001' is an item of 'films': only items of 'books' are scored"):
+    with pytest.raises(ValueError, match="'film-0001' is an item of 'films': only items of 'books' can be explained"):
         recommender.explain(HISTORY, "film-0001")
 
 

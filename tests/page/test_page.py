@@ -100,7 +100,7 @@ def test_same_taste_in_another_shop(visit, address):
     page.check("#shops input[value=films]")
     films = settled(page, books)
     assert all(item_id.startswith("film-") for item_id in films)
-    assert "same taste, in films" in page.inner_text("#shelf-note")
+    assert "Items of films, ranked by the trained model" in page.inner_text("#shelf-note")
     page.click(".card:nth-child(1) .button")  # a film, from which books follow too
     settled(page, films)
     page.check("#shops input[value=books]")
@@ -121,7 +121,7 @@ def test_an_added_item_is_ranked_and_can_be_removed(visit, address, shop):
     assert re.search(r"Rank \d+ for your history of 1 item\.", page.inner_text("#added"))
     added = shop.shops["books"][-1]
     page.wait_for_selector(f".card[data-id='{added['item_id']}'] .badge:visible")
-    assert "451 items. The model learned from films alone" in page.inner_text("#facts")
+    assert "451 items. The model is trained on films only" in page.inner_text("#facts")
     page.click("#added .quiet")
     page.wait_for_selector(f".card[data-id='{added['item_id']}']", state="detached")
     assert len(shop.shops["books"]) == 450
@@ -240,7 +240,7 @@ def test_map_of_twelve_thousand_items_moves_within_a_frame(visit, serve):
     page.mouse.up()
     for _ in range(30):
         page.click("#zoom-in", no_wait_after=True) if _ < 3 else page.mouse.move(box["x"] + 300 + _, box["y"] + 150)
-    milliseconds = float(re.search(r"([\d.]+) ms a frame", page.inner_text("#map-facts"))[1])
+    milliseconds = float(re.search(r"([\d.]+) ms per frame", page.inner_text("#map-facts"))[1])
     assert milliseconds < FRAME
     page.click("#zoom-all")
     screenshot(page, "map-12000")

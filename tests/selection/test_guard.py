@@ -129,7 +129,7 @@ def test_the_arm_without_a_guard_can_be_named():
     arms = {DEFAULT: arm(rng, 0.2, 500), "adapted": arm(rng, 0.1, 500)}
     decision = decide({"valid": arms}, unguarded="adapted")
     assert decision.without_guard.difference == pytest.approx(arms["adapted"].mean() - arms[DEFAULT].mean())
-    with pytest.raises(ValueError, match="'dann' is none of the arms text_knn, adapted"):
+    with pytest.raises(ValueError, match="'dann' is not one of the arms text_knn, adapted"):
         decide({"valid": arms}, unguarded="dann")
 
 

@@ -345,9 +345,9 @@ def test_what_cannot_be_adapted_is_refused_before_anything_is_read(adapted, caps
     file = str(adapted.workdir.parent / "two.py")
     for arguments, message in (
         ((file, "--validator", "bmn"), "--validator bmn: must be one of target_users, left_out_source"),
-        ((file, "--candidates", "coral:1", "coral:1"), "candidate 'coral:1' is there twice"),
+        ((file, "--candidates", "coral:1", "coral:1"), "candidate 'coral:1' is given twice"),
         ((file, "--left-out", "books"), "--left-out books: must be a source (films, cinema)"),
-        ((file, "--left-out", "films", "films"), "--left-out films films: a source is there twice"),
+        ((file, "--left-out", "films", "films"), "--left-out films films: a source is given twice"),
         ((file, "--left-out", "films", "--data.target-fraction", "1"), "--left-out is for runs without users of the"),
         ((file, "--data.unlabelled-items", "0"), "candidate 'coral:0.3': data.target_fraction=0 puts no target item"),
         ((file, "--train.objective", "language_model"), "adapt trains recommenders in one stage"),

@@ -83,7 +83,7 @@ def test_the_bias_for_times_starts_at_zero_if_the_other_run_had_no_times(trained
 def test_a_folder_without_a_bundle_is_refused(trained, tmp_path):
     _, config = trained
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, init_from=str(tmp_path)))
-    with pytest.raises(UserError, match="so its model reads no text"):
+    with pytest.raises(UserError, match="because its model reads no text"):
         experiment_lib.build(config)
 
 
@@ -110,9 +110,9 @@ def test_a_frozen_encoder_is_that_of_the_bundle_and_what_is_not_trained_reads_th
     [
         (
             {"target_fraction": 0.0, "sources": ("demo:films",)},
-            "on 100% of the users of books: data.target_fraction=0.0",
+            "100% of the users of books, here data.target_fraction=0.0",
         ),
-        ({"split_seed": 1}, "with data.split_seed=0: here it is 1"),
+        ({"split_seed": 1}, "data.split_seed=0, here 1"),
     ],
 )
 def test_a_run_does_not_start_from_one_that_learned_what_it_may_not_see(trained, data, problem):
@@ -121,7 +121,7 @@ def test_a_run_does_not_start_from_one_that_learned_what_it_may_not_see(trained,
     with pytest.raises(UserError) as raised:
         prepare(config)
     assert str(raised.value).split("\n  ") == [
-        f"train.init_from={config.train.init_from}: its run was trained",
+        f"train.init_from={config.train.init_from}: its run was trained on events that this run may not use",
         problem,
     ]
 

@@ -71,7 +71,10 @@ def test_a_tokenizer_without_a_mask_token_is_refused():
 
 def test_the_work_folder_of_a_language_model_is_not_taken_for_a_recommender(tmp_path):
     claim(tmp_path, of_texts(tiny_config()))
-    with pytest.raises(UserError, match=r"is a run of a language model, which recommends nothing"):
+    with pytest.raises(UserError, match=r"is a run with train.objective=language_model and has no recommender"):
         evaluate_run(tmp_path)
-    with pytest.raises(UserError, match=r"config\.json: a run of a language model, which has encoder/ and no bundle/"):
+    with pytest.raises(
+        UserError,
+        match=r"config\.json: a run with train.objective=language_model, which writes encoder/ and no bundle/",
+    ):
         bundle.load(tmp_path)

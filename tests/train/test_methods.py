@@ -121,7 +121,7 @@ def test_the_report_says_what_the_adaptation_did(own):
 def test_a_run_that_never_validates_says_that_nothing_was_measured(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss/adapt/item": 0.1, "loss/ranking/source": 4.0}\n')
     found = adaptation.summary(tmp_path, AdaptConfig(method="mmd"))
-    assert found.text == "adaptation mmd: what it did was not measured, because train.eval_every is 0"
+    assert found.text == "adaptation mmd: its effect was not measured, because train.eval_every is 0"
     assert found.facts["gradient_share"] is None
 
 

@@ -90,8 +90,8 @@ def test_what_comes_after_an_at_is_checked(config, where):
     ("specs", "train", "message"),
     [
         (["coral:1:grad"], {}, r"candidate .coral:1:grad.: .*adapt\.balance"),
-        (["coral:1", "coral:1"], {}, "candidate 'coral:1' is there twice"),
-        (["@8", "none@8"], {}, "candidate 'none@8' is there twice"),
+        (["coral:1", "coral:1"], {}, "candidate 'coral:1' is given twice"),
+        (["@8", "none@8"], {}, "candidate 'none@8' is given twice"),
         (["@all"], {"patience": 1}, "set train.patience=0"),
         (["@average"], {"checkpoint_every": 10}, "lower train.checkpoint_every=10"),
     ],

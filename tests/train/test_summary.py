@@ -14,7 +14,7 @@ def test_the_order_its_reason_and_the_notes_on_a_domain(tmp_path):
     assert lines[0].startswith(
         "books: 1,200 of 1,200 users trained on, 450 items, order timestamp (every row has a time)"
     )
-    assert lines[1].startswith("  items.jsonl: fields that are read by filters only: price (450)")
+    assert lines[1].startswith("  items.jsonl: fields that are used by filters only: price (450)")
     assert lines[2].startswith("  ratings are not used: 276 of 12,139 are 2 or less of 5")
 
 

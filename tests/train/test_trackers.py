@@ -119,9 +119,9 @@ def test_tensorboard_is_filled_from_the_metrics(tmp_path):
 def test_a_broken_tracker_is_named_once_and_the_others_go_on(plugin, tmp_path):
     said = track(tmp_path, ["no_key", "gone", "mine", "tensorboard"], 0, 15)
     lines = said.splitlines()
-    assert lines[0] == "tracker no_key did not start and is off: RuntimeError: no key"
-    assert lines[1].startswith("tracker gone did not start and is off: ModuleNotFoundError: ")
-    assert lines[2:] == ["tracker mine failed at step 13 and is off: OSError: the server is away"]
+    assert lines[0] == "tracker no_key did not start and was disabled: RuntimeError: no key"
+    assert lines[1].startswith("tracker gone did not start and was disabled: ModuleNotFoundError: ")
+    assert lines[2:] == ["tracker mine failed at step 13 and was disabled: OSError: the server is away"]
     assert [step for step, _ in events(tmp_path / "tensorboard")] == list(range(1, 16))
 
 

@@ -73,13 +73,15 @@ def test_the_fields_that_may_differ_exist():
 @pytest.mark.parametrize("name", ["bundle", "metrics.jsonl", "report.json"])
 def test_what_is_there_without_a_run_is_not_written_over(tmp_path, name):
     (tmp_path / name).mkdir()
-    assert refused(tmp_path, Config()).startswith(f"{tmp_path} holds {name}, but no config.json: not written by a run")
+    assert refused(tmp_path, Config()).startswith(f"{tmp_path} holds {name}, but no config.json, so it is not")
 
 
 def test_files_of_other_programs_are_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     assert "config.json is not the configuration of a run" in refused(tmp_path, Config())
-    with pytest.raises(ValueError, match=f"{tmp_path} holds no run: not a configuration of this version"):
+    with pytest.raises(
+        ValueError, match=f"{tmp_path} is not the work folder of a run: not a configuration of this version"
+    ):
         read_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
     assert f"{tmp_path / 'config.json'}: not a readable JSON object" in refused(tmp_path, Config())

@@ -38,8 +38,8 @@ def test_forms():
         ("model.num_layers=1:2.5", "takes whole numbers"),
         ("optim.learning_rat=1,2", "did you mean optim.learning_rate"),
         ("model.user_tower=mean,gru", "'gru'.*user_tower"),
-        ("data.max_history=10,20", "data.max_history decides the data, which all trials share"),
-        ("encoder.mode=full,lora", "encoder.mode decides the data"),
+        ("data.max_history=10,20", "data.max_history changes the prepared data, which all trials share"),
+        ("encoder.mode=full,lora", "encoder.mode changes the prepared data"),
     ],
 )
 def test_mistakes_are_named(text, reason):
@@ -50,7 +50,7 @@ def test_mistakes_are_named(text, reason):
 def test_no_field_and_a_field_twice():
     with pytest.raises(ValueError, match="--space is empty"):
         parse_space([], CONFIG)
-    with pytest.raises(ValueError, match=r"model\.dropout is there twice"):
+    with pytest.raises(ValueError, match=r"model\.dropout is given twice"):
         parse_space(["model.dropout=0:0.5", "model.dropout=0.1,0.2"], CONFIG)
 
 

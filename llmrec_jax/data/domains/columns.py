@@ -55,7 +55,7 @@ def read_header(line: str, settings: Settings) -> Header:
         raise _lacking(headers)
     for column in COLUMNS:
         if column in settings.columns and settings.columns[column] is not None and column not in fitting[0].at:
-            raise HeaderError(f"the header lacks the column that domain.json names for {column}")
+            raise HeaderError(f"the header has no the column that domain.json names for {column}")
     _ask(fitting[0], settings)
     return fitting[0]
 
@@ -93,7 +93,7 @@ def _lacking(headers: Sequence[Header]) -> HeaderError:
             "the first line names the columns, user_id,item_id,rating,timestamp, with one separator: "
             "comma, semicolon, tab or pipe"
         )
-    return HeaderError(f"the header lacks {' and '.join(missing)}", remedy)
+    return HeaderError(f"the header has no {' and '.join(missing)}", remedy)
 
 
 def _ask(header: Header, settings: Settings) -> None:

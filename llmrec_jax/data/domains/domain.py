@@ -142,7 +142,9 @@ def open_domain(
     if any(len(array) != sizes.get(name, events) for name, array in arrays.items()):
         raise DamagedError("the arrays do not fit facts.json")
     cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
-    notes = [f"{cut:,} descriptions cut to {description_chars} characters (data.description_chars)"] if cut else []
+    notes = (
+        [f"{cut:,} descriptions truncated to {description_chars} characters (data.description_chars)"] if cut else []
+    )
     triples = tuple(item.facts for item in items) if "triples" in facts.report else ()
     in_text = [()] * len(items) if graph_seed is None else _not_held_out(items, graph_seed)
     return Domain(

@@ -112,7 +112,7 @@ def read_events(
         raise file_error(path.parent, path.name, "timestamps could be dates (20200131) or seconds since 1970",
                          'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
     if column.kind > times.SECONDS and not settings.time_unit:
-        findings.notes.append(f"{path.name}: times recognised as {times.KINDS[column.kind]}")
+        findings.notes.append(f"{path.name}: timestamps read as {times.KINDS[column.kind]}")
     is_empty_E = np.isnan(weight_E)
     weights_E, empty = (None, ()) if is_empty_E.all() else (weight_E, np.flatnonzero(is_empty_E))
     reasons = {int(at): "weight is empty, but other rows have one" for at in empty} | column.reasons
@@ -179,7 +179,7 @@ class _Parser:
     def _strip(self, cell: str) -> str:
         stripped = cell.strip()
         if len(stripped) != len(cell):
-            self.counts["{n} ids had blanks around them: stripped"] += 1
+            self.counts["{n} ids had surrounding blanks, which were removed"] += 1
         return stripped
 
     def _near_item(self, item_id: str) -> int:
@@ -190,7 +190,7 @@ class _Parser:
         if item is None:
             self.unknown.add(item_id)
             raise ValueError(UNKNOWN)
-        self.counts["{n} item_ids differ from the items' by .0 (3.0 for 3): read as these"] += 1
+        self.counts["{n} item_ids differ from the items' by .0 (3.0 for 3): read as the items' ids"] += 1
         return item
 
     def _weight(self, cells: list[str]) -> float:
@@ -206,7 +206,7 @@ class _Parser:
         list_id = cells[self.header.at["impression_id"]].strip()
         action = cells[self.header.at["action"]].strip().casefold()
         if action not in ACTIONS and (list_id or action):
-            raise ValueError(f"action {action!r} is none of {', '.join(ACTIONS)}")
+            raise ValueError(f"action {action!r} is not one of {', '.join(ACTIONS)}")
         if not list_id:
             if action in SHOWN:
                 raise ValueError(f"action is {action}, but impression_id is empty")

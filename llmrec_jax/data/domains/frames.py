@@ -103,7 +103,7 @@ def _columns(frame: Frame, what: str) -> Mapping[Any, list[Any]]:
         return {name: _list(column) for name, column in frame.items()}
     if isinstance(frame, list | tuple):
         if not all(isinstance(row, Mapping) for row in frame):
-            raise UserError(f"{what}: a list holds something else than dicts, one per row")
+            raise UserError(f"{what}: a list must contain dicts only, one per row")
         fields = dict.fromkeys(name for row in frame for name in row)
         return {name: [row.get(name) for row in frame] for name in fields}
     names = getattr(frame, "column_names", None)
@@ -117,8 +117,8 @@ def _by_arrow(frame: Frame, what: str) -> Mapping[str, list[Any]]:
     """The columns of a frame of another library."""
     if not hasattr(frame, "__arrow_c_stream__") and not hasattr(frame, "__dataframe__"):
         raise UserError(
-            f"{what}: {type(frame).__name__} is no frame: pass one of pandas, polars or Arrow, a dict of columns or a "
-            "list of dicts"
+            f"{what}: {type(frame).__name__} is not a data frame: pass one of pandas, polars or Arrow, a dict of "
+            "columns or a list of dicts"
         )
     try:
         arrow = importlib.import_module("pyarrow")

@@ -140,7 +140,7 @@ class _Reader:
         if not isinstance(value, str):
             raise ValueError(f"item_id is {_kind(value)}; a text or a whole number is expected")
         if (stripped := value.strip()) != value:
-            self.counts["{n} item_ids had blanks around them: stripped"] += 1
+            self.counts["{n} item_ids had surrounding blanks, which were removed"] += 1
         return stripped
 
     def _text(self, field: str, value: Any) -> str | None:
@@ -155,7 +155,7 @@ class _Reader:
         if not isinstance(value, str):
             raise ValueError(f"{field} is {_kind(value)}; a text or a list of texts is expected")
         if len(value) > MAX_TEXT:
-            self.counts[f"{{n}} {field} texts cut to {MAX_TEXT:,} characters"] += 1
+            self.counts[f"{{n}} {field} texts truncated to {MAX_TEXT:,} characters"] += 1
             value = value[:MAX_TEXT]
         bare = plain(value)
         if bare != value:
@@ -167,7 +167,7 @@ class _Reader:
         for text, count in self.counts.items():
             findings.note(count, f"{file}: {text}")
         fix = 'to read one: {"fields": {"category": NAME}} in domain.json'
-        for counts, what in ((self.kept, "read by filters only"), (self.unread, "not read")):
+        for counts, what in ((self.kept, "used by filters only"), (self.unread, "not read")):
             if counts:
                 shown = some([f"{name} ({count:,})" for name, count in counts.most_common()])
                 findings.notes.append(f"{file}: fields that are {what}: {shown}; {fix}")

@@ -173,7 +173,7 @@ def _weight_notes(arrays: dict[str, np.ndarray]) -> list[str]:
         return []
     weights_E = arrays["weights_E"]
     zeros = int((weights_E == 0).sum())
-    rest = f"; training never predicts the {zeros:,} of {len(weights_E):,} with weight 0" if zeros else ""
+    rest = f"; training does not predict the {zeros:,} of {len(weights_E):,} with weight 0" if zeros else ""
     return [f"interactions have weights from {weights_E.min():g} to {weights_E.max():g}{rest}"]
 
 

@@ -84,5 +84,5 @@ def _order(folder: Path, events: Events, settings: Settings) -> tuple[Order, str
     if settings.order is not None:
         return settings.order, "declared"
     if events.kind == times.EMPTY:
-        return "sequence", "no row has a time, so the order of the rows is taken for the order of time"
+        return "sequence", "no row has a time, so the rows are taken to be in order of time"
     return "timestamp", "every row has a time"

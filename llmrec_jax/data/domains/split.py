@@ -141,7 +141,7 @@ def keep_fraction(split: Split, fraction: float, seed: int) -> np.ndarray:
     number = round(fraction * len(trained))
     if fraction and len(trained) and not number:
         raise UserError(
-            f"data.target_fraction={fraction} of {len(trained):,} training users rounds to none: choose at least "
+            f"data.target_fraction={fraction} of {len(trained):,} training users rounds to 0 users: choose at least "
             f"{0.5 / len(trained):.2g}, or 0 (zero-shot)"
         )
     kept = np.zeros(len(split.train_end), bool)

@@ -49,17 +49,17 @@ export class AddForm {
   #say(item, place, length) {
     const from = length === 1 ? "1 item" : `${length} items`;
     const ranked = place
-      ? `Rank ${place} for your history of ${from}. No click was needed, only its text.`
-      : `Not among the first ${RANKED} for your history of ${from}: its text is not like them.`;
+      ? `Rank ${place} for your history of ${from}. It is ranked by its text alone.`
+      : `Not among the first ${RANKED} for your history of ${from}: its text is not similar to theirs.`;
     const text = length
       ? ranked
-      : "With an empty history, items are in the order of their popularity, and nobody has bought this one. Add something to your history.";
+      : "With an empty history, items are ranked by popularity, and nobody has bought this one. Add something to your history.";
     byId("added").replaceChildren(
       make("p.place", {}, make("span.badge", {}, "New"), ` ${item.title}`),
       make("p", {}, text),
       make("p.actions", {},
-        button("button", "Why, and what is similar", () => this.actions.open({ ...item, is_new: true })),
-        button("quiet", "Remove it again", () => this.#guard(() => this.#remove(item)))),
+        button("button", "Explanation and similar items", () => this.actions.open({ ...item, is_new: true })),
+        button("quiet", "Remove it", () => this.#guard(() => this.#remove(item)))),
     );
   }
 

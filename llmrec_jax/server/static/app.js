@@ -27,10 +27,10 @@ const brief = ({ item_id, title, category, brand, attributes }) => ({ item_id, t
 const ids = (list) => list.map((item) => item.item_id);
 const facts = () => state.info.bundles[state.bundle];
 const REGIMES = {
-  full: () => "The model learned from the histories of this shop.",
-  "few-shot": (others) => `The model learned from ${others} and from some histories of this shop.`,
-  transductive: (others) => `The model learned from ${others} alone; histories of this shop are only counted.`,
-  "zero-shot": (others) => `The model learned from ${others} alone; no history of this shop was seen.`,
+  full: () => "The model is trained on the histories of this shop.",
+  "few-shot": (others) => `The model is trained on ${others} and on some histories of this shop.`,
+  transductive: (others) => `The model is trained on ${others} only; histories of this shop are used for counts.`,
+  "zero-shot": (others) => `The model is trained on ${others} only; no history of this shop is used.`,
 };
 
 /** Show an error of the server; any other error is a fault of this page. */
@@ -119,7 +119,7 @@ async function refresh(text = "") {
   byId("shelf-note").textContent = shelfNote(found.fallback, shop);
   byId("more").hidden = found.items.length < state.k || state.k >= 120;
   catalogue.mark({ shelf: shop ? [] : ids(found.items), own: ids(state.history) });
-  announce(`${text} ${found.items.length} items on the shelf. First: ${found.items[0]?.title ?? "none"}.`);
+  announce(`${text} ${found.items.length} items recommended. First: ${found.items[0]?.title ?? "none"}.`);
 }
 
 function forgetUnknown(unknown) {
@@ -132,8 +132,8 @@ function forgetUnknown(unknown) {
 function shelfNote(isFallback, shop) {
   if (isFallback) return "The most popular items, until you add something to your history.";
   const from = state.history.length === 1 ? "1 item" : `${state.history.length} items`;
-  if (shop) return `The same taste, in ${shop}: ranked by the trained model from your history of ${from}.`;
-  return `Ranked from your history of ${from}, best first.`;
+  if (shop) return `Items of ${shop}, ranked by the trained model for your history of ${from}.`;
+  return `Ranked for your history of ${from}, best first.`;
 }
 
 function showLegend(parts, order) {
@@ -218,7 +218,7 @@ function listen() {
     useBundle(event.target.value).then(save).catch(fail);
   };
   api.onTimed((server, whole) => {
-    const inAll = make("span.whole", {}, ` · ${whole.toFixed(0)} ms in all`);
+    const inAll = make("span.whole", {}, ` · ${whole.toFixed(0)} ms in total`);
     byId("latency").replaceChildren(`${server.toFixed(server < 10 ? 1 : 0)} ms server`, inAll);
   });
 }

@@ -72,6 +72,6 @@ export class Catalogue {
   #drawn(milliseconds) {
     this.times = [...this.times.slice(-29), milliseconds];
     const median = [...this.times].sort((a, b) => a - b)[this.times.length >> 1];
-    byId("map-facts").textContent = `${number.format(this.ids.length)} items, ${median.toFixed(1)} ms a frame`;
+    byId("map-facts").textContent = `${number.format(this.ids.length)} items, ${median.toFixed(1)} ms per frame`;
   }
 }

@@ -6,7 +6,7 @@ import { bars, partName, shares } from "./parts.js";
 const SIMILAR = [
   ["text", "By its text", "Words and meaning"],
   ["purchase", "By purchases", "Bought by the same people"],
-  ["model", "By the model", "What the training made of both"],
+  ["model", "By the model", "Vectors of the trained model"],
 ];
 const NUM_SIMILAR = 6;
 const NUM_REASONS = 8;
@@ -32,7 +32,7 @@ export class Details {
     byId("details-title").textContent = item.title;
     byId("details-meta").textContent = [meta(item), price(item)].filter(Boolean).join(" · ");
     byId("details-actions").replaceChildren(...this.#buttons(item));
-    byId("details-why").replaceChildren(make("h3", {}, "Why it is here"));
+    byId("details-why").replaceChildren(make("h3", {}, "Why it is recommended"));
     byId("details-similar").replaceChildren(...SIMILAR.map((column) => this.#column(item, column, signal)));
     if (!this.dialog.open) this.dialog.showModal();
     this.dialog.scrollTop = 0;
@@ -69,7 +69,7 @@ export class Details {
   async #why(item, signal) {
     const history = this.state.history.map((own) => own.item_id);
     if (!history.length) {
-      return [make("p.note", {}, "With an empty history, items are in the order of their popularity. Add one to see reasons.")];
+      return [make("p.note", {}, "With an empty history, items are ranked by popularity. Add an item to see an explanation.")];
     }
     const found = await api.explain(history, item.item_id, signal);
     const block = (title, list) => make("div", {}, make("h4", {}, title), list);
@@ -78,11 +78,11 @@ export class Details {
     ];
     if (found.history.length) {
       const rows = found.history.slice(0, NUM_REASONS).map((own) => [own.title, own.share]);
-      blocks.push(block("What of your history carried it", bars("Items of your history", rows)));
+      blocks.push(block("Contribution of your history", bars("Items of your history", rows)));
     }
     if (found.words.length) {
       const rows = found.words.slice(0, NUM_REASONS).map(({ word, share }) => [word, share]);
-      blocks.push(block("Words that mattered", bars("Words", rows)));
+      blocks.push(block("Contribution of its words", bars("Words", rows)));
     }
     return [make("div.columns", {}, ...blocks)];
   }
