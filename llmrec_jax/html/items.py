@@ -67,8 +67,8 @@ def people(run: Run) -> Html:
     best = max((_positive(item) for user in users for item in user["shelf"]), default=0.0) or 1.0
     found = [_person(number, user, colours, best) for number, user in enumerate(users, 1)]
     hits = sum(user["next"]["place"] <= len(user["shelf"]) for user in users)
-    said = (f"{len(users)} test users, drawn at random and not selected. The shelf has what was chosen next for {hits} "
-            "of them. Under an item: what each part of the answer adds to its score.")  # fmt: skip
+    said = (f"{len(users)} test users, drawn at random. For {hits} of them, the item chosen next is in the list. "
+            "The bar under an item shows the positive parts of its score.")  # fmt: skip
     return join([note(said), legend([(spaced(name), colours[name]) for name in parts]), *found])
 
 
@@ -76,7 +76,7 @@ def _person(number: int, user: Mapping[str, Any], colours: Mapping[str, str], be
     wanted, shown = user["next"], len(user["history"])
     history = [tag("li", title(item["title"]), _new(item)) for item in user["history"]]
     length = f"{shown} items" if shown == user["length"] else f"the last {shown} of {user['length']} items"
-    place = f"place {wanted['place']:,}{'' if wanted['place'] <= len(user['shelf']) else ', not on the shelf'}"
+    place = f"rank {wanted['place']:,}{'' if wanted['place'] <= len(user['shelf']) else ', not in the list'}"
     left = tag(
         "div",
         tag("h4", f"History, oldest first: {length}"),
@@ -85,7 +85,7 @@ def _person(number: int, user: Mapping[str, Any], colours: Mapping[str, str], be
         tag("ol", tag("li", title(wanted["title"]), _new(wanted)), class_="plain"),
     )
     shelf = [_on_shelf(item, item["item_id"] == wanted["item_id"], colours, best) for item in user["shelf"]]
-    right = tag("div", tag("h4", "Shelf"), tag("ol", *shelf))
+    right = tag("div", tag("h4", "Recommended"), tag("ol", *shelf))
     summary = tag("summary", f"User {number}", tag("small", f"{length}; chosen next: {place}"))
     is_open = "" if number <= OPEN else None
     return tag("details", summary, tag("div", left, right, class_="people"), class_="person", open=is_open)

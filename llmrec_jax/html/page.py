@@ -21,7 +21,7 @@ SECTIONS: dict[str, Callable[[Run], Html]] = {
     "Methods": quality.methods,
     "Parts of the answer": quality.parts,
     "Slices": quality.by_slice,
-    "Histories and shelves": items.people,
+    "Example histories": items.people,
     "Recommended lists": quality.lists,
     "Other tasks": quality.tasks,
     "Training": training.curves,
@@ -35,10 +35,10 @@ SECTIONS: dict[str, Callable[[Run], Html]] = {
 }
 HEADLINES = {
     "better": "Better than every baseline",
-    "level": "Level with the best baseline",
+    "level": "No significant difference to the best baseline",
     "below": "Below a baseline: do not ship this",
     "too few users": "Too few test users for a conclusion",
-    "no baseline": "No baseline to judge it by",
+    "no baseline": "No baseline to compare with",
 }
 
 

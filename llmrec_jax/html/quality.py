@@ -27,8 +27,19 @@ from llmrec_jax.html.files import Missing, Run, mean_interval
 ANSWER, MODEL = "answer", "model"
 SHOWN = ("answer", "model", "l3ae", "text_knn_decayed", "popularity", "ease", "item_knn")  # in the slices, if there
 MOST_SHOWN = 5
+METHODS = {
+    "answer": "what the bundle recommends with, the weighted sum of the parts below",
+    "model": "the trained model alone",
+    "popularity": "number of training events of the item",
+    "text_knn": "cosine of the texts of the item and of the last item of the history",
+    "text_knn_decayed": "the same with whitened vectors and a weighted mean of the last five items",
+    "item_knn": "similarity by co-purchase to the last items of the history",
+    "ease": "linear item-to-item model of the training events, in closed form (arXiv:1905.03375)",
+    "sparse_ease": "EASE with a sparse matrix, for large catalogues",
+    "l3ae": "EASE with the item texts as a prior (arXiv:2508.13500)",
+}
 MEASURES = {
-    "coverage@10": "share of the catalogue that is recommended to anyone",
+    "coverage@10": "share of the catalogue that is in at least one list",
     "gini@10": "0: every item is recommended equally often, 1: one item only",
     "novelty@10": "bits: how rare a recommended item is among the training events",
     "diversity@10": "1 minus the mean similarity of the texts of two items of a list",
@@ -61,6 +72,8 @@ def methods(run: Run) -> Html:
         classes.append("own" if name == best else "")
     columns = ["method", f"NDCG@10 less {best}", "95 % interval", *measures]
     parts.append(details("All metrics on test", table(columns, cells, classes=classes)))
+    known = [[spaced(name), METHODS[name]] for name in names if name in METHODS]
+    parts.insert(2, details("What the methods are", table(["method", ""], known, words=2)))
     valid = [row for row in run.report["results"] if row["split"] == "valid" and not _is_mixture(row["method"])]
     if valid:
         cells = [[spaced(row["method"]), *(decimal(row[measure]) for measure in measures)] for row in valid]
@@ -81,11 +94,12 @@ def parts(run: Run) -> Html:
     if drawn := [
         _loss(name, values_N - run.ndcg[ANSWER]) for name, values_N in without.items() if values_N is not None
     ]:
-        found.append(tag("h3", "What the answer loses without a part"))
+        found.append(tag("h3", "The answer without one part"))
         found.append(intervals(drawn, "Difference to the answer in NDCG@10", zero=True))
         found.append(note("Difference to the whole answer in NDCG@10 on test, 95 % interval (paired bootstrap). ",
-                          "Left of the line, the part helps."))  # fmt: skip
-    found.append(note(f"The weights: {answer['reason']}."))
+                          "Negative: the part improves the answer."))  # fmt: skip
+    found.append(note("The answer is the sum of the parts' standardized scores with these weights. How they were set: ",
+                      f"{answer['reason']}."))  # fmt: skip
     return join(found)
 
 

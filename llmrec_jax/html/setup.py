@@ -43,14 +43,14 @@ def leaks(run: Run) -> Html:
     if sources is None:
         raise Missing("report.json has no leak report")
     if not sources:
-        return tag("p", "The run has one domain: no other one can leak into its test events.")
+        return tag("p", "The run has no source domains that could contain its test events.")
     cells = [
         [said, *(_count(facts.get(name)) for facts in sources.values())]
         for name, said in LEAKS.items()
     ]  # fmt: skip
     return join([table(["", *sources], cells),
-                 note("Ids mean the same user or item only if both domains use the same ids. An earlier cut of the "
-                      "source, or data.split=temporal, removes events after the cut.")])  # fmt: skip
+                 note("Equal ids mean the same user or item only if both domains use the same ids. data.split=temporal "
+                      "or a source that ends earlier, avoids later events of the source.")])  # fmt: skip
 
 
 def configuration(run: Run) -> Html:

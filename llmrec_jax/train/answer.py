@@ -81,7 +81,7 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
                         "knowledge graph (kg.tsv)")  # fmt: skip
     for part, weight in ((MODEL, config.model_weight), (GRAPH, config.graph_weight)):
         if weight is not None and part in fit.weights:
-            reason = f"{fit.reason}; answer.{part}_weight"
+            reason = f"{fit.reason}; the weight of {part} is answer.{part}_weight"
             fit = fit._replace(weights=fit.weights | {part: weight}, reason=reason, held_out=None)
     if not any(fit.weights.values()):  # without text and counts, the model is all there is
         fit = fit._replace(weights=fit.weights | {MODEL: 1.0}, held_out=None)
@@ -125,7 +125,7 @@ def _fit_of(workdir: Path, blend: Blend) -> Fit:
     if weights.keys() != blend.weights.keys():
         raise UserError(f"answer.weights_from={workdir}: its report has weights of {', '.join(weights) or 'no part'}; "
                         f"this run has {', '.join(blend.weights)}")  # fmt: skip
-    return Fit(weights, 0, f"those of {workdir}")
+    return Fit(weights, 0, f"taken from {workdir}")
 
 
 def _judge(corpus: Corpus, domains: Domains, target: _Parts) -> Judge | None:
@@ -155,9 +155,10 @@ def _judge(corpus: Corpus, domains: Domains, target: _Parts) -> Judge | None:
 def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
     """Fit the weights on the validation events that the regime may use."""
     if judge is None:
-        return Fit(dict(blend.weights), 0, f"fixed: {regime}, and no source was left out to judge the model on")
+        reason = f"fixed, because the regime is {regime} and no source was left out to fit them on"
+        return Fit(dict(blend.weights), 0, reason)
     if judge.num_users < FEWEST_USERS:
-        reason = f"fixed: {judge.num_users:,} validation users in {judge.domain}, fewer than {FEWEST_USERS}"
+        reason = f"fixed, because {judge.domain} has {judge.num_users:,} validation users, fewer than {FEWEST_USERS}"
         return Fit(dict(blend.weights), judge.num_users, reason)
     folds = counted(judge.folds(), "fitting the answer: folds", FOLDS if judge.is_target else 1)
     fit = fit_weights(folds, judge.domain, fit_untrained=judge.is_target)

@@ -183,7 +183,7 @@ def test_numbers_of_the_page_are_those_of_the_files(run):
         ("ranks.npz", {"methods", "parts-of-the-answer", "slices"}),
         ("metrics.jsonl", {"training", "throughput"}),
         ("bundle", {"map-of-the-items"}),
-        ("shelves.json", {"histories-and-shelves"}),
+        ("shelves.json", {"example-histories"}),
         ("config.json", {"configuration", "map-of-the-items"}),
     ],
 )
@@ -206,7 +206,7 @@ def test_damaged_files_and_old_reports_are_named(run):
     found = is_self_contained(write_report(workdir).read_text())
     for said in (
         "slices: ranks.npz cannot be read",
-        "shelves: shelves.json cannot be read",
+        "histories: shelves.json cannot be read",
         "time: report.json has no",
     ):
         assert said in found.text
