@@ -1,4 +1,4 @@
-"""Recommenders that represent items by their text, so that what they learn in one shop transfers to another."""
+"""Recommenders that represent items by their text, so that a model trained on one shop can be used in another."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Predictors: what can be ranked. By vectors, scored on the devices, or by scores, computed on the host or given."""
+"""Predictors: methods that rank items, by vectors that are scored on the devices, or by scores from the host."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, overload

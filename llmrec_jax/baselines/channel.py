@@ -1,4 +1,4 @@
-"""A channel: one way to score items against a history without training, as the product of two sparse or dense tables.
+"""A channel: untrained scores of items for a history, as the product of two sparse or dense tables.
 
     score(u, i) = scale * <profile(u), as_item[i]>,  profile(u) = sum_age decay^age * as_history[item of this age]
 

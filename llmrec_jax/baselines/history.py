@@ -1,4 +1,4 @@
-"""How the baselines read a history: its last items, the newest with the largest weight."""
+"""The weighted mean over the last items of a history, as the baselines use it; newer items have larger weights."""
 
 from collections.abc import Sequence
 

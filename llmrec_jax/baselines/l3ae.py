@@ -1,4 +1,4 @@
-"""L3AE: EASE whose weights are drawn towards those of a linear model of the item texts.
+"""L3AE: EASE whose weights are regularized towards those of a linear model of the item texts.
 
     C = I - P1 / diag(P1), P1 = (F F' + 10 I)^-1: EASE fitted to the text vectors F instead of events
     B minimizes |X - X B|^2 + 100 |B|^2 + 100 |B - C|^2, with a zero diagonal

@@ -1,10 +1,10 @@
 """The untrained parts of the answer: sums of channels with fixed weights.
 
-    text          the same words or meaning as the last items
+    text          similarity of the text to the last items, by words and by encoder vectors
     structure     the next volume of a series, the same platform or year in the title
-    graph         the same facts of the knowledge graph, such as a director or a genre
-    co_purchase   what others had along with the last items
-    popularity    what others had lately
+    graph         common facts of the knowledge graph, such as a director or a genre
+    co_purchase   co-occurrence with the last items in histories
+    popularity    recent number of events
 
 The weights below are the same for every shop and for any amount of data. They were chosen by the mean log NDCG@10 on
 validation events of five shops (scientific, beauty, video_games, movies, books), without training data of the shop and

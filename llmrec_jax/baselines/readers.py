@@ -1,6 +1,6 @@
-"""Readers: what turns items into the rows of a channel, so that items added later get theirs.
+"""Readers: make the rows of a channel from items, also from items that are added later.
 
-Stored in a bundle as facts (JSON) and arrays.
+Stored in a bundle as JSON and arrays.
 
 Shape letters besides those of `types.py`: V features of a channel, Q items added later.
 """

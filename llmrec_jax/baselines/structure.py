@@ -1,7 +1,7 @@
-"""Rows by which items are matched: the next volume of a series, the same facet of a title.
+"""Rows of the structure channels: the next volume of a series, the same facet (platform, edition, year) of a title.
 
-Whether a shop's titles name series or facets is decided from its catalogue alone: below a share of the titles, what
-looks like one is chance.
+Whether a shop's titles have series or facets is decided from its catalogue alone: if too few titles match, the matches
+are regarded as chance.
 """
 
 from collections import Counter

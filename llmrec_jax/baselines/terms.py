@@ -1,7 +1,7 @@
 """The terms by which items are compared: words, volume of a series, facet.
 
-A kind of terms is a function of an item; `readers` makes rows of a channel of them. An item has terms as part of a
-history and terms as a candidate. They differ in `series`, where volume 2 in a history has the term of volume 3.
+A kind of terms is a function of an item; `readers` makes rows of a channel from them. An item has terms as part of a
+history and terms as a candidate. They differ for `series`: volume 2 in a history has the term of volume 3.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Text k-NN: how near an item's text is to the texts of the history (`sparse_text`: for sparse vectors, TF-IDF)."""
+"""Text k-NN: similarity of an item's text to the texts of the history (`sparse_text`: for sparse vectors, TF-IDF)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,9 +1,9 @@
 """Fits the weights of a blend on validation events: coordinate ascent on NDCG@10, guarded by cross-fitting.
 
-The weights that a fit starts from stay unless the fitted ones are better on users that they were not fitted on. The
-trained model starts at weight 0 and gets a weight only if it improves such users significantly. What is best for
-validation events is not quite what is best for later ones (they differ in age, and popularity drifts), so that
-changing a weight costs a little: doubling it has to gain 10 % in NDCG@10, a weight of 1 for the model 2 %.
+The initial weights are kept unless the fitted ones are better on users that they were not fitted on. The trained model
+starts at weight 0 and gets a weight above 0 only if it improves such users significantly. The best weights for
+validation events are not the best for later ones (they differ in age, and popularity drifts), so changes of a weight
+are penalized: doubling it has to gain 10 % in NDCG@10, a weight of 1 for the model 2 %.
 
 Shape letters besides those of `types.py`: K parts, C candidates of a user.
 """

@@ -1,4 +1,4 @@
-"""The command `compare`: methods of finished runs beside each other."""
+"""The command `compare`: compares methods of finished runs."""
 
 import json as json_lib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The stages of a configuration: the configuration and the folder of each, and what they may not differ in."""
+"""The stages of a configuration: the configuration and the folder of each, and the fields that all must share."""
 
 import dataclasses
 import itertools

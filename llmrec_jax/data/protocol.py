@@ -1,6 +1,6 @@
 """The evaluation protocol: which labels a run trains on, and which validation events select its checkpoint.
 
-Raises an error before the run starts if there is nobody to train, validate or test on. Pure functions of the domains,
+Raises an error before the run if there are no users to train, validate or test on. Pure functions of the domains,
 their splits and the configuration.
 """
 

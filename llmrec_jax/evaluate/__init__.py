@@ -1,4 +1,4 @@
-"""How good a ranking is: exact ranks over the whole catalogue, the report, the verdict."""
+"""Evaluation: exact ranks over the whole catalogue, the report, the verdict."""
 
 from llmrec_jax.evaluate.own import evaluate
 from llmrec_jax.evaluate.tables import print_evaluation

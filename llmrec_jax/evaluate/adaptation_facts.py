@@ -1,6 +1,6 @@
-"""The numbers behind the pictures of `adaptation_plots`, read from the files of an `llmrec adapt` folder or a run.
+"""The numbers that `adaptation_plots` draws, read from the files of an `llmrec adapt` folder or a run.
 
-Computes nothing again but principal components and moving averages.
+Computes principal components and moving averages only.
 
 Shape letters: those of `types`; N items of one side, or steps.
 """

@@ -1,4 +1,4 @@
-"""Draws what an adaptation did: the items of both sides, the training, the validators, the candidates and arms.
+"""Draws the results of an adaptation: the items of both sides, the training, the validators, the candidates and arms.
 
 Of one `llmrec adapt` folder, or of the metrics of runs. `adaptation_facts` reads the numbers that are drawn here.
 """

@@ -1,6 +1,6 @@
 """Compares methods of finished runs on the same test events: seeds pooled, paired intervals, slices of users.
 
-Reads `report.json`, `ranks.npz` and `config.json` of the runs; computes nothing again.
+Reads `report.json`, `ranks.npz` and `config.json` of the runs; does not evaluate again.
 
 Shape letters besides those of `types.py`: M runs that differ in their seed only.
 """

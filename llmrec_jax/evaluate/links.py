@@ -4,8 +4,8 @@ Other true tails of the same head and relation, trained on or held out, are not 
 The rank is 1 + the tails with a higher score + half of those with the same. Tails of other relations are known to be
 wrong; to rank them last, as in the protocol with all tails of the graph, changes no rank. The baselines:
 
-    popularity_of_tail        how many training triples have the tail, among all tails of the graph
-    popularity_in_relation    the same among the tails of the relation, which knows what kind of tail is asked for
+    popularity_of_tail        the number of training triples with the tail, ranked among all tails of the graph
+    popularity_in_relation    the same, ranked among the tails of the relation
 
 N held-out triples of a relation   K tails of the relation   J triples of the graph   I items of the joint catalogue
 """

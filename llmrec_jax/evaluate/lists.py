@@ -1,8 +1,8 @@
-"""What the recommended lists are like beside their accuracy: coverage, Gini index, novelty and diversity.
+"""Beyond-accuracy metrics of the recommended lists: coverage, Gini index, novelty and diversity.
 
-Of the first 10 items for a sample of the test users. Items are compared by TF-IDF of their texts, so that runs with
-different encoders can be compared. Definitions: Castells, Hurley and Vargas, "Novelty and Diversity in Recommender
-Systems" (Recommender Systems Handbook, 2022).
+Computed for the first 10 items for a sample of the test users. Items are compared by TF-IDF of their texts, so that
+runs with different encoders can be compared. Definitions: Castells, Hurley and Vargas, "Novelty and Diversity in
+Recommender Systems" (Recommender Systems Handbook, 2022).
 
 Shape letters besides those of `types.py`: K items of a list, P places of all lists, R users of a block, V terms.
 """

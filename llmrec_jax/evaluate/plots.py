@@ -1,7 +1,7 @@
 """Draws finished runs: curves of the training, NDCG@10 by slice of users, NDCG@10 against the share of target users.
-What an adaptation did is in `adaptation_plots`.
+Adaptations are drawn by `adaptation_plots`.
 
-Reads the files of the runs; computes nothing again. Needs matplotlib (`pip install 'llmrec_jax[plots]'`).
+Reads the files of the runs; does not evaluate again. Needs matplotlib (`pip install 'llmrec_jax[plots]'`).
 """
 
 import json

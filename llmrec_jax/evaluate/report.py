@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
     ranks: dict[str, np.ndarray]  # method -> rank of each user's test item, float64 [N]
     verdict: Verdict
     lists: list[dict[str, Any]]  # what the recommended lists are like, by method: see `lists`
-    tasks: Sequence[dict[str, Any]] = ()  # metrics of the tasks beside ranking, by task, method and split
+    tasks: Sequence[dict[str, Any]] = ()  # metrics of the auxiliary tasks, by task, method and split
 
 
 def rank_case(predictor: Predictor, case: Case, *, mesh: Mesh, batch_size: int) -> Ranks:

@@ -1,4 +1,4 @@
-"""The operations that `network` is written in, for NumPy arrays. `jax_program` and `onnx_graph` have their own.
+"""The array operations that `network` uses, for NumPy. `jax_program` and `onnx_graph` implement them for JAX and ONNX.
 
 Uses NumPy only, because `numpy_runner` is copied with it.
 

@@ -1,6 +1,6 @@
-"""The `browser` export: a static page that recommends with scorer.onnx, without a server of ours.
+"""The `browser` export: a static page that recommends with scorer.onnx, computed in the browser.
 
-The page needs onnxruntime-web, which is not part of this package: its files are put beside the page by hand, because
+The page needs onnxruntime-web, which is not part of this package: its files have to be copied into the folder, because
 the page loads nothing from other hosts.
 """
 

@@ -1,7 +1,7 @@
 """The model card of a bundle: Markdown with a metadata header, written from the run's report.json and ranks.npz.
 
-States what a report says: verdict, regime, metrics with intervals, baselines, data, limits. A bundle without its run
-gets a card without figures.
+Contains the verdict, regime, metrics with intervals, baselines, data and limits. A bundle without its run gets a card
+without metrics.
 """
 
 import json
@@ -24,14 +24,14 @@ recommender.recommend([ITEM_ID, ITEM_ID], k=10)
 METRICS = ("ndcg@10", "recall@10", "mrr")
 REGIMES = {
     "zero-shot": "no interactions of {target} were used in training",
-    "transductive": "no interactions of {target} were used as labels; its texts and unlabelled histories were",
-    "few-shot": "a few users of {target} were used in training",
-    "full": "all training users of {target} were used",
+    "transductive": "interactions of {target} were used for counts, not for training",
+    "few-shot": "a share of the users of {target} was used for training",
+    "full": "all training events of {target} were used",
 }
 
 
 def model_card(bundle: Bundle, name: str) -> str:
-    """The card of a bundle; the run's files are looked for in the folder around it."""
+    """The card of a bundle; `report.json` and `ranks.npz` are read from its parent folder, the work folder."""
     run = bundle.folder.resolve().parent
     report = _read(run / "report.json")
     rows = [row for row in report.get("results", []) if row["split"] == "test"]
@@ -39,7 +39,7 @@ def model_card(bundle: Bundle, name: str) -> str:
     if rows:
         lines += _results(report, rows, _intervals(run / "ranks.npz"), bundle.target)
     else:
-        lines += ["## Results", "", "The report of the run was not beside the bundle: there are no figures.", ""]
+        lines += ["## Results", "", "No results: report.json of the run was not in the folder above the bundle.", ""]
     lines += _training(report, bundle)
     lines += _limits(bundle, report)
     return f"---\n{_metadata(name, bundle, rows).to_yaml()}\n---\n\n" + "\n".join(lines) + "\n"
@@ -63,11 +63,13 @@ def _metadata(name: str, bundle: Bundle, rows: list[dict[str, Any]]) -> ModelCar
 def _summary(bundle: Bundle) -> str:
     own = sum(item.domain == bundle.target for item in bundle.items)
     domains = sorted({item.domain for item in bundle.items} - {bundle.target})
-    sources = f" Histories may also hold items of {', '.join(domains)}." if domains else ""
+    sources = f" Histories may also contain items of {', '.join(domains)}." if domains else ""
     parts = ", ".join(f"{part} ({weight:.3g})" for part, weight in bundle.parts.weights.items() if weight)
     return (
-        f"Recommends {own:,} items of **{bundle.target}** from a history of items.{sources} A score is the sum "
-        f"of these parts with their weights: {parts}. Made with llmrec_jax {__version__}."
+        f"Recommends {own:,} items of **{bundle.target}** from a history of items.{sources} The score of an item (the "
+        "answer) "
+        f"is the weighted sum of these parts, with their weights in parentheses: {parts}. Made with llmrec_jax "
+        f"{__version__}."
     )
 
 
@@ -121,14 +123,14 @@ def _limits(bundle: Bundle, report: dict[str, Any]) -> list[str]:
     lines = [
         "## Limits",
         "",
-        "- The figures are offline: they count held-out events, not what people would have liked.",
+        "- The metrics are offline: they measure held-out events, not the response of users to recommendations.",
     ]
     if bundle.model.item_features == "id":
-        lines.append("- The model knows items by their number only; items added later get the parts that read texts.")
+        lines.append("- The model uses item ids only; items that are added later are scored by the text parts alone.")
     if report.get("comparison", {}).get("decision") in ("below", "level"):
-        lines.append("- The answer is not better than the best baseline; see the verdict.")
+        lines.append("- The answer is not significantly better than the best baseline; see the verdict.")
     lines += [f"- {fact['method']} could not be computed: {fact['reason']}" for fact in report.get("left_out", [])]
-    lines.append("- The folder holds the ids and titles of all items.")
+    lines.append("- The bundle contains the ids and titles of all items.")
     return lines
 
 

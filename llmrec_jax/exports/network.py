@@ -1,4 +1,4 @@
-"""The scorer and the blocks of the transformers as functions of the operations `o` (`array_ops.Ops` and its likes).
+"""The scorer and the blocks of the transformers as functions of the array operations `o` (such as `array_ops.Ops`).
 
 One definition for the exports without Flax: NumPy, ONNX and `jax.export`. It has to agree with `models`, `blend` and
 `baselines.channel`, which the tests compare it with. Imports nothing, because `numpy_runner` is copied with it.

@@ -1,4 +1,4 @@
-"""The `numpy` export: a folder with the scorer and `recommender.py`, which needs NumPy and nothing else."""
+"""The `numpy` export: a folder with the scorer and `recommender.py`, which needs only NumPy."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@
     encoder.onnx    input_ids, attention_mask [b, L] int64 -> features [b, F], item_vectors [b, D]
     manifest.json, items.json, tokenizer.json
 
-A graph whose arrays take more than a gigabyte has them in a file beside it, because a protobuf ends at two.
+Arrays of more than a gigabyte are in a separate file, because a protobuf is limited to two.
 
 Shape letters: those of `network`.
 """

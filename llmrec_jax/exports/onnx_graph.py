@@ -1,7 +1,7 @@
 """An ONNX graph under construction: tensors with Python's operators, each of which adds a node.
 
-Our own, because the maintained converter, jax2onnx, needs a newer JAX than there is for Python 3.11, and brings fifteen
-packages. `onnx_ops` has the operations.
+The maintained converter, jax2onnx, is not used: it needs a newer JAX than is available for Python 3.11, and fifteen
+more packages. `onnx_ops` has the operations.
 """
 
 import dataclasses

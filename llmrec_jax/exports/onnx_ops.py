@@ -1,4 +1,4 @@
-"""The operations of `array_ops.Ops` as nodes of an ONNX graph, so that `network` and `text_encoder` write themselves.
+"""The operations of `array_ops.Ops` as nodes of an ONNX graph, with which `network` and `text_encoder` are exported.
 
 Arrays become initializers; an int8 table stays int8 in the file.
 

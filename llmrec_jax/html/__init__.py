@@ -1,4 +1,4 @@
-"""Reports as pages: one self-contained file without scripts, fonts or links to other places."""
+"""Reports as HTML pages: one self-contained file without scripts, fonts or external links."""
 
 from llmrec_jax.html.adaptation import CHOICE, write_adaptation
 from llmrec_jax.html.compare import write_comparison

@@ -1,4 +1,4 @@
-"""The page of an `llmrec adapt` folder: the choice, what the candidates gain, item maps, validators, training."""
+"""The page of an `llmrec adapt` folder: the choice, the gains of the candidates, item maps, validators, training."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

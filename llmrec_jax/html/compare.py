@@ -1,4 +1,4 @@
-"""Two or more finished runs on one page: differences, slices, lists, training, what their configurations differ in."""
+"""The page that compares finished runs: differences, slices, lists, training, differences of the configurations."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The files of a finished run, read when a section needs them. `Missing` says which one is not there.
+"""The files of a finished run, read when a section needs them. `Missing` names an absent one.
 
 Shape letters: those of `types`.
 """

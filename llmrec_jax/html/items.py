@@ -1,4 +1,4 @@
-"""Sections on the items: a map of their vectors, and histories of users with what is recommended to them.
+"""Sections on the items: a map of their vectors, and example histories with their recommendations.
 
 Shape letters: those of `types`; N items of a group.
 """

@@ -1,6 +1,6 @@
-"""The report of a run as a page, `report.html`: the verdict, then a section for everything that the run knows.
+"""The report of a run as a page, `report.html`: the verdict, then the sections in `SECTIONS`.
 
-A section that cannot be made is left out, and the end of the page says why.
+A section whose files are missing is left out; the end of the page gives the reason.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Sections on how good the recommendations are: methods, parts of the answer, slices of the users, the lists."""
+"""Sections on the quality of the recommendations: methods, parts of the answer, slices of the users, the lists."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -137,10 +137,10 @@ def lists(run: Run) -> Html:
 
 
 def tasks(run: Run) -> Html:
-    """The metrics of the tasks beside recommending."""
+    """The metrics of the auxiliary tasks."""
     rows = run.report.get("tasks", [])
     if not rows:
-        raise Missing("the run has no task beside recommending")
+        raise Missing("the run has no auxiliary task")
     found = []
     for key in dict.fromkeys((row["task"], row["domain"], row["split"]) for row in rows):
         own = [row for row in rows if (row["task"], row["domain"], row["split"]) == key]

@@ -1,4 +1,4 @@
-"""Sections on what a run was made of: data and leaks, configuration, hardware and versions."""
+"""Sections on the setup of a run: data and leaks, configuration, hardware and versions."""
 
 import dataclasses
 import json

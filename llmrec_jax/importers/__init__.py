@@ -1,8 +1,8 @@
-"""Imports people's files into a domain folder: known data sets and plain tables, recognised by what is in them.
+"""Imports files into a domain folder: known data sets and plain tables, recognised by their content.
 
     files -> opening (tables) -> formats (known data sets) -> plan (columns and joins) -> write (a domain folder)
 
-Knows nothing of the command line: `llmrec import` prints, asks and parses.
+Does not print or ask; `llmrec import` does.
 """
 
 from collections.abc import Sequence

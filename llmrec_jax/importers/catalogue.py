@@ -1,4 +1,4 @@
-"""Finds the table of items that belongs to a log and how their ids join, or the items that the log itself describes."""
+"""Finds the table of items for a log and how their ids are joined, or takes the items from the log itself."""
 
 from collections.abc import Callable, Sequence
 

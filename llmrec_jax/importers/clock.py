@@ -1,4 +1,4 @@
-"""Reads the times of a column, in whatever form it has them. A column has one form, found from its first values.
+"""Parses the times of a column. A column has one format, which is inferred from its first values.
 
 Forms: numbers since 1970 in s, ms, us or ns; Excel's days since 1900; 20200131; ISO 8601; day, month and year between
 dots, slashes or dashes; English names of months. A time without a zone is taken as UTC.

@@ -1,4 +1,4 @@
-"""Reads tables whose cells stand between separators: CSV in any dialect, tab-separated files, `::` of MovieLens.
+"""Reads delimited text: CSV in any dialect, tab-separated files, `::` of MovieLens.
 
 Finds out the separator, whether there is a header, how many lines precede it, and whether quotes enclose cells. A row
 that is not valid CSV is split at every separator.

@@ -1,4 +1,4 @@
-"""What the user says about columns: `--map user=customer`, `--map item=products.csv:nr`, `--map rating=` (not read)."""
+"""Parses the option `--map`: `user=customer`, `item=products.csv:nr`, `rating=` (not read)."""
 
 import difflib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Opens every path as tables: files by what is in them, not by their names; databases and TFDS datasets by URL."""
+"""Opens every path as tables: files by their content, not by their names; databases and TFDS datasets by URL."""
 
 from collections.abc import Sequence
 from pathlib import Path

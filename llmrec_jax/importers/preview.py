@@ -1,4 +1,4 @@
-"""The first rows of a plan as they will be read, for the user to look at before the import."""
+"""The first rows of a plan as they will be imported, shown to the user before the import."""
 
 import datetime
 import math

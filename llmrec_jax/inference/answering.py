@@ -1,4 +1,4 @@
-"""Answers a batch of histories: which items are candidates, their scores, the best of them.
+"""Recommends for a batch of histories: selects the candidates, scores them, returns the best.
 
 Shape letters besides those of `types.py`: N histories, J items of the shelf.
 """

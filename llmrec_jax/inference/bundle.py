@@ -2,7 +2,7 @@
 
     config.json         configuration of the run, dimensions of the model, name of the target
     model.safetensors   parameters except the encoder's, item vectors, popularity, whitening
-    heads.safetensors   parameters of the tasks beside recommending; recommending does not read it; absent without tasks
+    heads.safetensors   parameters of the auxiliary tasks, not used for recommending; absent without tasks
     items.jsonl         one line per item, in the order of the item vectors
     parts.json, parts.safetensors    the untrained parts of the answer and all weights; see `parts`
     tokenizer.json      of the encoder

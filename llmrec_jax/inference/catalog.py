@@ -1,6 +1,6 @@
-"""The items that a `Recommender` knows. Immutable: adding or removing items creates a new catalogue.
+"""The items of a `Recommender`. Immutable: adding or removing items creates a new catalogue.
 
-A thread that recommends while another adds items therefore sees all of the new items or none.
+So a thread that recommends while another adds items uses all of the new items or none.
 
 Shape letters besides those of `types.py`: Q items added, J items of the target.
 """

@@ -1,8 +1,8 @@
-"""Why an item has its score for a history: by part, by item of the history, by word of the item's text.
+"""Explains the score of an item for a history: by part, by item of the history, by word of the item's text.
 
-A part's share is what it adds. An item of the history has the difference between the scores with it and without it.
-A word has, for what compares terms (TF-IDF, series, facets), the difference between the scores of the text with it and
-without it; for what reads the text with an encoder, its integrated gradients (`word_gradients`).
+The share of a part is its weighted score. The share of an item of the history is the difference of the scores with and
+without it. The share of a word is, for channels of terms (TF-IDF, series, facets), the difference of the scores of the
+text with and without it, and for the encoder its integrated gradient (`word_gradients`).
 
 Shape letters besides those of `types.py`: W words of the text.
 """

@@ -1,4 +1,4 @@
-"""Which items of a shelf may be recommended: those of a filter (`where`), of a list of ids (`among`), not removed.
+"""Selects the items that may be recommended: by a filter (`where`), by a list of ids (`among`), and not removed.
 
     where={"category": "novel"}                      one value
     where={"brand": ["Ada", "Bo"], "category": "x"}  any of several values, in all of the fields

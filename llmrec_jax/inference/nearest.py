@@ -1,9 +1,9 @@
 """Approximate recommending for catalogues of millions of items: candidates from an index of usearch, scored exactly.
 
-What the answer adds up is a product of a vector of the history and a vector of the item, wherever both are dense: text
-vectors of an encoder, popularity, the trained model. These vectors side by side go into one HNSW index (Malkov and
-Yashunin 2016). The candidates of a history are the items that the index finds, and those with the largest sums of the
-other parts, whose tables are sparse. Their scores are the same as those of the exact computation.
+The dense parts of the answer (text vectors of an encoder, popularity, the trained model) are dot products of a vector
+of the history and a vector of the item. These vectors are concatenated and indexed by HNSW (Malkov and Yashunin 2016).
+The candidates of a history are the items that the index finds, and those with the largest sums of the other parts,
+whose tables are sparse. Their scores are the same as those of the exact computation.
 
 Shape letters besides those of `types.py`: J items of the target, V columns of the index, C candidates.
 """

@@ -1,4 +1,4 @@
-"""Saves a recommender as a bundle: the files of the one that it was loaded from, with the items as they are now."""
+"""Saves a recommender as a bundle: the files of the one that it was loaded from, with the current items."""
 
 from pathlib import Path
 

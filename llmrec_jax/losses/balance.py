@@ -1,4 +1,4 @@
-"""What the ranking losses do against imbalance: between popular and rare items, easy and hard predictions, domains.
+"""Reweighting of the ranking losses against imbalance of item popularity, of difficulty, and of domains.
 
 Shape letters: those of `types`; G groups, which are domains.
 """

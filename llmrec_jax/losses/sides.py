@@ -1,4 +1,4 @@
-"""What an adaptation loss reads of a step: the vectors of all domains at one level, with masks of source and target.
+"""The inputs of an adaptation loss: the vectors of all domains at one level, with masks of source and target.
 
 Shape letters: those of `types`.
 """

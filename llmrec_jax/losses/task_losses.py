@@ -1,4 +1,4 @@
-"""The losses of the tasks beside ranking: pure functions, one value per row.
+"""The losses of the auxiliary tasks: pure functions, one value per row.
 
 Shape letters: those of `types`; G thresholds between neighbouring ratings; J items of a list.
 """

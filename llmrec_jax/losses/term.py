@@ -1,4 +1,4 @@
-"""A term of the objective: what it computes, how much it counts, which heads it trains and what it needs."""
+"""A term of the objective: its function, its weight, the heads that it trains and the inputs that it needs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple

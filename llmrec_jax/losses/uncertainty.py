@@ -1,4 +1,4 @@
-"""Weights of the tasks that are learned with them: one log variance per task, a head of the model."""
+"""Learned weights of the tasks: one log variance per task, a head of the model."""
 
 from collections.abc import Mapping
 

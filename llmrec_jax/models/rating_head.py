@@ -1,4 +1,4 @@
-"""The head that predicts ratings: what a biased matrix factorization leaves, from the vectors of user and item.
+"""The head that predicts ratings: the residual of a biased matrix factorization, from the vectors of user and item.
 
 Its output is initialized to zero, so training starts from the matrix factorization. Shape letters: those of `types`;
 G thresholds between neighbouring ratings.

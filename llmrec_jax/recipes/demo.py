@@ -1,4 +1,4 @@
-"""The model of `llmrec demo`: learns from films, recommends in the bookshop, whose histories are counted only.
+"""The model of `llmrec demo`: trained on films, recommends books; the histories of the bookshop are used for counts.
 
 Command:   llmrec demo, or llmrec train demo without the page
 Hardware:  2 CPU cores.

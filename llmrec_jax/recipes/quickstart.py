@@ -6,8 +6,7 @@ Time:      100 s.
 Result:    test NDCG@10 / Recall@10 on the books: answer .167 / .324, model .167 / .338 (text_knn .035 / .077,
            text_knn_decayed .063 / .139).
 
-With a single source, no shop is left out on which a run could see whether its model helps in a new one. So the weight
-of the model in the answer is set here.
+With a single source, no source can be left out to fit the weight of the model in the answer. So it is set here.
 """
 
 from llmrec_jax.config import (

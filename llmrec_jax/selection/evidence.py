@@ -1,7 +1,7 @@
-"""What a checkpoint shows without labels of the target: the only input of the validators.
+"""The input of the validators: outputs of a checkpoint that need no labels of the target.
 
 There is no field for the target's validation or test events, ranks or metrics, and none can be added to an instance,
-so that a validator cannot read them.
+so a validator cannot read them.
 
 Shape letters of this package, besides those of `types.py`:
   N  source users        M  target users (rows of probe scores)

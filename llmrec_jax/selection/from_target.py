@@ -1,7 +1,8 @@
 """Validators that look at the model's predictions on the target: confidence, diversity, clusters, agreement with text.
 
 Pure functions; higher is better. Predictions are `softmax(scores / temperature)` over the probe items, a row per
-target user. None can tell a confident model from a right one: each docstring says which bad model gets a high value.
+target user. None can distinguish a confident model from a correct one: each docstring names the bad models that it
+scores highly.
 
 Shape letters: those of `evidence`.
 """

@@ -1,12 +1,12 @@
 """The guard against negative transfer: the choice of an arm by paired bootstrap, on evidence without test events.
 
-An arm is a way to recommend. The arms come in an order, the simplest first: the answer without a model, the model
-trained on the sources only, the adapted model; a model trained on the target alone comes last. The first is kept unless
-the next one is significantly better, on every set of evidence; then that one is kept, and so on. So every arm that is
-chosen is significantly better than the simpler one that it replaces, and noise replaces the first in 2.5 % of the cases
-at most, however many arms there are (nominally; 1.6 to 3.0 % in simulations with three arms that find few items).
+An arm is an answer to choose from. The arms are ordered, the simplest first: the answer without a model, with the model
+trained on the sources only, with the adapted model; a model trained on the target alone comes last. The first is kept
+unless the next one is significantly better, on every set of evidence; then that one is kept, and so on. So every arm
+that is chosen is significantly better than the simpler one that it replaces, and noise replaces the first in at most
+2.5 % of the cases, for any number of arms (nominally; 1.6 to 3.0 % in simulations with three arms that find few items).
 
-It does not say that the chosen arm is the best: `shortfall` bounds how much better another one may be.
+The chosen arm need not be the best: `shortfall` bounds how much better another one may be.
 """
 
 import dataclasses

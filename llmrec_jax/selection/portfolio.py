@@ -1,7 +1,7 @@
-"""Chooses among candidates by a validator, and judges such choices once the test figures are revealed.
+"""Chooses among candidates by a validator, and evaluates such choices once the test metrics are known.
 
-A candidate is a checkpoint, an interpolation of weights, or the answer without adaptation. `choose` gets no test
-figures; `regret`, `spearman` and `judge` need them and are for afterwards.
+A candidate is a checkpoint, an interpolation of weights, or the answer without adaptation. `choose` reads no test
+metrics; `regret`, `spearman` and `judge` do, after the choice.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""The validators by name: what each needs of the evidence, and the scores of one checkpoint by all of them.
+"""The validators by name: the inputs of each, and the scores of one checkpoint by all of them.
 
-Higher is better. A score compares checkpoints that were shown the same users, items and probe; its value means nothing
-between data sets.
+Higher is better. Scores are comparable between checkpoints with the same users, items and probe only, not between data
+sets.
 """
 
 import math

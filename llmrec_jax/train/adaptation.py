@@ -1,7 +1,7 @@
-"""What the adaptation of a run did: measured while it trains, summed up at its end.
+"""Measures the effect of the adaptation in a run: metrics during the training, a summary at its end.
 
 `observe` gives the proxy A-distance of item vectors, from a small classifier that is fitted on one half of the items
-and judged on the other. `summary` reads `metrics.jsonl`. Choosing between adaptations is the task of `selection`.
+and evaluated on the other. `summary` reads `metrics.jsonl`. `selection` chooses between adaptations.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
-"""One run of the portfolio: its changes of the configuration, its training, and what its candidates show.
+"""One run of the portfolio: its changes of the configuration, its training, and the evidence of its candidates.
 
-`selection.npz` in the folder of a candidate holds what it shows, without pickle. It is written last and marks the
+`selection.npz` in the folder of a candidate contains its evidence, without pickle. It is written last and marks the
 candidate as finished.
 """
 

@@ -1,7 +1,8 @@
-"""What a finished candidate shows to the selection: the evidence of the validators, and NDCG@10 per user for the guard.
+"""Computes the inputs of the selection for a finished candidate: the evidence for the validators, and NDCG@10 per user
+for the guard.
 
-The evidence is read from a corpus without the labels of the target (`without_labels`). The guard reads the validation
-events by which the regime allows the model to be judged (`answer.Judge`). Neither reads a test event.
+The evidence is computed from a corpus without the labels of the target (`without_labels`). The guard uses the
+validation events that the regime allows (`answer.Judge`). Neither reads a test event.
 
 Shape letters besides those of `types`: those of `selection.evidence`; E events, users end to end.
 """

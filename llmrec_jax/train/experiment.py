@@ -1,4 +1,4 @@
-"""Builds what a run needs before its first step: batches, model, optimizer, terms of the loss.
+"""Builds a run before its first step: batches, model, optimizer, terms of the loss.
 
 `prepared` reads the data and encodes texts; no training step is taken here.
 """

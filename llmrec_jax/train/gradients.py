@@ -1,4 +1,4 @@
-"""Adds up the gradients of several tasks: as they are, or after taking out what conflicts (PCGrad).
+"""Adds the gradients of several tasks, unchanged or after projecting out conflicting components (PCGrad).
 
 The gradients are of the global batch. Heads belong to one task each, so they take no part in a conflict: their
 gradients are added as they are.

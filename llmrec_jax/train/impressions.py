@@ -1,4 +1,4 @@
-"""What the click task reads: the lists of shown items of each domain; and its metrics.
+"""The inputs of the click task, which are the lists of shown items of each domain, and its metrics.
 
 Shape letters: Q lists of a domain, X items of a list, padded; A items of the lists, end to end.
 """

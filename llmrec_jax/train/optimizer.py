@@ -1,7 +1,7 @@
 """AdamW with warm-up, then cosine decay or a constant rate; the encoder's learning rate can be scaled.
 
-The heads of the adaptation learn 10 times as fast as the rest, as is usual for discriminators: one that is slower than
-the vectors that evade it is wrong about nearly all of them, and the vectors swing from side to side.
+The heads of the adaptation have 10 times the learning rate of the other parameters, as is usual for discriminators: if
+the vectors move faster than the discriminator, its accuracy falls far below .5 and the vectors oscillate.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `llmrec adapt` calls a candidate, as text.
+"""Parses the candidates of `llmrec adapt`.
 
     RUN                METHOD:WEIGHT, METHOD:WEIGHT:BALANCE (see `adapt.balance`), `none`, or texts:STEPS, which is
                        `none` after STEPS steps of a language model (see `texts`): its selected step

@@ -1,7 +1,7 @@
-"""What the rating task reads: the ratings of each domain, and what is predicted of them without training.
+"""The inputs of the rating task: the ratings of each domain, and their predictions by matrix factorization.
 
-The head learns what the biased matrix factorization leaves, so a rating that is trained on must be predicted by a
-factorization that has not seen it: it is fitted on the other users (cross-fitting over folds of users). A held-out
+The head is trained on the residual of the factorization, so a rating that is trained on is predicted by a
+factorization that is fitted on other users (cross-fitting over folds of users). A held-out
 rating is predicted by one that is fitted on all users.
 
 Shape letters: A ratings of a domain, users end to end; F features.

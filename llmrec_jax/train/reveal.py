@@ -1,6 +1,6 @@
-"""Judges a choice of `portfolio` once it is on disk, by the test events of every candidate. No choice depends on it.
+"""Evaluates a choice of `portfolio` after it is written, on the test events of all candidates. No choice depends on it.
 
-`DIR/revealed.json` beside `choice.json` holds the test figures, see `facts`.
+`DIR/revealed.json`, next to `choice.json`, has the test metrics, see `facts`.
 """
 
 import dataclasses

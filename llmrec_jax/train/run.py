@@ -1,4 +1,4 @@
-"""What the training loop needs of a run, whatever it learns: see `experiment` and `language_model`."""
+"""The interface of a run for the training loop; implemented by `experiment` and `language_model`."""
 
 from typing import Protocol
 

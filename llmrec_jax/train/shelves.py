@@ -1,4 +1,4 @@
-"""`shelves.json` of a run: what the answer recommends to ten of the users that the test events are of."""
+"""`shelves.json` of a run: the histories of ten test users and what the answer recommends to them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The start of a run from counts: id embeddings and item biases."""
+"""Initial id embeddings and item biases from co-purchase and popularity counts (`model.start=counts`)."""
 
 import jax
 import numpy as np

@@ -32,7 +32,7 @@ class StepSpec(NamedTuple):
     group_dro: balance.GroupDro | None = None  # trains weights of the domains
     gradient_share: Schedule | None = None  # see `_scaled`; None: the terms are added with their weights
     logs_share: bool = False  # logs the share of the adaptation in the gradient
-    tasks: tuple[str, ...] = ()  # the terms that are tasks beside ranking
+    tasks: tuple[str, ...] = ()  # the terms that are auxiliary tasks
     weighting: str = "fixed"  # see `config.TasksConfig`
     logs_conflicts: bool = False  # between the gradients of the tasks and that of the ranking loss
 

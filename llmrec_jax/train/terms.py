@@ -1,4 +1,4 @@
-"""The terms of a run's objective, from its configuration and what its data has."""
+"""The terms of a run's objective, from its configuration and its data."""
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.corpus import Corpus

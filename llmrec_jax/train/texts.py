@@ -1,4 +1,4 @@
-"""The candidate `texts:STEPS`: the encoder first learns the texts of all domains as a language model.
+"""The candidate `texts:STEPS`: the encoder is first trained as a language model on the texts of all domains.
 
 DIR/texts    the run of the language model, which reads no event; its encoder is `DIR/texts/encoder`
 """

@@ -1,7 +1,7 @@
 """Experiment trackers: TensorBoard, and others that installed packages offer as entry points.
 
-They get every line of `metrics.jsonl` and the metrics of the final report, on process 0 only. A tracker that raises is
-named once and not called again: tracking never stops a run. `metrics.jsonl` itself is written in `metrics`.
+They get every line of `metrics.jsonl` and the metrics of the final report, on process 0 only. A tracker that raises an
+exception is disabled with a message and does not stop the run. `metrics.jsonl` itself is written in `metrics`.
 """
 
 import contextlib

@@ -1,1 +1,1 @@
-"""Before and around a run: what the machine offers it (`doctor`), and the search for its settings (`sweep`)."""
+"""Checks of the machine and of a configuration (`doctor`), and hyperparameter search (`sweep`)."""

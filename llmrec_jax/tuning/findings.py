@@ -1,4 +1,4 @@
-"""What a check of `llmrec doctor` finds."""
+"""The finding of a check of `llmrec doctor`."""
 
 from typing import Any, Literal, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Checks of a configuration on this machine: the mesh, how fast batches are made, the memory that a step needs.
+"""Checks of a configuration on this machine: the mesh, the speed of the input pipeline, the memory of a step.
 
 The memory is that of the program that XLA compiles for one CPU device. The buffers are those of the same operations on
 a GPU, but fusion and kernels differ: take it as an estimate.

@@ -1,4 +1,4 @@
-"""What a loss may know of each item: whether and how often it occurs in training, and how often in batches (logQ).
+"""Statistics of each item for the losses: its frequency in training events, and in batches (logQ).
 
 I items of the joint catalogue   E training events of a domain's users, end to end
 """

@@ -1,4 +1,4 @@
-"""What a task predicts after the steps of a batch's histories, besides the next item: ratings, clicks in a list.
+"""The targets of the auxiliary tasks at the steps of a batch's histories: ratings, clicks in a list.
 
 A rows of a domain that are trained on   N rows of the batch   B users of the batch   W events of a window
 """

@@ -1,7 +1,7 @@
 """Batches of item texts, for the training of a language model; a pure function of (seed, step).
 
-A batch has texts of every length in the same proportions, in a few groups that are padded to their own lengths: so all
-steps cost the same and little padding is encoded. Some texts are held out.
+A batch has texts of every length in the same proportions, in a few groups with a padded length each, so that all
+steps cost the same and there is little padding. Some texts are held out.
 
 N texts   U texts of a group, padded
 """

@@ -1,6 +1,6 @@
 """The knowledge graph of a run's domains in one numbering, and the triples of a training step.
 
-A relation and a tail that two domains name alike are the same. The triples of a step are blocks of consecutive ones,
+Relations and tails of the same name in two domains are the same. The triples of a step are blocks of consecutive ones,
 which are sorted by head, so that few items have to be encoded for them. Each comes with sampled tails of its relation.
 
 J triples of the graph   N triples of a step   K sampled tails of a triple   I items of the joint catalogue

@@ -4,12 +4,12 @@ Invariant: the themes and how many books each has, the words that are not specif
 the theme of the next book depends on the theme of the last one alone, and all books of a theme are equally likely.
 
 Shifted: the words of a theme. A book has three of them. In the source, most are words that both shops use; in the
-target, most are words that only the target uses, about which the source's texts and events say nothing. What they mean
-shows only in the target's texts: they stand beside shared words of the same theme. A fifth of the target's books have
-no shared word at all (`Truth.is_known`).
+target, most are words that only the target uses, which do not occur in the source. Their meaning can be learned only
+from the target's texts, where they occur together with shared words of the same theme. A fifth of the target's books
+have no shared word (`Truth.is_known`).
 
-The law of the readers is known, so that the best possible ranking (`best_scores`), and the best of one who knows only
-the source's words (`blind_scores`), are known too.
+The distribution of the next book is known, so the best possible ranking (`best_scores`), and the best one without the
+words that only the target uses (`blind_scores`), are known too.
 
 Shape letters: those of `types`; K themes.
 """

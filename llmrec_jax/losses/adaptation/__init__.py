@@ -1,4 +1,4 @@
-"""Domain-adaptation losses: distances between the feature distributions of domains, and what else aligns them.
+"""Domain-adaptation losses: distances between the feature distributions of domains, and other losses that align them.
 
 Pure functions that return a float32 scalar to minimize (transforms, weights and helpers say what else they return).
 `losses.methods` makes them into terms of the objective. Statistics run over the rows given, so pass the global batch,

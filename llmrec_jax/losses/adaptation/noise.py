@@ -1,7 +1,7 @@
 """The noise of a distance between samples, and its removal.
 
-Two samples of one distribution are at a distance above 0, which grows with the variance of the rows. A model that
-minimizes it where the domains are alike makes all of its vectors equal. The U-statistics of `kernels` have no such
+The distance between two samples of one distribution is above 0, and grows with the variance of the rows. A model that
+minimizes it once the domains are aligned collapses all of its vectors. The U-statistics of `kernels` do not have this
 bias; the distances of `moments` and `transport` do.
 """
 

@@ -1,7 +1,8 @@
-"""Losses that make the predictions of unlabelled target users certain and diverse: MCC, BNM, information maximization.
+"""Losses that make predictions for unlabelled target users confident and diverse: MCC, BNM, information maximization.
 
 Predictions are logits over a fixed probe of items (or of categories), `[N, I]`: over a whole catalogue every single
-probability is tiny and the losses say little. Masked rows may hold any values and change neither loss nor gradient.
+probability is tiny and the losses are uninformative. Masked rows may hold any values; they change neither loss nor
+gradient.
 """
 
 import jax
