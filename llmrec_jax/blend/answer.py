@@ -44,7 +44,7 @@ class Blend:
     def mixtures(self) -> dict[str, list[float]]:
         """For the report, weights of the parts by method: each part alone, the answer without each, the answer.
 
-        The trained model alone is not among them: it stands in every report as it is.
+        The trained model alone is not among them, because every report has it as the method `model`.
         """
         names = [part.name for part in self.parts]
         whole = [self.weights[name] for name in names]

@@ -54,7 +54,7 @@ def in_stages(config: Config, workdir: Path) -> list[StageRun]:
             raise UserError(f"stage {stage.name}: {error}") from error
         is_last = stage is config.stages[-1]
         runs.append(StageRun(stage.name, run, workdir if is_last else workdir / "stages" / stage.name))
-    if problems := [*_leaks(runs), *_lost_towers(runs)]:
+    if problems := [*_leaks(runs), *_dropped_towers(runs)]:
         raise UserError("\n  ".join(problems))
     return runs
 
@@ -70,7 +70,7 @@ def _leaks(runs: list[StageRun]) -> list[str]:
     ]
 
 
-def _lost_towers(runs: list[StageRun]) -> list[str]:
+def _dropped_towers(runs: list[StageRun]) -> list[str]:
     """Stages that keep nothing but the encoder of the one before."""
     return [
         f"stage {after.name} trains a language model, which has no towers: those of stage {before.name} would be lost"

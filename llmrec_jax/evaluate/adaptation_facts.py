@@ -49,7 +49,7 @@ def folder_of(workdir: Path, name: str) -> Path:
 
 
 def vectors(workdir: Path, name: str, choice: Mapping[str, Any]) -> Vectors | None:
-    """The item vectors that a candidate showed to the selection; None if there are none."""
+    """The item vectors in the evidence of a candidate; None if there are none."""
     path = folder_of(workdir, name) / "selection.npz"
     if not path.exists():
         return None

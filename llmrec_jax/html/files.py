@@ -24,7 +24,7 @@ RESAMPLES = 2_000  # for the interval of a mean in a chart; those of differences
 
 
 class Missing(Exception):
-    """A section cannot be made: the message says what the run lacks."""
+    """A file or a field that a section needs is missing; the message names it."""
 
 
 @dataclasses.dataclass(frozen=True)

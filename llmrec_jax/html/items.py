@@ -84,14 +84,14 @@ def _person(number: int, user: Mapping[str, Any], colours: Mapping[str, str], be
         tag("h4", f"Chosen next: {place}"),
         tag("ol", tag("li", title(wanted["title"]), _new(wanted)), class_="plain"),
     )
-    shelf = [_on_shelf(item, item["item_id"] == wanted["item_id"], colours, best) for item in user["shelf"]]
+    shelf = [_recommended(item, item["item_id"] == wanted["item_id"], colours, best) for item in user["shelf"]]
     right = tag("div", tag("h4", "Recommended"), tag("ol", *shelf))
     summary = tag("summary", f"User {number}", tag("small", f"{length}; chosen next: {place}"))
     is_open = "" if number <= OPEN else None
     return tag("details", summary, tag("div", left, right, class_="people"), class_="person", open=is_open)
 
 
-def _on_shelf(item: Mapping[str, Any], is_hit: bool, colours: Mapping[str, str], best: float) -> Html:
+def _recommended(item: Mapping[str, Any], is_hit: bool, colours: Mapping[str, str], best: float) -> Html:
     marked = tag("span", "chosen next", class_="tagged") if is_hit else None
     bars = (
         tag("i", class_=colours[name], style=f"width:{100 * value / best:.1f}%")

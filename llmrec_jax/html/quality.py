@@ -83,7 +83,7 @@ def methods(run: Run) -> Html:
 
 
 def parts(run: Run) -> Html:
-    """The weights of the answer's parts, and what the answer is without each."""
+    """The weights of the answer's parts, and the answer without each of them."""
     answer = run.report.get("answer")
     if not answer:
         raise Missing("report.json has no weights of an answer")
@@ -124,7 +124,7 @@ def by_slice(run: Run) -> Html:
 
 
 def lists(run: Run) -> Html:
-    """What the recommended lists are like."""
+    """Coverage, Gini index, novelty and diversity of the recommended lists."""
     rows = run.report.get("lists", [])
     if not rows:
         raise Missing("report.json has no measures of the lists")

@@ -38,7 +38,7 @@ def data(run: Run) -> Html:
 
 
 def leaks(run: Run) -> Html:
-    """What the sources know of the target's users, items and held-out events."""
+    """The leak report: users, items and texts of the target that are in the sources, and later events."""
     sources = run.report.get("data", {}).get("leaks")
     if sources is None:
         raise Missing("report.json has no leak report")

@@ -81,7 +81,7 @@ def _rows(lines: Iterator[tuple[int, str]], dialect: Dialect) -> Rows:
     rest = (numbered for numbered in lines if numbered[0] >= dialect.first)
     size, header = dialect.num_columns, dialect.header
     for number, line, found in _split(rest, dialect.separator, size, dialect.quoted):
-        cells = _mended(line, found, dialect) if isinstance(found, ValueError) or len(found) != size else found
+        cells = _repaired(line, found, dialect) if isinstance(found, ValueError) or len(found) != size else found
         if cells == header:
             continue  # the header, or its repetition where files were joined
         if isinstance(cells, ValueError):
@@ -103,7 +103,7 @@ def _split(
             yield number, line, line.split(separator if separator != " " else None)
 
 
-def _mended(line: str, found: list[str] | ValueError, dialect: Dialect) -> list[str] | ValueError:
+def _repaired(line: str, found: list[str] | ValueError, dialect: Dialect) -> list[str] | ValueError:
     """The cells of a row that is not valid CSV or has too many or too few."""
     separator, size = dialect.separator, dialect.num_columns
     if len(separator) == 1 and '\\"' in line:  # quotes within quotes marked with a backslash

@@ -35,7 +35,7 @@ def explanation(scorer: Scorer, network: Network, history: History, number: int,
         raise UserError(
             f"{item.item_id!r} is an item of {item.domain!r}: only items of {catalog.target!r} can be explained"
         )
-    found = scorer.parts([history, *_each_without_one(history)], catalog.target, np.array([], np.int64))
+    found = scorer.parts([history, *_leave_one_out(history)], catalog.target, np.array([], np.int64))
     parts = scorer.shares(found, 0, position, history)
     scores_N = np.sum([scores_NJ[:, position] for scores_NJ in found.values()], axis=0)
     ids = [catalog.items[n].item_id for n in history.numbers]
@@ -51,8 +51,8 @@ def word_shares(
     text = text_of(item, template)
     words = list({match.group().casefold(): match.group() for match in reversed(list(WORD.finditer(text)))}.items())
     number = {key: n for n, (key, _) in enumerate(words)}
-    total_W = _of_terms(scorer, history, item, list(number))
-    for start, end, share in _of_vectors(scorer, network, history, text):
+    total_W = _term_shares(scorer, history, item, list(number))
+    for start, end, share in _gradient_shares(scorer, network, history, text):
         for match in WORD.finditer(text):
             if match.start() < end <= match.end() or start < match.end() <= end:
                 total_W[number[match.group().casefold()]] += share
@@ -71,7 +71,7 @@ def without_words(item: Item, words: set[str]) -> Item:
     return msgspec.structs.replace(item, **kept)
 
 
-def _of_terms(scorer: Scorer, history: History, item: Item, words: Sequence[str]) -> np.ndarray:
+def _term_shares(scorer: Scorer, history: History, item: Item, words: Sequence[str]) -> np.ndarray:
     """Exact differences, of the channels that compare terms [W]."""
     variants = [item, *(without_words(item, {word}) for word in words)]
     total_W, own = np.zeros(len(words)), scorer.own(history)
@@ -84,7 +84,7 @@ def _of_terms(scorer: Scorer, history: History, item: Item, words: Sequence[str]
     return total_W
 
 
-def _of_vectors(scorer: Scorer, network: Network, history: History, text: str) -> list[Span]:
+def _gradient_shares(scorer: Scorer, network: Network, history: History, text: str) -> list[Span]:
     """Integrated gradients of the tokens, of what an encoder reads."""
     spans: list[Span] = []
     whitening: Whitening | None = None
@@ -101,7 +101,7 @@ def _of_vectors(scorer: Scorer, network: Network, history: History, text: str) -
     return spans
 
 
-def _each_without_one(history: History) -> list[History]:
+def _leave_one_out(history: History) -> list[History]:
     rows = [np.delete(np.arange(len(history.numbers)), n) for n in range(len(history.numbers))]
     times_S = history.times
     return [History(history.numbers[kept], None if times_S is None else times_S[kept]) for kept in rows]

@@ -24,7 +24,7 @@ BOUNDS = {"min", "max"}
 
 
 def allowed(catalog: Catalog, shop: str, where: Mapping[str, Any] | None, among: Iterable[Any] | None) -> np.ndarray:
-    """Which items of the shelf of `shop` may be recommended, bool [J]. Unknown ids in `among` allow nothing.
+    """Which items of `shop` may be recommended, bool [J]. Unknown ids in `among` are ignored.
 
     Raises:
       ValueError: `where` names a field that no item has, or its values are not as in the file's head; `among` is not a

@@ -47,14 +47,14 @@ def observe(corpus: Corpus, vectors: Callable[[np.ndarray], np.ndarray], width: 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What an adaptation did."""
+    """The measured effect of an adaptation."""
 
     facts: dict[str, Any]  # for `report.json`
     text: str  # one sentence
 
 
 def summary(workdir: Path, adapt: AdaptConfig) -> Summary | None:
-    """What the adaptation of a finished run did, from its `metrics.jsonl`; None without adaptation."""
+    """The effect of the adaptation in a finished run, from its `metrics.jsonl`; None without adaptation."""
     if adapt.method == "none":
         return None
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]

@@ -39,7 +39,7 @@ Fold = tuple[Blend, Sequence[np.ndarray], np.ndarray]
 
 
 class Judge(NamedTuple):
-    """The validation events that the regime allows the trained model to be judged on."""
+    """The validation events on which the regime allows to fit the weights and to evaluate the trained model."""
 
     domain: str  # its name
     is_target: bool

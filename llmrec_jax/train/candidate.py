@@ -26,7 +26,7 @@ from llmrec_jax.parallel import make_layout, to_host
 from llmrec_jax.selection import Evidence
 from llmrec_jax.train import merge, merging
 from llmrec_jax.train.evaluation import Evaluator, hashes, selected_params
-from llmrec_jax.train.evidence import Shown, show
+from llmrec_jax.train.evidence import Gathered, gathered
 from llmrec_jax.train.experiment import Experiment, assemble
 from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.interrupts import Interrupts
@@ -73,8 +73,8 @@ def run_candidates(
     data: Data,
     console: Console,
     interrupts: Interrupts,
-) -> list[Shown]:
-    """Train a run in `workdir`, or resume it there, and export its bundle; then gather what each candidate shows.
+) -> list[Gathered]:
+    """Train a run in `workdir`, or resume it there, and export its bundle; then gather the evidence of each candidate.
     `merge` is several runs, and its bundle is written by `export` only.
 
     Nothing is trained or gathered again if it is finished.
@@ -114,7 +114,7 @@ def run_candidates(
             console.print(f"candidate {point.name}", markup=False, highlight=False)
         params = params_of(point, workdir, experiment, mesh)
         its_answer = answer if folder == workdir and answer else Evaluator(experiment, mesh).answer(params)
-        found.append(show(experiment, its_answer, params, mesh))
+        found.append(gathered(experiment, its_answer, params, mesh))
         if jax.process_index() == 0:
             _save(folder / FILE, found[-1], run)
     return found
@@ -153,7 +153,7 @@ def _is_finished(folder: Path, run: str) -> bool:
         return str(arrays["run"]) == run
 
 
-def _save(path: Path, shown: Shown, run: str) -> None:
+def _save(path: Path, shown: Gathered, run: str) -> None:
     evidence = {field.name: getattr(shown.evidence, field.name) for field in dataclasses.fields(Evidence)}
     arrays: dict[str, Any] = {f"evidence.{name}": value for name, value in evidence.items() if value is not None}
     for domain, arms in shown.judged.items():
@@ -165,7 +165,7 @@ def _save(path: Path, shown: Shown, run: str) -> None:
     os.replace(temporary, path)
 
 
-def _load(path: Path) -> Shown:
+def _load(path: Path) -> Gathered:
     with np.load(path) as arrays:
         found = {name: arrays[name] for name in arrays.files}
 
@@ -177,4 +177,4 @@ def _load(path: Path) -> Shown:
     for name, ndcg_N in of("judged.").items():
         domain, _, arm = name.rpartition("/")
         judged.setdefault(domain, {})[arm] = ndcg_N
-    return Shown(Evidence(**evidence), judged, {part: float(weight) for part, weight in of("untrained.").items()})
+    return Gathered(Evidence(**evidence), judged, {part: float(weight) for part, weight in of("untrained.").items()})

@@ -32,28 +32,28 @@ from llmrec_jax.train.state import Params
 UNTRAINED = "untrained"  # the answer without the trained model
 
 
-class Shown(NamedTuple):
-    """All that the selection knows of a candidate."""
+class Gathered(NamedTuple):
+    """The inputs of the selection for one candidate."""
 
     evidence: Evidence
-    # Domain -> `ANSWER` and `UNTRAINED` -> NDCG@10 [N] on validation events that may judge the model, if there are any.
+    # Domain -> `ANSWER` and `UNTRAINED` -> NDCG@10 [N] on the validation events for the guard, if there are any.
     judged: dict[str, dict[str, np.ndarray]]
     untrained: dict[str, float]  # the weights of the answer without the trained model, by part
 
 
-def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> Shown:
-    """What the selection may know of the parameters (global arrays) and the answer of a candidate.
+def gathered(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> Gathered:
+    """The inputs of the selection for the parameters (global arrays) and the answer of a candidate.
 
-    Where the weights of the answer were fitted, every user is judged under weights fitted on other users. The step was
-    selected on all of them, so that the NDCG@10 of an answer with a model is slightly too high.
+    If the weights of the answer were fitted, each user is evaluated with weights fitted on other users (cross-fitting).
+    The step was selected on all of them, so the NDCG@10 of an answer with a model is slightly too high.
     """
     evidence, judge, held_out = gather(experiment, params, mesh), answer.judge, answer.fit.held_out
     untrained = answer.fit.untrained
     if judge is None or not judge.num_users:
-        return Shown(evidence, {}, untrained)
+        return Gathered(evidence, {}, untrained)
     if held_out is not None:
         arrays = {ANSWER: held_out.answer_N, UNTRAINED: held_out.untrained_N}
-        return Shown(evidence, {judge.domain: arrays}, untrained)
+        return Gathered(evidence, {judge.domain: arrays}, untrained)
     arms: dict[str, list[np.ndarray]] = {ANSWER: [], UNTRAINED: []}
     for blend, histories, target_N in judge.folds():
         # Another domain may have parts that the target lacks.
@@ -61,17 +61,19 @@ def show(experiment: Experiment, answer: Answer, params: Params, mesh: Mesh) -> 
         for arm, weights in ((ANSWER, fitted), (UNTRAINED, fitted | {MODEL: 0.0})):
             ranks = rank_answer(dataclasses.replace(blend, weights=weights), histories, target_N)
             arms[arm].append(ndcg(ranks.rank_N))
-    return Shown(evidence, {judge.domain: {arm: np.concatenate(found) for arm, found in arms.items()}}, untrained)
+    return Gathered(evidence, {judge.domain: {arm: np.concatenate(found) for arm, found in arms.items()}}, untrained)
 
 
-def merged(shown: Sequence[Shown]) -> Shown:
+def merged(shown: Sequence[Gathered]) -> Gathered:
     """Runs of one candidate that leave out different sources, as one: the mean of `left_out_ndcg`, the users of all of
     these sources, and the rest of the first run.
     """
     evidence, ndcg = shown[0].evidence, [one.evidence.left_out_ndcg for one in shown]
     if len(shown) > 1:
         evidence = dataclasses.replace(evidence, left_out_ndcg=float(np.mean(np.array(ndcg))))
-    return Shown(evidence, {domain: arms for one in shown for domain, arms in one.judged.items()}, shown[0].untrained)
+    return Gathered(
+        evidence, {domain: arms for one in shown for domain, arms in one.judged.items()}, shown[0].untrained
+    )
 
 
 def rank_answer(blend: Blend, histories: Sequence[np.ndarray], target_N: np.ndarray) -> Ranks:

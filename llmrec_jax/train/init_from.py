@@ -49,7 +49,7 @@ def trained_on(config: Config) -> dict[str, float]:
 
 
 def check_regime(config: Config) -> None:
-    """Raises ValueError if the run of `train.init_from` learned from what this run may not, or on what it ranks."""
+    """Raises ValueError if the run of `train.init_from` was trained on events that this run must not use."""
     if config.train.init_from is None:
         return
     facts, target, data = facts_of(config.train.init_from), domain_name(config.data.target), config.data

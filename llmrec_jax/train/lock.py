@@ -59,7 +59,7 @@ def held(workdir: Path) -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    beating = threading.Thread(target=_beat, args=(workdir / NAME, owner, done), daemon=True, name="lock")
+    beating = threading.Thread(target=_refresh, args=(workdir / NAME, owner, done), daemon=True, name="lock")
     beating.start()
     try:
         yield
@@ -99,7 +99,7 @@ def _take(workdir: Path, owner: Owner) -> None:
                 stale.rename(path)
 
 
-def _beat(path: Path, owner: Owner, done: threading.Event) -> None:
+def _refresh(path: Path, owner: Owner, done: threading.Event) -> None:
     """Rewrite the lock until `done`; if it was taken over, exit at once: two runs must not write there."""
     draft = path.with_name(f"{NAME}.{owner.token}")
     beats = 0

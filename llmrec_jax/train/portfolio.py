@@ -27,7 +27,7 @@ from llmrec_jax.evaluate.adaptation_facts import folder_of
 from llmrec_jax.inference import bundle, writing
 from llmrec_jax.train import compile_cache
 from llmrec_jax.train.candidate import export, run_candidates
-from llmrec_jax.train.evidence import UNTRAINED, Shown, merged
+from llmrec_jax.train.evidence import UNTRAINED, Gathered, merged
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.points import MERGE, NONE, Point
 from llmrec_jax.train.prepared import Data
@@ -99,7 +99,7 @@ def adapt(
     Raises:
       ValueError: see `train_and_evaluate`; or the validator gives no candidate a score.
     """
-    shown: dict[str, Shown] = {}
+    shown: dict[str, Gathered] = {}
     with compile_cache.kept_in(workdir, console):
         for number, (name, run) in enumerate(runs.items(), 1):
             console.print(f"run {name}, {number} of {len(runs)}", markup=False, highlight=False)
@@ -144,7 +144,7 @@ def _export(runs: Mapping[str, Run], name: str, workdir: Path) -> None:
                 export(point, folder_of(workdir, run_name), folder_of(workdir, name), run.config, run.data)
 
 
-def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
+def choose(shown: Mapping[str, Gathered], validator: str | None = None) -> Outcome:
     """Choose among candidates and apply the guard. A pure function.
 
     By default the validator is `TARGET_USERS` where there are any, else that of `selection.default_validator`.
@@ -185,7 +185,7 @@ def choose(shown: Mapping[str, Shown], validator: str | None = None) -> Outcome:
     return Outcome(chosen, validator, scores, left_out, decision.arm, decision.text, arms, decision, gains)
 
 
-def _of_users(shown: Shown) -> dict[str, float]:
+def _of_users(shown: Gathered) -> dict[str, float]:
     """The score by `TARGET_USERS`."""
     (arms,) = shown.judged.values()
     return {TARGET_USERS: float(arms[ANSWER].mean())}

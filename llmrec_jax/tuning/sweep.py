@@ -90,7 +90,7 @@ def sweep(
     return {"best": best.params, "value": best.value, "config": str(workdir / "best.py"), "trials": rows}
 
 
-class _Judge(Evaluator):
+class _PruningEvaluator(Evaluator):
     """An evaluator that reports each validation to a trial, and stops the run if the trial is to be stopped."""
 
     def __init__(self, experiment: Experiment, mesh: Mesh, *, trial: Any, validated: int):
@@ -137,7 +137,9 @@ def _validation(config: Config, folder: Path, trial: Any, data: Data, interrupts
     """The validation of the selected step of a run in `folder`."""
     quiet = Console(quiet=True)
     steps = [int(path.name) for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()]
-    judge = functools.partial(_Judge, trial=trial, validated=max(steps, default=0) // config.train.eval_every)
+    judge = functools.partial(
+        _PruningEvaluator, trial=trial, validated=max(steps, default=0) // config.train.eval_every
+    )
     with session.held(config, folder, quiet):
         fitted = session.fit(config, folder, quiet, interrupts, lambda _: assemble(data, config), judge)
     if "value" not in fitted.best:

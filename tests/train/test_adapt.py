@@ -24,7 +24,7 @@ from llmrec_jax.inference import bundle
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train import candidate, merge, merging, portfolio, reveal
 from llmrec_jax.train.evaluation import selected_params
-from llmrec_jax.train.evidence import UNTRAINED, Shown, _probe, gather, merged, without_labels
+from llmrec_jax.train.evidence import UNTRAINED, Gathered, _probe, gather, merged, without_labels
 from llmrec_jax.train.experiment import assemble
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.points import candidates
@@ -276,7 +276,7 @@ def test_zero_shot_the_probe_has_none_of_the_items_that_stand_for_histories(adap
 
 
 def shown(left_out=0.1, **judged):
-    return Shown(selection.Evidence(left_out_ndcg=left_out), judged, {})
+    return Gathered(selection.Evidence(left_out_ndcg=left_out), judged, {})
 
 
 def test_the_guard_replaces_the_text_by_what_is_significantly_better_only(monkeypatch):

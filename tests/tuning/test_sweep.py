@@ -99,7 +99,7 @@ def test_a_validation_below_the_median_stops_a_trial(monkeypatch):
 
     def third_validation(value):
         monkeypatch.setattr(sweep_lib.Evaluator, "validate", lambda self, params: value)
-        judge = object.__new__(sweep_lib._Judge)
+        judge = object.__new__(sweep_lib._PruningEvaluator)
         judge._trial, judge._validated = study.ask(), 2
         return judge.validate(None)
 

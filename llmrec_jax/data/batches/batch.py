@@ -93,7 +93,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     first_item, num_items = int(plan.starts[-2]), int(plan.starts[-1])
     unlabelled = first_item + rng.choice(num_items - first_item, plan.unlabelled_items, replace=False)
     sampled = negatives.sample(plan.seed, step, plan.starts, plan.rows, plan.num_negatives)
-    in_history_BW, masked_BW, predicted_BW = _roles(plan, step, event_mask_BW)
+    in_history_BW, masked_BW, predicted_BW = _event_masks(plan, step, event_mask_BW)
     steps, lengths_B = plan.steps, in_history_BW.sum(axis=1)
     start_B = pack(lengths_B, steps)
     place_BW = start_B[:, None] + np.arange(event_mask_BW.shape[1])  # index into the flattened rows of histories
@@ -161,7 +161,7 @@ def make_batch(plan: BatchPlan, step: int) -> Batch:
     )
 
 
-def _roles(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _event_masks(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which events are in the history, which of those are masked, and which are predicted, bool [B, W] each."""
     is_last_BW = event_mask_BW & ~np.pad(event_mask_BW[:, 1:], ((0, 0), (0, 1)))
     if not plan.mask_rate:

@@ -101,22 +101,22 @@ def plan_batches(
         augment_rate=data.augment_rate,
         graph=graph,
     )
-    return _with_rooms(plan)
+    return _with_capacities(plan)
 
 
 def by_length(plan: BatchPlan, tokens_I: np.ndarray) -> BatchPlan:
     """The plan with items bucketed by number of tokens (int [I]); each bucket is padded to its own length."""
     lengths = bucket_lengths(tokens_I)
-    return _with_rooms(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
+    return _with_capacities(dataclasses.replace(plan, lengths=lengths, bucket_I=np.searchsorted(lengths, tokens_I)))
 
 
 def with_targets(plan: BatchPlan, targets: Mapping[str, Sequence[Table | None]]) -> BatchPlan:
     """The plan with what tasks predict besides the next item, see `BatchPlan.targets`."""
     in_order = {name: tuple(targets[name]) for name in TARGETS if name in targets}
-    return _with_rooms(dataclasses.replace(plan, targets=in_order))
+    return _with_capacities(dataclasses.replace(plan, targets=in_order))
 
 
-def _with_rooms(plan: BatchPlan) -> BatchPlan:
+def _with_capacities(plan: BatchPlan) -> BatchPlan:
     """The plan with capacities: the sizes of the first batches times each of `SLACK`, then the upper bound."""
 
     def rounded(sizes: Any) -> Any:
@@ -158,4 +158,4 @@ def only_source(plan: BatchPlan, source: int, data: DataConfig) -> BatchPlan:
     users = tuple(users_d if domain in (source, last) else users_d[:0] for domain, users_d in enumerate(plan.users))
     sizes = [len(users_d) for users_d in users]
     rows = rows_per_domain(plan.batch_size, sizes[:-1], data.target_share, sizes[-1] > 0, data.source_temperature)
-    return _with_rooms(dataclasses.replace(plan, users=users, rows=tuple(rows)))
+    return _with_capacities(dataclasses.replace(plan, users=users, rows=tuple(rows)))

@@ -24,7 +24,7 @@ class Table(NamedTuple):
         return int((end_A - np.arange(len(end_A))).max(initial=0))
 
 
-class Found(NamedTuple):
+class TaskRows(NamedTuple):
     """Rows of a batch before padding, all domains end to end."""
 
     step_N: np.ndarray
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
 def of_histories(
     tables: Sequence[Table | None], domain_B: np.ndarray, event_BW: np.ndarray, step_BW: np.ndarray
-) -> Found:
+) -> TaskRows:
     """The rows after each step of the histories.
 
     Args:
@@ -55,10 +55,10 @@ def of_histories(
         columns = [column[row_N] for column in table.columns]
         parts.append((np.repeat(step_BW[is_step_BW], number), table.items_A[row_N], *columns))
     step_N, items_N, *columns_N = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Found(step_N, items_N, tuple(columns_N))
+    return TaskRows(step_N, items_N, tuple(columns_N))
 
 
-def padded_to(size: int, found: Found, place_I: np.ndarray) -> tuple[np.ndarray, ...]:
+def padded_to(size: int, found: TaskRows, place_I: np.ndarray) -> tuple[np.ndarray, ...]:
     """Steps, items, columns and mask [N], padded with zeros; `place_I` is where an item stands among the batch's."""
     step_N, mask_N = padded(found.step_N, size)
     items_N = np.where(found.items_N >= 0, place_I[np.maximum(found.items_N, 0)], 0).astype(np.int32)

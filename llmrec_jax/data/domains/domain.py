@@ -162,11 +162,11 @@ def open_domain(
         **arrays,
         report=facts.report | {"notes": [*facts.report["notes"], *notes]},
         facts=triples,
-        items=[_cut(item, description_chars) for item in items],
+        items=[_truncate(item, description_chars) for item in items],
     )
 
 
-def _cut(item: Item, description_chars: int) -> Item:
+def _truncate(item: Item, description_chars: int) -> Item:
     """The item with the part of its description that its text has."""
     if len(item.description or "") <= description_chars:
         return item
