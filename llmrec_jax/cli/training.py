@@ -78,9 +78,9 @@ def parser(defaults: Config, name: str) -> Callable[..., tuple[Config, Path, boo
 def run(
     config: Config, workdir: Path, interrupts: Interrupts, *, fresh: bool = False, seeds: Sequence[int] = ()
 ) -> None:
-    """Train, evaluate and export in `workdir`, or in a new folder beside it (`fresh`).
+    """Train, evaluate and export in `workdir`, or in a new folder next to it (`fresh`).
 
-    With `seeds`, one run for each in a folder of its own in `workdir`; then prints their mean (`llmrec compare`).
+    With `seeds`, one run per seed in a folder in `workdir`; then prints their mean (`llmrec compare`).
     """
     config_lib.validate(config)  # before waiting for other hosts or creating a folder
     if len(set(seeds)) < len(seeds):

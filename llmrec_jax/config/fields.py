@@ -82,7 +82,7 @@ class AdaptConfig:
     im, mcc, bnm: make the target users' predictions confident and diverse, with adapt.level=user.
     All are described in llmrec_jax.losses.adaptation."""
     weight: float = 0.1
-    """Weight of the adaptation loss beside the ranking loss; what it means depends on adapt.balance."""
+    """Weight of the adaptation loss relative to the ranking loss; its meaning depends on adapt.balance."""
     balance: Literal["loss", "gradient"] = "loss"
     """loss: adapt.weight multiplies the loss, whose size differs between methods and features.
     gradient: it is the norm of the loss's gradient relative to that of the ranking loss, in every step.
@@ -116,7 +116,7 @@ class MeshConfig:
     """jit: one program over the mesh.
     pmap: the same step under jax.pmap, with a copy of the state on each device; data parallelism only."""
     data: int = -1
-    """Devices over which the batch is sharded; -1: all that remain beside fsdp and tensor."""
+    """Devices over which the batch is sharded; -1: all devices divided by fsdp x tensor."""
     fsdp: int = 1
     """Devices over which batch, parameters and optimizer state are sharded."""
     tensor: int = 1

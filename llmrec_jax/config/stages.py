@@ -17,7 +17,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class StageRun(NamedTuple):
-    """One stage as a run of its own."""
+    """One stage as a run."""
 
     name: str  # "" if the configuration has no stages
     config: Config  # without stages

@@ -14,7 +14,7 @@ class TasksConfig:
     mse: squared error.
     ordinal: a threshold between each two neighbouring ratings; for a scale with few steps."""
     rating_weight: float = 0.1
-    """Weight of the loss of tasks.rating beside the ranking loss."""
+    """Weight of the loss of tasks.rating relative to the ranking loss."""
     knowledge_graph: Literal["none", "transe", "complex"] = "none"
     """Learn the facts of the knowledge graph (kg.tsv), whose heads are the items: which tail a relation has.
     none: facts are not learned.
@@ -23,7 +23,7 @@ class TasksConfig:
     Each step reads 512 facts of any items, which are encoded too.
     5 % of the facts are held out, for link prediction in the report."""
     knowledge_graph_weight: float = 0.1
-    """Weight of the loss of tasks.knowledge_graph beside the ranking loss."""
+    """Weight of the loss of tasks.knowledge_graph relative to the ranking loss."""
     click_weight: float = 0.0
     """Weight of predicting which items of a list that was shown are clicked; 0: off.
     The lists are the rows of interactions.csv with the same impression_id; those with action=click are the clicks."""

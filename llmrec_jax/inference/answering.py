@@ -153,6 +153,6 @@ def _known(catalog: Catalog, disliked: Sequence[str]) -> np.ndarray:
 
 
 def _places(place_I: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """The positions on the shelf of those items that stand there."""
+    """The positions on the shelf of the items that are on it."""
     places = place_I[numbers]
     return places[places >= 0]

@@ -80,7 +80,7 @@ def summary(workdir: Path, adapt: AdaptConfig) -> Summary | None:
     if facts["is_faint"]:
         size = adapt.weight * sum(float(np.median(np.abs(values))) for values in losses.values())
         text += (
-            f". It changed next to nothing: the term was {size:.1g} beside a ranking loss of {np.median(ranking):.2g}, "
+            f". It changed next to nothing: the term was {size:.1g} and the ranking loss {np.median(ranking):.2g}, "
             f"its gradient {_percent(facts['gradient_share'])} of the ranking loss's. Raise adapt.weight"
             f"{', or set adapt.balance=gradient' if adapt.balance == 'loss' else ''}"
         )

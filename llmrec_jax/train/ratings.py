@@ -77,7 +77,7 @@ def prior(parts: baseline.RatingParts) -> np.ndarray:
 
 
 def features(parts: baseline.RatingParts, scale: float) -> np.ndarray:
-    """What the head knows of a prediction [A, F]: its parts in units of `scale`, and how many ratings support them."""
+    """The inputs of the head [A, F]: the parts of the prior in units of `scale`, and their numbers of ratings."""
     counts = [np.log1p(count_A) / 5 for count_A in (parts.user_count_A, parts.item_count_A)]
     return np.stack([parts.item_A / scale, parts.user_A / scale, parts.factors_A / scale, *counts], axis=1)
 

@@ -141,7 +141,7 @@ def test_a_run_whose_adaptation_changed_next_to_nothing_says_so(tmp_path):
     assert faint.facts["is_faint"]
     assert faint.text == (
         "adaptation coral: A-distance of the items 1.30 at the start, 1.10 at the end. It changed next to nothing: the "
-        "term was 0.0001 beside a ranking loss of 5, its gradient 0.4 % of the ranking loss's. Raise adapt.weight, or "
+        "term was 0.0001 and the ranking loss 5, its gradient 0.4 % of the ranking loss's. Raise adapt.weight, or "
         "set adapt.balance=gradient"
     )
     balanced = adaptation.summary(tmp_path, dataclasses.replace(adapt, balance="gradient"))

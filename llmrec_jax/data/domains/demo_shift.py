@@ -122,7 +122,7 @@ def best_scores(truths: Sequence[Truth], histories: Sequence[np.ndarray]) -> np.
 
 
 def blind_scores(truths: Sequence[Truth], histories: Sequence[np.ndarray]) -> np.ndarray:
-    """The same of one who knows the themes of the books with shared words only, float64 [N, I].
+    """The same if only the themes of books with shared words are known, float64 [N, I].
 
     To them, a history is a Markov chain of themes of which some are not observed, and all books of unknown theme have
     the same probability.

@@ -57,7 +57,7 @@ def lists_of(shown: Events, events: Events, arrays: dict[str, np.ndarray], order
     """The arrays of a prepared folder (`NAMES`).
 
     A list begins at its first row and belongs to the user of that row; one of a user without events is left out. An
-    item that stands in it twice counts once, as clicked if one of its rows is a click. Without an order, a list
+    item that is in it twice counts once, as clicked if one of its rows is a click. Without an order, a list
     precedes all events, so that none has a history.
 
     Args:
