@@ -1,4 +1,4 @@
-"""Zero-shot adaptation: a model is trained on one shop, its adaptation is chosen on a second, and it is used in a third.
+"""Zero-shot adaptation: a model is trained on one shop, its adaptation is chosen on a second, it is used in a third.
 
 Command:   llmrec adapt configs/adaptation.py --data.root DATA --data.sources SOURCE LEFT_OUT \\
            --train.selection LEFT_OUT --data.target TARGET; for one run, python train.py configs/adaptation.py ...

@@ -98,7 +98,7 @@ def parts(run: Run) -> Html:
         found.append(intervals(drawn, "Difference to the answer in NDCG@10", zero=True))
         found.append(note("Difference to the whole answer in NDCG@10 on test, 95 % interval (paired bootstrap). ",
                           "Negative: the part improves the answer."))  # fmt: skip
-    found.append(note("The answer is the sum of the parts' standardized scores with these weights. How they were set: ",
+    found.append(note("The answer is the sum of the parts' scores times these weights. How the weights were set: ",
                       f"{answer['reason']}."))  # fmt: skip
     return join(found)
 
