@@ -73,16 +73,17 @@ def parser(defaults: Config, name: str) -> Callable[..., Arguments]:
         Args:
           experiment: A recipe or a configuration file, *.py; its adapt.method and adapt.weight are not used.
           workdir: Folder for candidates/, choice.json, report.html and bundle/.
-          candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE for each run, such as coral:1 or mmd:0.3:gradient; a run
-            without adaptation is always added. A suffix adds candidates from the checkpoints of a run, and alone from
-            those of all runs: @STEP, @all, @average, or @wise:SHARE, which interpolates between the parameters before
-            the training (SHARE 0) and after it. merge: combines models trained on one source each. texts:STEPS:
-            first trains the encoder as a language model on all texts.
-          left_out: Sources to leave out in turn; each takes one run of every candidate. A candidate's score is the mean
-            over them, and the guard decides by the worst one. The run without the first one is exported. By default
-            one source is left out, see train.selection.
-          validator: Chooses among the candidates. By default target_users with users of the target to train on, else
-            left_out_source, or bnm if no source is left out.
+          candidates: METHOD:WEIGHT or METHOD:WEIGHT:BALANCE of each run, such as coral:1 or mmd:0.3:gradient.
+            A run without adaptation is always added.
+            @STEP, @all or @average after a run: candidates from its checkpoints; alone: from those of all runs.
+            @wise:SHARE: interpolates between the parameters before (SHARE 0) and after the training.
+            merge: combines models that are trained on one source each.
+            texts:STEPS: first trains the encoder as a language model on all texts.
+          left_out: Sources to leave out in turn; each takes one run of every candidate.
+            A candidate's score is the mean over them, and the guard decides by the worst one.
+            The run without the first one is exported. By default one source is left out, see train.selection.
+          validator: The validator that chooses among the candidates.
+            By default target_users with users of the target, else left_out_source, or bnm if no source is left out.
           reveal: After the choice, rank the test events of all candidates and print how good the choice was.
           json: Print one JSON object; the progress goes to standard error.
           config: The fields of the configuration.

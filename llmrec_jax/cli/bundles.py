@@ -48,8 +48,8 @@ def recommend(
       history: Ids of items, oldest first; none: the most popular items.
       k: How many items.
       explain: Also print what each part of the answer (text, co-purchase, ...) adds to each score.
-      json: Print one JSON object. Its "fallback" is true where nothing in the history is known and the answer is the
-        most popular items.
+      json: Print one JSON object.
+        Its "fallback" is true if no item of the history is known; the result is then the most popular items.
     """
     from llmrec_jax.inference.bundle import find
     from llmrec_jax.inference.recommender import Recommender

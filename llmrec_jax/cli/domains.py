@@ -21,10 +21,11 @@ def validate(folder: Folder, json: bool = False) -> int:
     Example: llmrec validate data/my_shop
 
     Args:
-      folder: Folder with items.jsonl and interactions.csv, plain or gzipped, and optionally kg.tsv, a knowledge graph
-        (head_item_id<TAB>relation<TAB>tail), and domain.json, which declares
-        what cannot be recognised: {"order": "timestamp|sequence|none", "encoding": "cp1252", "separator": ";",
-        "time_unit": "s|ms|us|ns", "columns": {"user_id": "customer"}, "fields": {"brand": "author"}}.
+      folder: Folder with items.jsonl and interactions.csv, plain or gzipped; see docs/data.md.
+        Optional: kg.tsv, a knowledge graph (head_item_id<TAB>relation<TAB>tail),
+        and domain.json, which declares what cannot be recognised: {"order": "timestamp|sequence|none",
+        "encoding": "cp1252", "separator": ";", "time_unit": "s|ms|us|ns",
+        "columns": {"user_id": "customer"}, "fields": {"brand": "author"}}.
       json: Print one JSON object with every bad record.
     """
     from llmrec_jax.data.domains import folders, prepare, problems

@@ -32,8 +32,8 @@ def import_(paths: Paths, to: Path, map: Map = (), json: bool = False) -> int:
     Args:
       paths: Files, folders, archives, database URLs (duckdb:///shop.duckdb?table=orders), or tfds:NAME.
       to: The folder to write; must be new or empty.
-      map: What a column holds, where it is not recognised: user=customer, item=products.csv:nr, rating= (not read).
-        May be repeated.
+      map: The column of a field, if it is not recognised; may be repeated.
+        user=customer, item=products.csv:nr, or rating= (not read).
       json: Print one JSON object.
     """
     from llmrec_jax import importers

@@ -35,8 +35,8 @@ def serve(
       bundles: Bundles or work folders of runs, each PATH or NAME=PATH; the first is the default.
       host: Address to listen on. One that other machines can reach needs a key.
       port: Port to listen on; 0: any free one.
-      api_key: Requests need the header "Authorization: Bearer KEY". Better set LLMREC_API_KEY, which other users of
-        the machine cannot see.
+      api_key: Requests need the header "Authorization: Bearer KEY".
+        Prefer the environment variable LLMREC_API_KEY, which other users of the machine cannot see.
       without_key: Serve other machines without a key, such as behind a proxy that checks requests.
       timeout: Seconds after which a request gets status 503.
       concurrency: Requests in progress; further ones get status 429.
