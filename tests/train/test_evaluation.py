@@ -64,11 +64,11 @@ def test_a_left_out_source_selects_the_step_of_a_zero_shot_run(left_out_run):
 def test_the_first_lines_say_whom_a_run_learns_from_and_what_selects_it(left_out_run):
     lines = [line for line in data_summary(left_out_run.corpus).split("\n") if not line.startswith(" ")]
     films, series, books, protocol = lines
-    assert films.startswith("films: 1,500 of 1,500 users trained on, 500 items, order timestamp")
-    assert films.endswith("leave-one-out, 16 rows of a batch")
+    assert films.startswith("films: 1,500 of 1,500 users for training, 500 items, order timestamp")
+    assert films.endswith("leave-one-out, 16 rows per batch")
     assert series.startswith("series: 0 of ")
-    assert books.startswith("books: 0 of 1,200 users trained on, 450 items, order timestamp")
-    assert protocol == "zero-shot; selection by left_out_source_valid_ndcg@10 (series)"
+    assert books.startswith("books: 0 of 1,200 users for training, 450 items, order timestamp")
+    assert protocol == "zero-shot; step selected by left_out_source_valid_ndcg@10 (series)"
 
 
 def test_the_hash_of_a_run_tells_what_decides_its_numbers(left_out_run):
@@ -98,7 +98,7 @@ def test_a_zero_shot_run_with_one_source_takes_its_last_step_and_says_so(tmp_pat
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["selection"] == {"validator": "last_step", "step": 3}
     assert not any("valid/ndcg@10" in line for line in metrics_of(tmp_path / "run"))
-    assert "zero-shot; selection by last_step\n" in out.getvalue()
+    assert "zero-shot; step selected by last_step\n" in out.getvalue()
     assert report["verdict"] in out.getvalue()
     assert report["regime"] == "zero-shot"
     with np.load(tmp_path / "run" / "ranks.npz") as ranks:
