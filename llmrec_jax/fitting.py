@@ -4,23 +4,23 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax import recipes
 from llmrec_jax.data.domains import frames
+from llmrec_jax.data.domains.frames import Frame
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.recommender import Recommender
 
 
 def fit(
-    items: Any,
-    events: Any = None,
+    items: Frame | str | Path,
+    events: Frame | None = None,
     *,
     recipe: str = "my_shop",
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
     name: str = "shop",
     workdir: str | Path | None = None,
     console: Console | None = None,
@@ -51,6 +51,8 @@ def fit(
         if events is not None:
             raise UserError("events: the folder that is given as items holds them; leave them out")
         folder = Path(items)
+    elif events is None:
+        raise UserError("events: missing; pass a frame with user_id and item_id, or a domain folder as items")
     else:
         folder = frames.store(items, events, name, config.data)
     config = config_lib.changed(config, {"data.target": str(folder.expanduser().absolute())})

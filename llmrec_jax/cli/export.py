@@ -55,7 +55,7 @@ def push(bundle: Folder, repo: tyro.conf.Positional[str], public: bool = False, 
       public: Create it public. A bundle holds the ids and titles of all items.
       json: Print one JSON object.
     """
-    from llmrec_jax.exports.hub import push_to_hub
+    from llmrec_jax.inference.hub import push_to_hub
 
     address = push_to_hub(bundle, repo, private=not public)
     print(json_lib.dumps({"repo": repo, "commit": address}) if json else address)
