@@ -13,6 +13,7 @@ from llmrec_jax.data.domains import frames
 from llmrec_jax.data.domains.frames import Frame
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.recommender import Recommender
+from llmrec_jax.progress import muted
 
 
 def fit(
@@ -43,7 +44,9 @@ def fit(
     Raises:
       ValueError: the rows, the folder or the changes are invalid.
     """
-    from llmrec_jax.models.fetch import ensure  # both import JAX
+    import jax
+
+    from llmrec_jax.models.fetch import ensure  # imports JAX, as the next
     from llmrec_jax.train.stages import run_stages
 
     config = config_lib.changed(config_lib.load(recipes.find(recipe)), changes or {})
@@ -64,7 +67,8 @@ def fit(
         temporary = tempfile.TemporaryDirectory(prefix="llmrec-fit-")
         workdir = temporary.name
     place = Path(workdir)
-    run_stages(config, place, console or Console(quiet=True))
+    with muted(console is None or jax.process_index() != 0):
+        run_stages(config, place, console or Console(quiet=True))
     recommender = Recommender.load(place)
     if temporary is not None:
         weakref.finalize(recommender, temporary.cleanup)

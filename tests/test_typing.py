@@ -44,18 +44,19 @@ def test_no_public_type_is_any(function):
 SCRIPT = """
 import llmrec_jax
 import numpy as np
-import polars as pl
-import pyarrow as pa
 
 items = [{"item_id": "a", "title": "A", "price": 2.5}]
-events = pl.DataFrame({"user_id": ["u"], "item_id": ["a"]})
+class Frame:  # as of polars
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> dict[str, str]: ...
+
+events = Frame()
 r: llmrec_jax.Recommender = llmrec_jax.fit(items, events, changes={"train.steps": 3})
 r = llmrec_jax.Recommender.from_pretrained("org/name", revision="v1")
 found = r.recommend(["a"], k=3, where={"category": ["x", "y"], "price": {"min": 1, "max": 2.5}}, among={"a"})
 names: list[str] = [item_id + title for item_id, score, title in found if score > 0]
 users: dict[str, float] = {user: one[0].score for user, one in r.recommend_frame(events, k=2, seen=True).items()}
 more = r.recommend_frame([{"user_id": "u", "item_id": "a"}]), r.recommend_frame({"user_id": ["u"], "item_id": ["a"]})
-table = r.recommend_frame(pa.table({"user_id": ["u"], "item_id": ["a"]}))
 r.add_items(items)
 vectors: np.ndarray = r.encode(["a"])
 domain: llmrec_jax.Domain = llmrec_jax.Domain.from_frames(items, events)

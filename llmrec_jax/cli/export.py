@@ -33,8 +33,10 @@ def export(
     """
     from llmrec_jax.exports.export import MARK
     from llmrec_jax.exports.export import export as write
+    from llmrec_jax.progress import shown
 
-    folder = write(bundle, to, format, int8=int8)
+    with shown(f"exporting to {to}"):
+        folder = write(bundle, to, format, int8=int8)
     facts = json_lib.loads((folder / MARK).read_text("utf-8"))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if json:

@@ -14,6 +14,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.inference.card import model_card
 from llmrec_jax.inference.writing import PARTS
+from llmrec_jax.progress import shown
 from llmrec_jax.version import __version__
 
 CARD = "README.md"
@@ -54,7 +55,8 @@ def upload(folder: Path, card: str, repo_id: str, private: bool, revision: str, 
         stale = (PARTS & set(api.list_repo_files(repo_id, revision=revision))) - set(files)
         operations += [CommitOperationDelete(name) for name in sorted(stale)]
         message = f"Upload a bundle of llmrec_jax {__version__}"
-        commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+        with shown(f"uploading to {repo_id}"):
+            commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     except Exception as error:  # whatever its HTTP client raises
         raise UserError(f"{repo_id}: the hub did not take the bundle: {_reason(error)}. Log in with `hf auth login`, "
                         "and check the name and your rights") from error  # fmt: skip

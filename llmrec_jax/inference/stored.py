@@ -11,6 +11,7 @@ from llmrec_jax.inference.adding import with_new_items
 from llmrec_jax.inference.arguments import as_items
 from llmrec_jax.inference.bundle import NAME, Bundle, BundleItem, load
 from llmrec_jax.inference.catalog import Catalog
+from llmrec_jax.progress import shown
 
 
 class Stored:
@@ -122,7 +123,8 @@ class Stored:
         with self._changing:
             catalog = self._catalog
             new = as_items(items, catalog.taken, catalog.target)
-            self._catalog = with_new_items(catalog, new, self._network, self._bundle.text)
+            with shown("adding items"):
+                self._catalog = with_new_items(catalog, new, self._network, self._bundle.text)
 
     def remove_items(self, item_ids: Sequence[str]) -> None:
         """Stop recommending items of the target. They are still read in histories; their ids may be added again.

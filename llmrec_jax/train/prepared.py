@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -28,6 +27,7 @@ from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.predictor import Predictor
+from llmrec_jax.progress import shown
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import load_encoder
 from llmrec_jax.train.init_from import check_regime, encoder_of
@@ -105,12 +105,13 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     check_regime(config)
     objective.method_of(config.adapt), objective.ranking_of(config.loss)  # refuses an unknown one before reading data
     configured, config = config, encoder_of(config)
-    with reading_shown(quiet=jax.process_index() != 0):
+    with reading_shown():
         corpus = _corpus(config)
     on_data(corpus)
     if config.train.objective == "ranking":
         make_terms(config, corpus)  # refuses those that the data cannot serve
-    pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
+    with shown("loading the encoder" if config.encoder.pretrained else "training the tokenizer"):
+        pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
         encoder_identity.check_fields(config, pretrained)
     items, whitening = item_inputs(config, corpus, pretrained, tokenizer)
