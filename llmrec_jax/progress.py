@@ -59,10 +59,11 @@ class Meter:
         return f"{min(1.0, self.done / self.total):.0%}" if self.is_share else f"{self.done:,.0f} of {self.total:,.0f}"
 
     def line(self) -> str:
-        """Step, state and time left."""
+        """Step, state and time left; if the total is not known, the time it took so far."""
+        if not self.total:
+            return f"{self.step} ... {time.monotonic() - self.started:,.0f} s"
         left = self.seconds_left()
-        state = self.state() + ("" if left is None else f", {left:,.0f} s left")
-        return f"{self.step}: {state}" if state else f"{self.step} ..."
+        return f"{self.step}: {self.state()}" + ("" if left is None else f", {left:,.0f} s left")
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ def test_a_meter_says_what_is_done_and_what_is_left():
     assert meter.line() == "reading a.csv: 0%"
     meter.advance(300)  # more than was thought
     assert meter.line() == "reading a.csv: 100%"
-    assert Meter("exporting the bundle").line() == "exporting the bundle ..."
+    assert Meter("exporting the bundle").line() == "exporting the bundle ... 0 s"
 
 
 def test_lines_where_nobody_watches(fast, monkeypatch):

@@ -47,8 +47,10 @@ import numpy as np
 
 items = [{"item_id": "a", "title": "A", "price": 2.5}]
 class Frame:  # as of polars
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> dict[str, str]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self
+    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> dict[str, str]:
+        return {}
 
 events = Frame()
 r: llmrec_jax.Recommender = llmrec_jax.fit(items, events, changes={"train.steps": 3})

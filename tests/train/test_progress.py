@@ -22,5 +22,5 @@ def test_compiling_is_told_without_a_terminal(monkeypatch, capsys):
     for quiet in (True, False):
         with ProgressLine(num_steps=3, first_step=0, quiet=quiet).compiling():
             time.sleep(0.05)
-        told = "" if quiet else "compiling the training step ...\ncompiling the training step: took 0 s\n"
+        told = "" if quiet else "compiling the training step ... 0 s\ncompiling the training step: took 0 s\n"
         assert capsys.readouterr() == ("", told)
