@@ -17,6 +17,7 @@ from jax._src.clusters import ClusterEnv  # private: JAX does not expose what it
 from jax.experimental import multihost_utils
 
 from llmrec_jax.errors import UserError
+from llmrec_jax.progress import mute
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 TIMEOUT = 300  # seconds to wait for all processes of the job
@@ -55,6 +56,8 @@ def join() -> None:
     print(f"{where}: waiting up to {TIMEOUT} s for all", file=sys.stderr, flush=True)
     jax.config.update("jax_enable_preemption_service", False)  # it would take over SIGTERM
     jax.distributed.initialize(job.address, job.num_processes, job.process_id, initialization_timeout=TIMEOUT)
+    if job.process_id:
+        mute()
 
 
 def from_first(make: Callable[[], T]) -> T:

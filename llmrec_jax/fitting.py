@@ -4,23 +4,24 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from llmrec_jax import config as config_lib
 from llmrec_jax import recipes
 from llmrec_jax.data.domains import frames
+from llmrec_jax.data.domains.frames import Frame
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.recommender import Recommender
+from llmrec_jax.progress import muted
 
 
 def fit(
-    items: Any,
-    events: Any = None,
+    items: Frame | str | Path,
+    events: Frame | None = None,
     *,
     recipe: str = "my_shop",
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
     name: str = "shop",
     workdir: str | Path | None = None,
     console: Console | None = None,
@@ -43,7 +44,9 @@ def fit(
     Raises:
       ValueError: the rows, the folder or the changes are invalid.
     """
-    from llmrec_jax.models.fetch import ensure  # both import JAX
+    import jax
+
+    from llmrec_jax.models.fetch import ensure  # imports JAX, as the next
     from llmrec_jax.train.stages import run_stages
 
     config = config_lib.changed(config_lib.load(recipes.find(recipe)), changes or {})
@@ -51,6 +54,8 @@ def fit(
         if events is not None:
             raise UserError("events: items is a folder, which already contains the events; pass items alone")
         folder = Path(items)
+    elif events is None:
+        raise UserError("events: missing; pass a frame with user_id and item_id, or a domain folder as items")
     else:
         folder = frames.store(items, events, name, config.data)
     config = config_lib.changed(config, {"data.target": str(folder.expanduser().absolute())})
@@ -62,7 +67,8 @@ def fit(
         temporary = tempfile.TemporaryDirectory(prefix="llmrec-fit-")
         workdir = temporary.name
     place = Path(workdir)
-    run_stages(config, place, console or Console(quiet=True))
+    with muted(console is None or jax.process_index() != 0):
+        run_stages(config, place, console or Console(quiet=True))
     recommender = Recommender.load(place)
     if temporary is not None:
         weakref.finalize(recommender, temporary.cleanup)

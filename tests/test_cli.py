@@ -180,6 +180,12 @@ def test_recommend(call, bundle, monkeypatch):
     assert out.splitlines() == [
         f"{row['item_id']}\t{row['score']:.4f}\t{row['title']}" for row in answer["recommendations"]
     ]
+    code, out, _ = call(cli.main, "recommend", bundle, *history, "--k", 3, "--probabilities", "--json")
+    shares = [row["probability"] for row in json.loads(out)["recommendations"]]
+    assert (code, len(shares)) == (0, 3)
+    lines = call(cli.main, "recommend", bundle, *history, "--k", 3, "--probabilities")[1].splitlines()
+    assert [line.split("\t")[3] for line in lines] == [f"{share:.2g}" for share in shares]
+    assert call(cli.main, "recommend", bundle, "--k", 1, "--probabilities")[1].split("\t")[3] == "-\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     out = call(cli.main, "recommend", bundle, *history, "--k", 3)[1]
     monkeypatch.undo()

@@ -15,7 +15,7 @@ PACKAGE = REPO / "llmrec_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 250
 
-FOUNDATION = {"types", "config", "errors", "predictor"}
+FOUNDATION = {"types", "config", "errors", "predictor", "progress"}
 BELOW_TRAINING = FOUNDATION | {"models", "losses", "data", "parallel"}
 TOP = BELOW_TRAINING | {"baselines", "blend", "evaluate", "selection", "train", "inference"}
 MAY_IMPORT = {
@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "config": {"errors"},
     "recipes": {"config", "errors"},
     "errors": set(),
-    "cluster": {"errors"},
+    "progress": set(),
+    "cluster": {"errors", "progress"},
     "version": set(),
     "models": FOUNDATION,
     "losses": FOUNDATION,
@@ -35,12 +36,12 @@ MAY_IMPORT = {
     "evaluate": BELOW_TRAINING | {"baselines", "blend"},
     "selection": {"types", "config", "errors", "baselines", "blend", "evaluate"},
     "inference": FOUNDATION | {"models", "data", "baselines", "blend", "version"},
-    "importers": {"data", "errors"},
+    "importers": {"data", "errors", "progress"},
     "exports": FOUNDATION | {"models", "inference", "version"},
     "server": {"inference", "errors", "version"},
     "html": {"config", "evaluate", "errors", "version"},
     "train": BELOW_TRAINING | {"baselines", "blend", "evaluate", "selection", "inference", "cluster"},
-    "fitting": {"config", "data", "errors", "inference", "models", "recipes", "train"},
+    "fitting": {"config", "data", "errors", "inference", "models", "progress", "recipes", "train"},
     "tuning": {"config", "errors", "train", "parallel"},
     "cli": TOP | {"cluster", "errors", "recipes", "version", "importers", "exports", "server", "html", "tuning"},
     "__init__": TOP | {"version", "fitting"},
@@ -55,7 +56,7 @@ ONLY_IN = {
     "tyro": {"cli"},
 }
 # JAX, where it must not be: the batches are made, and the baselines and validators run, on the host.
-WITHOUT_JAX = {"data", "baselines", "blend", "selection", "predictor", "config", "errors"}
+WITHOUT_JAX = {"data", "baselines", "blend", "selection", "predictor", "progress", "config", "errors"}
 NOWHERE = {"torch", "tensorflow", "pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml"}
 TAKES_AXES = {"P", "PartitionSpec", "Mesh", "make_mesh", "shard_map", "pmap", "vmap"} | {
     "psum", "pmean", "pmax", "pmin", "all_gather", "all_to_all", "psum_scatter", "ppermute", "axis_index", "axis_size"

@@ -110,6 +110,7 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
     from llmrec_jax.html import write_adaptation
     from llmrec_jax.inference.writing import check_replaceable
     from llmrec_jax.models.fetch import ensure
+    from llmrec_jax.progress import shown
     from llmrec_jax.train import portfolio, reveal
 
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
@@ -121,7 +122,8 @@ def _run(given: Arguments, interrupts: Interrupts) -> dict[str, Any] | None:
         outcome = portfolio.adapt(runs, workdir, console, interrupts, given.validator)
         facts = reveal.reveal(runs, workdir, outcome, console) if given.reveal else reveal.facts(outcome)
     if jax.process_index() == 0:
-        write_adaptation(workdir)
+        with shown("writing report.html"):
+            write_adaptation(workdir)
     if given.json:
         return facts if jax.process_index() == 0 else None
     _print(facts, outcome.gains, workdir, console)

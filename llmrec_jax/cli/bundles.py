@@ -2,6 +2,7 @@
 
 import json as json_lib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmrec_jax.cli.printing import Folder, clean
+from llmrec_jax.errors import UserError
 
 
 def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | None = None, json: bool = False) -> int:
@@ -37,7 +39,12 @@ def evaluate(workdir: Folder, batch_size: int | None = None, data_root: str | No
 
 
 def recommend(
-    bundle: Folder, history: tuple[str, ...] = (), k: int = 10, explain: bool = False, json: bool = False
+    bundle: Folder,
+    history: tuple[str, ...] = (),
+    k: int = 10,
+    explain: bool = False,
+    probabilities: bool = False,
+    json: bool = False,
 ) -> int:
     """Recommend items for a history: a table, or tab-separated id, score and title when piped.
 
@@ -48,20 +55,28 @@ def recommend(
       history: Ids of items, oldest first; none: the most popular items.
       k: How many items.
       explain: Also print what each part of the answer (text, co-purchase, ...) adds to each score.
+      probabilities: Also print the probability that the item is the user's next event; a bundle of a zero-shot run has
+        none.
       json: Print one JSON object.
         Its "fallback" is true if no item of the history is known; the result is then the most popular items.
     """
     from llmrec_jax.inference.bundle import find
     from llmrec_jax.inference.recommender import Recommender
+    from llmrec_jax.inference.results import NOT_CALIBRATED
 
     recommender = Recommender.load(bundle)
     if (place := find(bundle)) != bundle:
         print(f"{bundle} is a work folder; recommending from {place}", file=sys.stderr)
+    if probabilities and not recommender.has_probabilities:
+        raise UserError(f"--probabilities: {NOT_CALIBRATED}")
     unknown = recommender.unknown(history)
     found = recommender.recommend([item_id for item_id in history if item_id not in unknown], k, explain=explain)
     parts = found.parts or [{} for _ in found]
+    probability: Sequence[float | None] = found.probabilities or [None for _ in found]
     if json:
-        listed = [row._asdict() | ({"parts": part} if explain else {}) for row, part in zip(found, parts, strict=True)]
+        listed = [row._asdict() for row in found]
+        for row, part, share in zip(listed, parts, probability, strict=True):
+            row |= ({"probability": share} if probabilities else {}) | ({"parts": part} if explain else {})
         answer = {"unknown": unknown, "fallback": found.fallback, "recommendations": listed}
         print(json_lib.dumps(answer, allow_nan=False))
         return 0
@@ -70,18 +85,19 @@ def recommend(
     if found.fallback:
         given = "nothing in the history is known" if history else "no history is given"
         print(f"{given}: these are the most popular items", file=sys.stderr)
-    columns = list(parts[0]) if parts else []
-    rows = [
-        (clean(item_id), f"{score:.4f}", clean(title), *(f"{part[name]:.4f}" for name in columns))
-        for (item_id, score, title), part in zip(found, parts, strict=True)
-    ]
+    columns = (["probability"] if probabilities else []) + (list(parts[0]) if parts else [])
+    lines = []
+    for (item_id, score, title), part, share in zip(found, parts, probability, strict=True):
+        chance = ["-" if share is None else f"{share:.2g}"] if probabilities else []
+        shares = (f"{value:.4f}" for value in part.values())
+        lines.append((clean(item_id), f"{score:.4f}", clean(title), *chance, *shares))
     if not sys.stdout.isatty():
-        for row in rows:
-            print(*row, sep="\t")
+        for line in lines:
+            print(*line, sep="\t")
         return 0
     table = Table("item", "score", "title", *columns, box=None)
-    for row in rows:
-        table.add_row(*map(Text, row))
+    for line in lines:
+        table.add_row(*map(Text, line))
     Console().print(table)
     return 0
 

@@ -33,8 +33,10 @@ def export(
     """
     from llmrec_jax.exports.export import MARK
     from llmrec_jax.exports.export import export as write
+    from llmrec_jax.progress import shown
 
-    folder = write(bundle, to, format, int8=int8)
+    with shown(f"exporting to {to}"):
+        folder = write(bundle, to, format, int8=int8)
     facts = json_lib.loads((folder / MARK).read_text("utf-8"))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if json:
@@ -55,7 +57,7 @@ def push(bundle: Folder, repo: tyro.conf.Positional[str], public: bool = False, 
       public: Create it public. A bundle holds the ids and titles of all items.
       json: Print one JSON object.
     """
-    from llmrec_jax.exports.hub import push_to_hub
+    from llmrec_jax.inference.hub import push_to_hub
 
     address = push_to_hub(bundle, repo, private=not public)
     print(json_lib.dumps({"repo": repo, "commit": address}) if json else address)

@@ -16,7 +16,10 @@ def report(workdir: Folder) -> int:
       workdir: The work folder of the run, or the folder of llmrec adapt.
     """
     from llmrec_jax import html
+    from llmrec_jax.progress import shown
 
     is_adaptation = (workdir / html.CHOICE).exists()
-    print(html.write_adaptation(workdir) if is_adaptation else html.write_report(workdir))
+    with shown("writing report.html"):
+        page = html.write_adaptation(workdir) if is_adaptation else html.write_report(workdir)
+    print(page)
     return 0

@@ -119,6 +119,7 @@ def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -
     import jax
 
     from llmrec_jax.html import write_report
+    from llmrec_jax.progress import shown
     from llmrec_jax.train.loop import reading
     from llmrec_jax.train.stages import run_stages
 
@@ -138,7 +139,8 @@ def _train(runs: dict[Path, Config], interrupts: Interrupts, console: Console) -
             say(f"encoder {workdir / 'encoder'}")
             continue
         if jax.process_index() == 0:
-            write_report(workdir)
+            with shown("writing report.html"):
+                write_report(workdir)
         say(f"report {workdir / 'report.html'} and report.json, bundle {workdir / 'bundle'}")
 
 

@@ -7,7 +7,7 @@ wrong; to rank them last, as in the protocol with all tails of the graph, change
     popularity_of_tail        the number of training triples with the tail, ranked among all tails of the graph
     popularity_in_relation    the same, ranked among the tails of the relation
 
-N held-out triples of a relation   K tails of the relation   J triples of the graph   I items of the joint catalogue
+N held-out triples of a relation   K tails of the relation   X triples of the graph   I items of the joint catalogue
 """
 
 from collections.abc import Callable, Sequence
@@ -56,13 +56,13 @@ def link_prediction(
         "popularity_in_relation": ranks(graph, popularity_scores(graph)),
     }
     held_out = graph.part(is_held_out=True)
-    domain_N = np.searchsorted(np.cumsum([size for _, size in domains]), held_out.head_J, side="right")
+    domain_N = np.searchsorted(np.cumsum([size for _, size in domains]), held_out.head_X, side="right")
     rows = []
     for method, rank_N in methods.items():
         for number, (name, _) in enumerate(domains):
             of_domain_N = domain_N == number
             for relation, text in [(None, "all"), *enumerate(graph.relations)]:
-                chosen_N = of_domain_N if relation is None else of_domain_N & (held_out.relation_J == relation)
+                chosen_N = of_domain_N if relation is None else of_domain_N & (held_out.relation_X == relation)
                 if chosen_N.any():
                     row = {"method": method, "domain": name, "relation": text, "triples": int(chosen_N.sum())}
                     rows.append(row | metrics(rank_N[chosen_N]))
@@ -77,19 +77,19 @@ def ranks(graph: Graph, scores: Scores) -> np.ndarray:
     held_out, known = graph.part(is_held_out=True), _known_tails(graph)
     found = np.zeros(len(held_out))
     for relation in range(len(graph.relations)):
-        rows_N, start = np.flatnonzero(held_out.relation_J == relation), graph.starts[relation]
-        scores_NK = scores(relation, held_out.head_J[rows_N])
+        rows_N, start = np.flatnonzero(held_out.relation_X == relation), graph.starts[relation]
+        scores_NK = scores(relation, held_out.head_X[rows_N])
         if np.isnan(scores_NK).any():
             raise FloatingPointError(f"relation {graph.relations[relation]!r}: a score is NaN")
         for row, scores_K in zip(rows_N, scores_NK, strict=True):
-            found[row] = _rank(scores_K, held_out.tail_J[row] - start, known[row] - start)
+            found[row] = _rank(scores_K, held_out.tail_X[row] - start, known[row] - start)
     return found
 
 
 def popularity_ranks(graph: Graph) -> np.ndarray:
     """The ranks by the number of training triples with a tail, among all tails of the graph."""
     held_out, count = graph.part(is_held_out=True), _counts(graph)
-    pairs = zip(held_out.tail_J, _known_tails(graph), strict=True)
+    pairs = zip(held_out.tail_X, _known_tails(graph), strict=True)
     return np.array([_rank(count, tail, known) for tail, known in pairs])
 
 
@@ -103,11 +103,11 @@ def _rank(scores: np.ndarray, tail: int, known: np.ndarray) -> float:
 
 def _known_tails(graph: Graph) -> list[np.ndarray]:
     """For each held-out triple, the true tails of its head and relation."""
-    key_J = graph.head_J * len(graph.relations) + graph.relation_J
-    order = np.argsort(key_J, kind="stable")
-    wanted = key_J[graph.is_held_out_J]
-    begins, ends = (np.searchsorted(key_J[order], wanted, side=side) for side in ("left", "right"))
-    return [graph.tail_J[order[begin:end]] for begin, end in zip(begins, ends, strict=True)]
+    key_X = graph.head_X * len(graph.relations) + graph.relation_X
+    order = np.argsort(key_X, kind="stable")
+    wanted = key_X[graph.is_held_out_X]
+    begins, ends = (np.searchsorted(key_X[order], wanted, side=side) for side in ("left", "right"))
+    return [graph.tail_X[order[begin:end]] for begin, end in zip(begins, ends, strict=True)]
 
 
 def metrics(rank_N: np.ndarray) -> dict[str, float]:
@@ -149,4 +149,4 @@ def popularity_scores(graph: Graph) -> Scores:
 
 
 def _counts(graph: Graph) -> np.ndarray:
-    return np.bincount(graph.part(is_held_out=False).tail_J, minlength=len(graph.tails)).astype(np.float32)
+    return np.bincount(graph.part(is_held_out=False).tail_X, minlength=len(graph.tails)).astype(np.float32)

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers.files import File
-from llmrec_jax.importers.progress import Meter
 from llmrec_jax.importers.table import SAMPLE, Rows, Table
+from llmrec_jax.progress import Meter
 
 BATCH = 10_000  # rows
 EXTRA = "pip install 'llmrec_jax[tables]'"

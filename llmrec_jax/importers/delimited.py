@@ -19,8 +19,8 @@ from llmrec_jax.data.domains.rows import rows as csv_rows
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers.files import File
 from llmrec_jax.importers.names import is_known
-from llmrec_jax.importers.progress import Meter
 from llmrec_jax.importers.table import SAMPLE, Rows, Table, unique_names
+from llmrec_jax.progress import Meter
 
 SEPARATORS = ("\t", ";", ",", "|", "^", "\x01", "~")
 NAMES = {"\t": "tab", " ": "blank", "\x01": "^A"}

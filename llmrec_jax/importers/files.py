@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llmrec_jax.errors import UserError
-from llmrec_jax.importers.progress import Meter
+from llmrec_jax.progress import Meter
 
 BUFFER = 2**20  # bytes read at once
 COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}

@@ -11,8 +11,8 @@ import msgspec
 
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers.files import File
-from llmrec_jax.importers.progress import Meter
 from llmrec_jax.importers.table import SAMPLE, Rows, Table
+from llmrec_jax.progress import Meter
 
 MAX_ARRAY = 2**31  # bytes of a JSON array, which is read whole
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from llmrec_jax.importers.progress import Meter
+from llmrec_jax.progress import Meter
 
 SAMPLE = 2_000  # rows
 UNNAMED = "(unnamed)"  # a column without a name in a table with a header

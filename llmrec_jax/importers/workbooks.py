@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers.files import File
-from llmrec_jax.importers.progress import Meter
 from llmrec_jax.importers.table import SAMPLE, Rows, Table, unique_names
+from llmrec_jax.progress import Meter
 
 BOOK = "xl/workbook.xml"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"

@@ -19,9 +19,9 @@ from llmrec_jax.importers.catalogue import KEYS
 from llmrec_jax.importers.columns import Log, record
 from llmrec_jax.importers.plan import Plan
 from llmrec_jax.importers.profile import profile
-from llmrec_jax.importers.progress import Meter, shown
 from llmrec_jax.importers.roles import ITEM_ROLES
 from llmrec_jax.importers.table import Source
+from llmrec_jax.progress import Meter, shown
 
 LEFT_OUT = "left_out.csv"
 REPEATED = "item_id occurs on an earlier line too"
@@ -65,7 +65,7 @@ def write(plan: Plan, folder: Path) -> Counts:
 def _fill(plan: Plan, draft: Path) -> Counts:
     total = sum(source.table.size for source in (*plan.items, *plan.events))
     with (
-        shown(total) as meter,
+        shown("importing", total, is_share=True) as meter,
         DomainWriter(draft, plan.event_columns) as writer,
         (draft / LEFT_OUT).open("w", encoding="utf-8", newline="") as file,
     ):

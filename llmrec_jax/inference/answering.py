@@ -4,15 +4,15 @@ Shape letters besides those of `types.py`: N histories, J items of the shelf.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.arguments import as_count, as_ids, as_share, as_times
 from llmrec_jax.inference.catalog import Catalog
-from llmrec_jax.inference.filters import allowed
+from llmrec_jax.inference.filters import Where, allowed
 from llmrec_jax.inference.ranking import best, diverse, with_new
 from llmrec_jax.inference.results import Recommendation, Recommendations
 from llmrec_jax.inference.scoring import History, Scorer
@@ -24,7 +24,7 @@ class Options(TypedDict, total=False):
     """What can be asked for; see `Recommender.recommend`."""
 
     disliked: Sequence[str]
-    where: Mapping[str, Any] | None
+    where: Where | None
     among: Iterable[str] | None
     seen: bool
     diversity: float
@@ -56,7 +56,7 @@ def answers(
     k: int,
     *,
     disliked: Sequence[str] = (),
-    where: Mapping[str, Any] | None = None,
+    where: Where | None = None,
     among: Iterable[str] | None = None,
     seen: bool = False,
     diversity: float = 0.0,

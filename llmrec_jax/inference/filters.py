@@ -10,8 +10,8 @@ Shape letters besides those of `types.py`: J items of the shelf, which are those
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,9 +21,11 @@ from llmrec_jax.inference.catalog import Catalog
 from llmrec_jax.inference.fields import FieldIndex, keys_of
 
 BOUNDS = {"min", "max"}
+Condition: TypeAlias = str | float | Sequence[str | float] | Set[str | float] | Mapping[str, float]
+Where: TypeAlias = Mapping[str, Condition]
 
 
-def allowed(catalog: Catalog, shop: str, where: Mapping[str, Any] | None, among: Iterable[Any] | None) -> np.ndarray:
+def allowed(catalog: Catalog, shop: str, where: Where | None, among: Iterable[Any] | None) -> np.ndarray:
     """Which items of `shop` may be recommended, bool [J]. Unknown ids in `among` are ignored.
 
     Raises:

@@ -18,18 +18,20 @@ import numpy as np
 from flax import nnx, traverse_util
 from tokenizers import Tokenizer
 
-from llmrec_jax.data.texts.tokenizer import encode, load_tokenizer
+from llmrec_jax.data.texts.tokenizer import TokenTable, encode, load_tokenizer
 from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.inference.word_gradients import Span, token_shares
 from llmrec_jax.models import Bert, Gpt2, from_pretrained
-from llmrec_jax.models.encode import encode_texts
+from llmrec_jax.models.encode import Pooling, encode_texts
 from llmrec_jax.models.hf_tokenizer import check_vocabulary
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.predictor import elapsed
+from llmrec_jax.progress import muted, shown
 
 TEXT_PART_TOKENS = 64  # tokens per text of the answer's text part, independent of data.max_tokens
+FEW_TEXTS = 64
 
 
 class Network:
@@ -89,7 +91,7 @@ class Network:
         if features is not None and same:
             features_QF = features()
         else:
-            features_QF = encode_texts(encoder, encode(tokenizer, texts, max_tokens), pooling)
+            features_QF = _encoded(encoder, encode(tokenizer, texts, max_tokens), pooling)
         extras = self._bundle.extras
         if "whitening_mean" in extras:
             features_QF = Whitening(extras["whitening_mean"], extras["whitening_transform"])(features_QF)
@@ -104,7 +106,7 @@ class Network:
         """
         encoder, tokenizer = self._encoder_and_tokenizer(self._text_encoder)
         table = encode(tokenizer, texts, min(TEXT_PART_TOKENS, encoder.config.max_positions))
-        return encode_texts(encoder, table, "mean")
+        return _encoded(encoder, table, "mean")
 
     def text_gradients(self, text: str, whitening: Whitening, direction_F: np.ndarray) -> list[Span]:
         """Integrated gradients of `direction_F` times the whitened vector of a text that the text part compares."""
@@ -149,6 +151,12 @@ class _Structure:
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, _Structure) and self.graphdef == other.graphdef)
+
+
+def _encoded(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling) -> np.ndarray:
+    """`encode_texts`, with progress unless there are few texts, which take less than a thread that watches them."""
+    with muted(len(table) <= FEW_TEXTS), shown("encoding texts", len(table)) as meter:
+        return encode_texts(encoder, table, pooling, meter.advance)
 
 
 def _dims(bundle: Bundle) -> Dimensions:

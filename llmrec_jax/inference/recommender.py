@@ -1,32 +1,33 @@
-"""The `Recommender`: loads a bundle and recommends items. Runs on one CPU, without a data folder or an optimizer.
+"""The `Recommender`: recommends the items of a bundle. Runs on one CPU, without a data folder or an optimizer.
 
-JAX and Flax are imported when a bundle is loaded; the trainer is never imported. In the examples, `r` recommends books
-and was trained on films, too.
+`stored` loads, changes and saves it. JAX and Flax are imported when a bundle is loaded; the trainer is never imported.
+In the examples, `r` recommends books and was trained on films, too.
 """
 
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Unpack
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
-from llmrec_jax.inference.adding import text_of, with_new_items
+from llmrec_jax.inference.adding import text_of
 from llmrec_jax.inference.answering import Options, answers, read_history, recommendations, warn_of_unknown
-from llmrec_jax.inference.arguments import as_count, as_items, as_texts
-from llmrec_jax.inference.bundle import Bundle, BundleItem, load
-from llmrec_jax.inference.catalog import Catalog
-from llmrec_jax.inference.filters import allowed
+from llmrec_jax.inference.arguments import as_count, as_texts
+from llmrec_jax.inference.bundle import Bundle
+from llmrec_jax.inference.filters import Where, allowed
 from llmrec_jax.inference.nearest import Nearest
 from llmrec_jax.inference.ranking import best
 from llmrec_jax.inference.results import Explanation, Recommendations
 from llmrec_jax.inference.scoring import Scorer
 from llmrec_jax.inference.search import By, similar_scores, text_scores
+from llmrec_jax.inference.stored import Stored
+
+if TYPE_CHECKING:
+    from llmrec_jax.data.domains.frames import Frame
 
 
-class Recommender:
+class Recommender(Stored):
     """Recommends items of the bundle's target domain. Thread-safe.
 
     A history may contain items of any domain that the model was trained on. An id in several domains refers to the
@@ -35,40 +36,13 @@ class Recommender:
 
     def __init__(self, bundle: Bundle):
         """See `load`."""
-        from llmrec_jax.inference.network import Network
-
-        self._bundle, self._network = bundle, Network(bundle)
-        self._catalog = Catalog.of(bundle)
+        super().__init__(bundle)
         self._nearest: Nearest | None = None
-        self._changing = threading.Lock()
-
-    @classmethod
-    def load(cls, bundle: str | Path) -> "Recommender":
-        """Load a bundle, or the one in a run's work folder. Raises ValueError if it is neither."""
-        return cls(load(Path(bundle)))
 
     @property
-    def target(self) -> str:
-        """The name of the domain whose items are recommended."""
-        return self._catalog.target
-
-    @property
-    def shops(self) -> list[str]:
-        """The names of all domains of the bundle, the target last.
-
-        >>> r.shops
-        ['films', 'books']
-        """
-        return list(self._catalog.shops)
-
-    @property
-    def items(self) -> Sequence[BundleItem]:
-        """The items of the target, added ones included: item_id, title, category, brand, attributes, is_new."""
-        return self._catalog.offered
-
-    def item(self, item_id: str) -> BundleItem:
-        """An item of any domain, also a removed one. Raises ValueError if no item has this id."""
-        return self._catalog.items[self._catalog.numbers_of([item_id], "item_id")[0]]
+    def has_probabilities(self) -> bool:
+        """Whether the bundle was calibrated, so that results have `probabilities`; see `Recommendations`."""
+        return self._bundle.parts.calibration is not None
 
     def unknown(self, history: Sequence[str]) -> list[str]:
         """The ids of a history that are not in the catalogue."""
@@ -80,7 +54,7 @@ class Recommender:
         k: int = 10,
         *,
         disliked: Sequence[str] = (),
-        where: Mapping[str, Any] | None = None,
+        where: Where | None = None,
         among: Iterable[str] | None = None,
         seen: bool = False,
         diversity: float = 0.0,
@@ -143,8 +117,37 @@ class Recommender:
         asked = [read_history(scorer.catalog, ids, None if times is None else times[n]) for n, ids in enumerate(listed)]
         return answers(scorer, asked, k, **options)
 
+    def recommend_frame(self, events: "Frame", k: int = 10, **options: Unpack[Options]) -> dict[str, Recommendations]:
+        """`recommend_many` for the users of a frame, by user id, in the order in which the users first appear.
+
+        The options apply to all. Does not warn of unknown ids.
+
+        >>> events = {"user_id": ["ann", "bob", "ann"], "item_id": ["book-0001", "film-0003", "book-0002"]}
+        >>> found = r.recommend_frame(events, k=5)
+        >>> list(found), found["ann"].ids == r.recommend(["book-0001", "book-0002"], k=5).ids
+        (['ann', 'bob'], True)
+
+        Args:
+          events: columns `user_id`, `item_id` and, optionally, `timestamp` (dates, numbers since 1970 or ISO 8601
+            texts; without it, each user's rows are in order): a frame of pandas, polars or Arrow, a dict of columns, or
+            a list of dicts. Other columns are not read.
+          k: see `recommend`, as for the options.
+
+        Raises:
+          ValueError: a column is missing, a cell is empty or no time (gives the row, from 0), or an option is invalid.
+        """
+        from llmrec_jax.inference.histories import read_histories
+
+        ids, times = read_histories(events)
+        return dict(zip(ids, self.recommend_many(ids.values(), k, times=times, **options), strict=True))
+
     def search(
-        self, text: str, k: int = 10, *, where: Mapping[str, Any] | None = None, among: Iterable[str] | None = None
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        among: Iterable[str] | None = None,
     ) -> Recommendations:
         """The `k` items of the target whose texts are the most similar to a text.
 
@@ -189,35 +192,6 @@ class Recommender:
         asked, [number] = read_history(scorer.catalog, history, None), scorer.catalog.numbers_of([item_id], "item_id")
         return explanation(scorer, self._network, asked.history, number, self._bundle.text)
 
-    def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
-        `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs. Other
-        fields that are numbers or short texts are kept as attributes. If one is invalid, none is added.
-
-        >>> r.add_items([{"item_id": "new", "title": "A Winter in Vienna", "price": 1.5}])
-        >>> r.item("new").attributes, r.recommend(["book-0000"], where={"price": {"max": 2}}).ids
-        ({'price': 1.5}, ['new'])
-
-        Raises:
-          ValueError: a field is missing or has the wrong type, or an id is taken; gives the item's position.
-        """
-        with self._changing:
-            catalog = self._catalog
-            new = as_items(items, catalog.taken, catalog.target)
-            self._catalog = with_new_items(catalog, new, self._network, self._bundle.text)
-
-    def remove_items(self, item_ids: Sequence[str]) -> None:
-        """Stop recommending items of the target. They are still read in histories; their ids may be added again.
-
-        >>> r.remove_items(["book-0000"])
-        >>> "book-0000" in [item.item_id for item in r.items]
-        False
-
-        Raises ValueError if an id is not that of an item of the target; then none is removed.
-        """
-        with self._changing:
-            self._catalog = self._catalog.without_items(item_ids)
-
     def build_index(self) -> None:
         """Build an approximate index of the items, for catalogues of millions; needs the extra `index`. See `nearest`.
 
@@ -235,15 +209,6 @@ class Recommender:
     def map(self) -> np.ndarray:
         """The items of the target in two dimensions, float32 [n, 2], in the order of `items`: PCA of their vectors."""
         return self._catalog.map_J2
-
-    def save(self, folder: str | Path) -> None:
-        """Write a bundle with the items as they are now, replacing a bundle in `folder`. It loads as this recommender.
-
-        Raises ValueError if `folder` holds something else, or if the loaded bundle was replaced on disk.
-        """
-        from llmrec_jax.inference.saving import save  # imports JAX
-
-        save(self._bundle, self._catalog, Path(folder))
 
     def _scorer(self) -> Scorer:
         parts = self._bundle.parts

@@ -4,6 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from llmrec_jax.blend.calibration import FEWEST_USERS
+
+# Why a bundle has no probabilities.
+NOT_CALIBRATED = ("the bundle has none: they are fitted to validation events of at least "
+                  f"{FEWEST_USERS} users of the target, and the run had fewer or, as zero-shot runs, none")  # fmt: skip
+
 
 class Recommendation(NamedTuple):
     """One recommended item."""

@@ -7,6 +7,7 @@ thread. A `UserError` becomes status 422.
 import numpy as np
 
 from llmrec_jax.inference.recommender import Recommender
+from llmrec_jax.inference.results import NOT_CALIBRATED
 from llmrec_jax.server import requests, responses
 from llmrec_jax.server.context import Context
 from llmrec_jax.server.errors import ApiError
@@ -16,7 +17,10 @@ from llmrec_jax.version import __version__
 
 async def recommend(server: Context, asked: requests.Recommend) -> responses.Shelf:
     """Recommend items for a history."""
-    return await server.batcher.submit(Job(server.bundles.get(asked.bundle), asked))
+    served = server.bundles.get(asked.bundle)
+    if asked.probabilities:
+        _check_probabilities(served.recommender, asked)
+    return await server.batcher.submit(Job(served, asked))
 
 
 def search(server: Context, asked: requests.Search) -> responses.Shelf:
@@ -99,7 +103,8 @@ def info(server: Context) -> responses.Info:
     for name, served in server.bundles.by_name.items():
         recommender, facts = served.recommender, served.facts
         sizes = recommender.target, list(recommender.shops), len(recommender.items)
-        found[name] = responses.BundleInfo(*sizes, facts.regime, facts.verdict, facts.weights)
+        calibrated = recommender.has_probabilities
+        found[name] = responses.BundleInfo(*sizes, facts.regime, facts.verdict, facts.weights, calibrated)
     return responses.Info(found, server.bundles.default, __version__)
 
 
@@ -113,6 +118,16 @@ async def readyz(server: Context) -> responses.Health:
     if not server.is_ready:
         raise ApiError(503, "starting or stopping", headers={"Retry-After": "1"})
     return responses.Health("ok")
+
+
+def _check_probabilities(recommender: Recommender, asked: requests.Recommend) -> None:
+    reason = None
+    if not recommender.has_probabilities:
+        reason = NOT_CALIBRATED
+    elif asked.disliked or asked.shop not in (None, recommender.target):
+        reason = f"they are of the scores in {recommender.target!r} without disliked items; leave disliked and shop out"
+    if reason is not None:
+        raise ApiError(422, f"probabilities: {reason}", "probabilities")
 
 
 def _check_known(recommender: Recommender, item_id: str) -> None:

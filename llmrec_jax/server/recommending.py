@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from llmrec_jax.inference.filters import Condition
 from llmrec_jax.inference.recommender import Recommendations, Recommender
 from llmrec_jax.server.bundles import Served
 from llmrec_jax.server.requests import Range, Recommend, Where
@@ -38,18 +39,23 @@ def compute(jobs: Sequence[Job]) -> list[Shelf | Exception]:
     return answers
 
 
-def shelf(recommender: Recommender, found: Recommendations, unknown: Sequence[str] = ()) -> Shelf:
+def shelf(
+    recommender: Recommender, found: Recommendations, unknown: Sequence[str] = (), probabilities: bool = False
+) -> Shelf:
     """A response from what a recommender found."""
     items = []
     for n, row in enumerate(found):
         item = recommender.item(row.item_id)
         parts = msgspec.UNSET if found.parts is None else found.parts[n]
         facts = item.category, item.brand, item.is_new, dict(item.attributes)
-        items.append(Found(row.item_id, row.title, row.score, *facts, parts))
+        one = Found(row.item_id, row.title, row.score, *facts, parts)
+        if probabilities:
+            one.probability = None if found.probabilities is None else found.probabilities[n]
+        items.append(one)
     return Shelf(items, [*unknown, *found.unknown], found.fallback, 0.0)
 
 
-def conditions(where: Where) -> dict[str, object] | None:
+def conditions(where: Where) -> dict[str, Condition] | None:
     """`where` as `Recommender` takes it."""
     if not where:
         return None
@@ -82,7 +88,7 @@ def _recommended(recommender: Recommender, requests: Sequence[Recommend]) -> lis
     )
     shelves = []
     for asked, found, missing in zip(requests, lists, unknown, strict=True):
-        answer = shelf(recommender, found, missing)
+        answer = shelf(recommender, found, missing, asked.probabilities)
         del answer.items[asked.k :]
         shelves.append(answer)
     return shelves

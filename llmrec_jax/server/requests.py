@@ -39,6 +39,7 @@ class Recommend(msgspec.Struct, forbid_unknown_fields=True):
     diversity: Annotated[float, Meta(ge=0, le=1, description="0: by score alone; 1: by difference alone.")] = 0.0
     new: Annotated[int, Meta(ge=0, description="At least this many of the k are items added after the training.")] = 0
     explain: Annotated[bool, Meta(description="Return what each part adds to each score.")] = False
+    probabilities: Annotated[bool, Meta(description="Return the probability that each item is next.")] = False
     shop: Annotated[str | None, Meta(description="A domain of the bundle; null: its target.")] = None
     bundle: Annotated[str | None, Meta(description="Name of a bundle; null: the first one.")] = None
 

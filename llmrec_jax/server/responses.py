@@ -19,6 +19,10 @@ class Found(msgspec.Struct):
     is_new: bool
     attributes: Annotated[dict[str, Any], Meta(description="Other fields of the item, such as its price.")]
     parts: dict[str, float] | UnsetType = UNSET
+    probability: Annotated[
+        float | UnsetType | None,
+        Meta(description="That the item is the next event; null for a history without items of the target."),
+    ] = UNSET
 
 
 class Shelf(msgspec.Struct):
@@ -122,6 +126,7 @@ class BundleInfo(msgspec.Struct):
     regime: str | None
     verdict: str | None
     parts: dict[str, float]
+    probabilities: Annotated[bool, Meta(description="Whether recommendations can have probabilities.")]
 
 
 class Info(msgspec.Struct):

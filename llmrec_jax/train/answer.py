@@ -30,7 +30,7 @@ from llmrec_jax.data.domains.domain import stored_items
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import read_report
 from llmrec_jax.predictor import VectorPredictor, take
-from llmrec_jax.train.progress import counted
+from llmrec_jax.progress import counted
 
 FOLDS = 5  # of the validation users
 CALIBRATED = 2_000  # of these, at least, if there are as many
@@ -160,7 +160,7 @@ def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
     if judge.num_users < FEWEST_USERS:
         reason = f"fixed, because {judge.domain} has {judge.num_users:,} validation users, fewer than {FEWEST_USERS}"
         return Fit(dict(blend.weights), judge.num_users, reason)
-    folds = counted(judge.folds(), "fitting the answer: folds", FOLDS if judge.is_target else 1)
+    folds = counted(judge.folds(), "fitting the weights of the answer, folds", FOLDS if judge.is_target else 1)
     fit = fit_weights(folds, judge.domain, fit_untrained=judge.is_target)
     # Another domain may have other parts.
     fitted_parts = list(blend.weights) if judge.is_target else [MODEL]

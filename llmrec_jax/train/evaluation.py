@@ -19,13 +19,13 @@ from llmrec_jax.evaluate.ranking import metrics
 from llmrec_jax.evaluate.report import Evaluation, evaluate_target, rank_case
 from llmrec_jax.parallel import make_mesh
 from llmrec_jax.predictor import VectorPredictor
+from llmrec_jax.progress import shown
 from llmrec_jax.train import adaptation, encoder_identity
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.links import link_rows
-from llmrec_jax.train.progress import progress
 from llmrec_jax.train.state import Params, shapes
 from llmrec_jax.train.task_metrics import click_rows, perplexity_rows, predictions_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config
@@ -108,23 +108,25 @@ class Evaluator:
         """NDCG@10 over the users whose validation events may select the step (`Protocol.selection`)."""
         assert self._case is not None
         size = self._experiment.config.train.eval_batch_size
-        predictor = self.predictor(params, self._case.domain)
-        ranks = rank_case(predictor, self._case, mesh=self._mesh, batch_size=size)
+        with shown("validating"):
+            predictor = self.predictor(params, self._case.domain)
+            ranks = rank_case(predictor, self._case, mesh=self._mesh, batch_size=size)
         return metrics(ranks.rank_N)["ndcg@10"]
 
     def answer(self, params: Params) -> Answer:
         """The answer of the run, with its weights fitted."""
         domains = Domains(self._experiment.data.text_features, functools.partial(self.predictor, params))
-        return make_answer(self._experiment.corpus, domains, self._experiment.config.answer)
+        with shown("making the answer"):
+            return make_answer(self._experiment.corpus, domains, self._experiment.config.answer)
 
     def evaluate(self, params: Params, answer: Answer) -> Evaluation:
         """The answer, the model and the baselines on the target's held-out events."""
         corpus, size = self._experiment.corpus, self._experiment.config.train.eval_batch_size
         model, baselines = self.predictor(params, corpus.target), self._experiment.data.baselines
         blends = answer.blends.__getitem__
-        with progress("evaluating methods", len(baselines) + 2) as on_done:  # and the model and the answer
+        with shown("evaluating methods", len(baselines) + 2) as meter:  # and the model and the answer
             found = evaluate_target(
-                corpus, baselines, model, blends, mesh=self._mesh, batch_size=size, on_method=lambda: on_done(1)
+                corpus, baselines, model, blends, mesh=self._mesh, batch_size=size, on_method=meter.advance
             )
         tasks = perplexity_rows(self._experiment.config)
         if "rating" in self._experiment.spec.terms:

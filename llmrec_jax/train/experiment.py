@@ -36,7 +36,6 @@ from llmrec_jax.train.ratings import rating_tables
 from llmrec_jax.train.start import with_counts
 from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
-from llmrec_jax.train.terms import make_terms
 from llmrec_jax.types import Batch, Catalog, Collectives, Head, Outputs
 
 
@@ -137,7 +136,7 @@ def assemble(data: Data, config: Config) -> Experiment:
     corpus, items = data.corpus_of(config), data.items
     if data.pretrained is not None:
         encoder_identity.check_fields(config, data.pretrained)
-    terms = make_terms(config, corpus)
+    terms = data.terms_of(config, corpus)
     makers = {"ratings": rating_tables, "impressions": impression_tables}
     if targets := {name: make(corpus) for name, make in makers.items() if name in needs(terms)}:
         corpus = dataclasses.replace(corpus, plan=with_targets(corpus.plan, targets))

@@ -22,15 +22,15 @@ from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.encode import Pooling, encode_texts, hidden_states
 from llmrec_jax.models.gpt2 import Gpt2
-from llmrec_jax.train.progress import progress
+from llmrec_jax.progress import shown
 
 
 def cached_features(encoder: Bert | Gpt2, table: TokenTable, pooling: Pooling, cache: Path) -> np.ndarray:
     """`encode_texts`, cached."""
 
     def make() -> np.ndarray:
-        with progress("encoding texts", len(table)) as on_batch:
-            return encode_texts(encoder, table, pooling, on_batch)
+        with shown("encoding texts", len(table)) as meter:
+            return encode_texts(encoder, table, pooling, meter.advance)
 
     return _cached(make, pooling, encoder, table, cache)
 
@@ -39,8 +39,8 @@ def cached_hidden_states(encoder: Bert | Gpt2, table: TokenTable, cache: Path) -
     """`hidden_states`, cached."""
 
     def make() -> np.ndarray:
-        with progress("encoding texts", len(table)) as on_batch:
-            return hidden_states(encoder, table, on_batch)
+        with shown("encoding texts", len(table)) as meter:
+            return hidden_states(encoder, table, meter.advance)
 
     # np.load returns dtypes that NumPy lacks (bfloat16) as raw bytes.
     hidden_TF = _cached(make, "hidden", encoder, table, cache)

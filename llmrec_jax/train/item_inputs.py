@@ -22,6 +22,7 @@ from llmrec_jax.losses import adaptation
 from llmrec_jax.models import frozen_layers
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.progress import shown
 from llmrec_jax.train.features import cached_features, cached_hidden_states
 
 
@@ -41,7 +42,9 @@ def item_inputs(config: Config, corpus: Corpus, pretrained: Bert | Gpt2 | None, 
         parts.append([item_text(title, None, None, None) for title in corpus.joint.titles])
     data = config.data
     if config.encoder.mode != "frozen":
-        return ItemInputs(token_table(list(itertools.chain(*parts)), tokenizer, data.max_tokens, data.cache_dir), None)
+        with shown("tokenizing texts"):
+            table = token_table(list(itertools.chain(*parts)), tokenizer, data.max_tokens, data.cache_dir)
+        return ItemInputs(table, None)
     features_NF = np.concatenate(
         [text_vectors(config, pretrained, tokenizer, texts, data.max_tokens, config.encoder.pooling) for texts in parts]
     )
@@ -73,7 +76,8 @@ def text_vectors(
     config: Config, encoder: Any, tokenizer: Tokenizer, texts: list[str], max_tokens: int, pooling: Any
 ) -> np.ndarray:
     """One vector per text from a frozen encoder, float32 [N, F]; cached."""
-    table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
+    with shown("tokenizing texts"):
+        table = token_table(texts, tokenizer, max_tokens, config.data.cache_dir)
     with jax.default_matmul_precision("highest"):  # like the CPU, on which a bundle encodes texts
         return cached_features(encoder, table, pooling, cache_folder(config.data, "features"))
 

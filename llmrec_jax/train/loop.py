@@ -13,6 +13,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation
 from llmrec_jax.parallel import to_host
+from llmrec_jax.progress import shown
 from llmrec_jax.train import adaptation, session, shelves, trackers
 from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.evaluation import Evaluator, hashes
@@ -94,12 +95,14 @@ def _finish(
         answer = evaluator.answer(params)
     trained = Trained(experiment, to_host(params), evaluator.item_vectors(params), answer)
     if is_first:
-        export(trained)
+        with shown("exporting the bundle"):
+            export(trained)
     if not reports:
         return trained
     with timed(seconds, "evaluate"):
         found = evaluator.evaluate(params, answer)
-        shelf = shelves.shelves(experiment.corpus, answer.blends["test"])  # on every process: devices are used
+        with shown("recommending for some users of the report"):
+            shelf = shelves.shelves(experiment.corpus, answer.blends["test"])  # on every process: devices are used
     if is_first:
         selection = evaluator.selection | fitted.best
         more = {"selection": selection, "answer": answer.fit.report()}

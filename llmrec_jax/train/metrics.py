@@ -1,5 +1,6 @@
 """Output during training: `metrics.jsonl`, one line per step, and a progress line on the terminal."""
 
+import contextlib
 import json
 import math
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from llmrec_jax.progress import muted, shown
 
 TIMING = ("seconds", "examples_per_second", "tokens_per_second")  # fields of a line that differ from run to run
 
@@ -75,11 +78,17 @@ class ProgressLine:
         self._first = first_step
         self._examples = self._tokens = 0
         self._live = None
+        self._muted = contextlib.ExitStack()
         if sys.stdout.isatty() and not quiet:
             columns = (TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"))
             self._live = Progress(*columns, TimeRemainingColumn(), console=Console())
             self._task = self._live.add_task("compiling", total=num_steps, completed=first_step)
             self._live.start()
+            self._muted.enter_context(muted())  # a second display would overwrite the line
+
+    def compiling(self) -> contextlib.AbstractContextManager[object]:
+        """The context of the first step. Shows that its program is compiled, which the live line says by itself."""
+        return contextlib.nullcontext() if self._live or self._quiet else shown("compiling the training step")
 
     def update(self, step: int, loss: float, examples: int, tokens: int) -> None:
         """Report that `step` is done, with `examples` histories and `tokens` tokens (without padding)."""
@@ -111,3 +120,4 @@ class ProgressLine:
         """Stop the live line."""
         if self._live:
             self._live.stop()
+        self._muted.close()

@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -24,10 +23,12 @@ from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.network import TEXT_PART_TOKENS
 from llmrec_jax.losses import objective
+from llmrec_jax.losses.term import Term
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.predictor import Predictor
+from llmrec_jax.progress import shown
 from llmrec_jax.train import encoder_identity
 from llmrec_jax.train.encoder import load_encoder
 from llmrec_jax.train.init_from import check_regime, encoder_of
@@ -51,6 +52,7 @@ class Data:
     items: TokenTable | np.ndarray  # the text inputs of the joint catalogue, see `ItemInputs`
     whitening: Whitening | None  # of the vectors of a frozen encoder
     hidden_TF: np.ndarray | None  # output of the encoder's frozen layers for each token, float32
+    terms: dict[str, Term]  # of the objective with that configuration; none for a language model
 
     def check(self, config: Config) -> None:
         """Raises ValueError, which names the fields, if a run of `config` needs other data."""
@@ -67,6 +69,10 @@ class Data:
     def corpus_of(self, config: Config) -> Corpus:
         """The corpus of a run, whose batches depend on more than the data."""
         return self.corpus if config == self.config else _corpus(config, self.corpus.domains)
+
+    def terms_of(self, config: Config, corpus: Corpus) -> dict[str, Term]:
+        """The terms of the objective of a run on `corpus`, see `make_terms`."""
+        return self.terms if config == self.config else make_terms(config, corpus)
 
     @functools.cached_property
     def baselines(self) -> dict[str, Callable[[str], Predictor]]:
@@ -105,12 +111,13 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     check_regime(config)
     objective.method_of(config.adapt), objective.ranking_of(config.loss)  # refuses an unknown one before reading data
     configured, config = config, encoder_of(config)
-    with reading_shown(quiet=jax.process_index() != 0):
+    with reading_shown():
         corpus = _corpus(config)
     on_data(corpus)
-    if config.train.objective == "ranking":
-        make_terms(config, corpus)  # refuses those that the data cannot serve
-    pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
+    # Before the texts are encoded, because it refuses terms that the data cannot serve.
+    terms = make_terms(config, corpus) if config.train.objective == "ranking" else {}
+    with shown("loading the encoder" if config.encoder.pretrained else "training the tokenizer"):
+        pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
         encoder_identity.check_fields(config, pretrained)
     items, whitening = item_inputs(config, corpus, pretrained, tokenizer)
@@ -121,7 +128,7 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     text_encoder = pretrained
     if config is not configured:
         text_encoder = _untrained(configured, pretrained, tokenizer, identity)
-    return Data(config, corpus, tokenizer, pretrained, text_encoder, identity, items, whitening, hidden_TF)
+    return Data(config, corpus, tokenizer, pretrained, text_encoder, identity, items, whitening, hidden_TF, terms)
 
 
 def _untrained(

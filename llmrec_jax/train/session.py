@@ -21,6 +21,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.data.batches.batch import BATCH_RULE
 from llmrec_jax.errors import UserError
 from llmrec_jax.parallel import Layout, make_layout
+from llmrec_jax.progress import shown
 from llmrec_jax.train import compile_cache, encoder_identity, lock
 from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.interrupts import Interrupts
@@ -90,9 +91,11 @@ def fit(
                 claim(workdir, config)
             catalog = layout.put_whole(run.catalog)
             if latest is None:
-                state = run.start(layout.to_global(layout.init(run.init_state)))
+                with shown("initializing the model"):
+                    state = run.start(layout.to_global(layout.init(run.init_state)))
             else:
-                state = checkpoints.restore(latest, shapes(run.init_state, layout.mesh))
+                with shown(f"restoring step {latest:,}"):
+                    state = checkpoints.restore(latest, shapes(run.init_state, layout.mesh))
             evaluator = make_evaluator(run, layout.mesh)
         console.print(model_summary(config, layout.mesh, state), markup=False, highlight=False)
         state, best = train_steps(

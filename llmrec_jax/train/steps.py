@@ -147,7 +147,8 @@ def train_steps(
                     )
                 break
             batch, placed = next(feed)
-            state, device_metrics = (share_fn if is_validated(step + 1) else step_fn)(state, placed, catalog)
+            with progress.compiling() if step == first else contextlib.nullcontext():
+                state, device_metrics = (share_fn if is_validated(step + 1) else step_fn)(state, placed, catalog)
             if step == first:  # compiled: from now on a signal waits for the end of the step
                 stack.enter_context(interrupts.postponed())
             write_pending()

@@ -148,10 +148,10 @@ def test_domains_share_relations_and_tails(large):
     assert len(graph) == sum(domain.report["triples"] for domain in large)
     assert len(graph.tails) == graph.starts[-1] == 36
     for j in (0, 700, len(graph) - 1):
-        domain, item = divmod(int(graph.head_J[j]), 200)
-        assert (graph.relations[graph.relation_J[j]], graph.tails[graph.tail_J[j]]) in large[domain].facts[item]
-    assert (graph.starts[graph.relation_J] <= graph.tail_J).all()
-    assert (graph.tail_J < graph.starts[graph.relation_J + 1]).all()
+        domain, item = divmod(int(graph.head_X[j]), 200)
+        assert (graph.relations[graph.relation_X[j]], graph.tails[graph.tail_X[j]]) in large[domain].facts[item]
+    assert (graph.starts[graph.relation_X] <= graph.tail_X).all()
+    assert (graph.tail_X < graph.starts[graph.relation_X + 1]).all()
     assert len(graph.part(True)) + len(graph.part(False)) == len(graph)
 
 

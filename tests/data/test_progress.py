@@ -12,21 +12,20 @@ LINES = [f"line {number}" for number in range(3 * progress.LINES)]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_lines_say_how_much_is_read(tmp_path, capsys, suffix):
+def test_lines_say_how_much_is_read(tmp_path, suffix):
     path = tmp_path / f"interactions.csv{suffix}"
     content = "\n".join(LINES).encode()
     path.write_bytes(gzip.compress(content) if suffix else content)
-    for quiet in (False, True):
-        with (
-            progress.reading_shown(quiet=quiet, every_seconds=-1),
-            text_lines(path, None, Findings()) as lines,
-        ):
-            assert [line for _, line in lines] == LINES
-        out, err = capsys.readouterr()
-        assert out == ""
-        shares = [int(line.removeprefix(f"reading {path}: ").removesuffix(" %")) for line in err.splitlines()]
-        assert shares == ([] if quiet else sorted(shares))
-        assert quiet or (len(shares) == 4 and 0 < shares[0] < shares[-1] == 100)
+    states = []
+    with progress.reading_shown(), text_lines(path, None, Findings()) as lines:
+        for number, line in lines:
+            assert line == LINES[number - 1]
+            states.append(progress._meter.get().line())
+    assert states[0] == f"reading {path}: 0%"
+    shares = [int(state.partition(": ")[2].partition("%")[0]) for state in states]
+    assert shares == sorted(shares)
+    assert 0 < shares[progress.LINES] < 100
+    assert len(set(shares)) >= 3
     with text_lines(path, None, Findings()) as lines:
         assert next(lines) == (1, "line 0")
-    assert capsys.readouterr() == ("", "")
+    assert progress._meter.get() is None

@@ -10,7 +10,6 @@ import pytest
 import llmrec_jax
 from llmrec_jax import cli
 from llmrec_jax.data.domains import demo
-from llmrec_jax.exports import hub
 from llmrec_jax.losses import tasks
 from tests.docs.pages import PAGES, blocks, commands
 from tests.inference.untrained import run_and_bundle
@@ -43,7 +42,8 @@ def names(request, workplace, monkeypatch):
     monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))  # a page adds a task
     monkeypatch.setattr("llmrec_jax.fitting.fit", lambda items, events, changes: load("runs/quickstart/bundle"))
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace())  # of a page that shows how to use it
-    monkeypatch.setattr(hub, "from_pretrained", lambda name: load("runs/quickstart/bundle"))
+    monkeypatch.setattr(llmrec_jax.Recommender, "from_pretrained", lambda name: load("runs/quickstart/bundle"))
+    monkeypatch.setattr(llmrec_jax.Recommender, "push_to_hub", lambda self, name: name)
     monkeypatch.setattr(sys, "path", [*sys.path])  # a page adds the folder of an export
     if request.param == "export.md":
         pytest.importorskip("onnxruntime")

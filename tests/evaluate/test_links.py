@@ -24,8 +24,8 @@ def graph():
     rng = np.random.default_rng(0)
     triples = {(item, 0, int(tail)) for item in range(ITEMS) for tail in rng.integers(3, size=2)}
     triples |= {(item, 1, int(tail)) for item in range(ITEMS) for tail in rng.integers(3, 40, size=6)}
-    head_J, relation_J, tail_J = np.array(sorted(triples)).T
-    return Graph(head_J, relation_J.astype(np.int32), tail_J.astype(np.int32), rng.random(len(head_J)) < 0.3,
+    head_X, relation_X, tail_X = np.array(sorted(triples)).T
+    return Graph(head_X, relation_X.astype(np.int32), tail_X.astype(np.int32), rng.random(len(head_X)) < 0.3,
                  ("small", "large"), tuple(map(str, range(40))), STARTS)  # fmt: skip
 
 
@@ -37,10 +37,10 @@ def embeddings():
 
 
 def plain_ranks(graph, score_of, among_all=False):
-    true = set(zip(graph.head_J.tolist(), graph.relation_J.tolist(), graph.tail_J.tolist(), strict=True))
+    true = set(zip(graph.head_X.tolist(), graph.relation_X.tolist(), graph.tail_X.tolist(), strict=True))
     found = []
     for head, relation, tail, is_out in zip(
-        graph.head_J, graph.relation_J, graph.tail_J, graph.is_held_out_J, strict=True
+        graph.head_X, graph.relation_X, graph.tail_X, graph.is_held_out_X, strict=True
     ):
         if is_out:
             tails = range(40) if among_all else range(STARTS[relation], STARTS[relation + 1])
@@ -63,7 +63,7 @@ def test_ranks_are_filtered_and_among_the_tails_of_the_relation(graph, embedding
 
 
 def test_popularity_counts_training_triples_and_ties_half(graph):
-    count = np.bincount(graph.tail_J[~graph.is_held_out_J], minlength=40)
+    count = np.bincount(graph.tail_X[~graph.is_held_out_X], minlength=40)
     found = ranks(graph, popularity_scores(graph))
     np.testing.assert_array_equal(found, plain_ranks(graph, lambda head, relation, tail: count[tail]))
     assert (found % 1 == 0.5).any()
@@ -82,7 +82,7 @@ def test_rows_by_domain_and_relation(graph, embeddings):
     ]
     rank_N = ranks(graph, model_scores(graph, SCORES["transe"], embeddings))
     held_out = graph.part(is_held_out=True)
-    chosen_N = (held_out.head_J >= 10) & (held_out.relation_J == 1)
+    chosen_N = (held_out.head_X >= 10) & (held_out.relation_X == 1)
     assert rows[5]["triples"] == chosen_N.sum()
     assert rows[5]["mrr"] == pytest.approx((1 / rank_N[chosen_N]).mean())
 

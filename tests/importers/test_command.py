@@ -10,7 +10,6 @@ import pytest
 from llmrec_jax import cli
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.domains.domain import Domain, load_domain
-from llmrec_jax.importers import progress
 from tests.conftest import REPO
 from tests.importers import samples
 from tests.importers.samples import ITEMS, LOG, SAMPLES, table
@@ -90,14 +89,6 @@ def test_frames_and_files_of_the_same_data_have_the_same_hash(tmp_path):
     config = DataConfig(cache_dir=str(tmp_path / "cache"))
     frames = [dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True)) for rows in (catalogue, log)]
     assert Domain.from_frames(*frames, data=config).hash == load_domain(str(tmp_path / "to"), config).hash
-
-
-def test_progress_is_a_line_now_and_then_where_nobody_watches(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "EVERY", 0.0)
-    with progress.shown(200) as meter:
-        meter.begin("reading items: a.csv")
-        meter.advance(50)
-    assert capsys.readouterr().err == "reading items: a.csv (25% of all files)\n"
 
 
 def commands():

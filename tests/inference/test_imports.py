@@ -46,5 +46,5 @@ def test_an_answer_needs_no_trainer_and_no_data_pipeline(brought):
     assert {"jax", "flax", "tokenizers"} <= brought[1]
     assert not brought[1] & NEVER
     own = {name.removeprefix("llmrec_jax.") for name in brought[2]}
-    below = {"baselines", "blend", "config", "data", "errors", "models", "predictor", "types", "version"}
+    below = {"baselines", "blend", "config", "data", "errors", "models", "predictor", "progress", "types", "version"}
     assert own == {"inference", *below}

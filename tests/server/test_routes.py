@@ -1,8 +1,11 @@
 """Each route gives what the `Recommender` gives; what is wrong with a request is said with its field."""
 
 import pytest
+from starlette.testclient import TestClient
 
 from llmrec_jax import Recommender
+from llmrec_jax.inference import parts
+from llmrec_jax.server import create_app
 
 HISTORY = ["book-0003", "book-0010", "book-0011"]
 
@@ -48,6 +51,27 @@ def test_the_options_of_recommend(client, recommender):
     shop = recommender.shops[0]
     response = client.post("/v1/recommend", json={"history": HISTORY, "shop": shop, "k": 3})
     assert [(row.item_id, row.score) for row in recommender.recommend(HISTORY, 3, shop=shop)] == pairs(response)
+
+
+def test_probabilities(client, recommender):
+    asked = {"history": HISTORY, "k": 5, "probabilities": True}
+    items = client.post("/v1/recommend", json=asked).json()["items"]
+    assert [item["probability"] for item in items] == pytest.approx(recommender.recommend(HISTORY, 5).probabilities)
+    assert "probability" not in client.post("/v1/recommend", json={"history": HISTORY}).json()["items"][0]
+    of_film = client.post("/v1/recommend", json=asked | {"history": ["film-0003"]}).json()["items"]
+    assert [item["probability"] for item in of_film] == [None] * 5
+    for other in ({"disliked": ["book-0007"]}, {"shop": recommender.shops[0]}):
+        refused(client.post("/v1/recommend", json=asked | other), 422, "probabilities", "leave disliked and shop out")
+    assert client.post("/v1/recommend", json=asked | {"shop": recommender.target}).status_code == 200
+    assert client.get("/v1/info").json()["bundles"]["shop"]["probabilities"] is True
+
+
+def test_a_bundle_without_calibration_refuses_probabilities(own_bundle):
+    parts.write(own_bundle, parts.load(own_bundle)._replace(calibration=None))
+    with TestClient(create_app({"shop": own_bundle})) as client:
+        asked = {"history": HISTORY, "probabilities": True}
+        refused(client.post("/v1/recommend", json=asked), 422, "probabilities", "the bundle has none: they are fitted")
+        assert client.get("/v1/info").json()["bundles"]["shop"]["probabilities"] is False
 
 
 def test_unknown_ids_are_told_and_left_out(client):

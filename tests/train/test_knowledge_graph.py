@@ -61,7 +61,7 @@ def test_link_prediction_beats_the_popularity_of_tails(config, tmp_path, name, w
     mrr = {row["method"]: row["mrr"] for row in rows if row["relation"] == "all"}
     assert mrr["model"] > 2 * mrr["popularity_in_relation"] > 2 * mrr["popularity_of_tail"] > 0
     graph = trained.experiment.corpus.graph
-    assert rows[0]["triples"] == graph.is_held_out_J.sum() > 10
+    assert rows[0]["triples"] == graph.is_held_out_X.sum() > 10
     assert "heads" in trained.params  # saved with the model, and not needed to recommend
     assert not any(path.startswith("heads") for path in load(tmp_path).arrays)
     assert trained.answer.fit.weights["graph"] == (weight or 0.0)

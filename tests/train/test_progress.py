@@ -1,21 +1,9 @@
-"""Progress lines: of encoding on stderr, and of training with the measured throughput."""
+"""Progress of training: the first program is compiled, then lines with the measured throughput."""
 
+import time
+
+from llmrec_jax import progress
 from llmrec_jax.train.metrics import ProgressLine
-from llmrec_jax.train.progress import counted, progress
-
-
-def test_lines_count_the_encoded_texts(capsys):
-    with progress("encoding texts", 10, every_seconds=0) as on_batch:
-        for count in (4, 4, 2):
-            on_batch(count)
-    streams = capsys.readouterr()
-    assert streams.out == ""
-    assert streams.err.splitlines() == [f"encoding texts {done}/10" for done in (4, 8, 10)]
-
-
-def test_progress_changes_nothing_that_is_counted(capsys):
-    assert list(counted(iter("abc"), "reading", 3)) == ["a", "b", "c"]
-    assert capsys.readouterr() == ("", "")  # ten seconds have not passed
 
 
 def test_the_first_step_has_no_rate_and_steps_without_texts_none_of_tokens(capsys):
@@ -27,3 +15,12 @@ def test_the_first_step_has_no_rate_and_steps_without_texts_none_of_tokens(capsy
     assert "examples/s" in without_texts
     assert "tokens/s" not in without_texts
     assert "tokens/s" in with_texts
+
+
+def test_compiling_is_told_without_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "FIRST", 0.0)
+    for quiet in (True, False):
+        with ProgressLine(num_steps=3, first_step=0, quiet=quiet).compiling():
+            time.sleep(0.05)
+        told = "" if quiet else "compiling the training step ... 0 s\ncompiling the training step: took 0 s\n"
+        assert capsys.readouterr() == ("", told)

@@ -3,7 +3,7 @@
 Relations and tails of the same name in two domains are the same. The triples of a step are blocks of consecutive ones,
 which are sorted by head, so that few items have to be encoded for them. Each comes with sampled tails of its relation.
 
-J triples of the graph   N triples of a step   K sampled tails of a triple   I items of the joint catalogue
+X triples of the graph   N triples of a step   K sampled tails of a triple   I items of the joint catalogue
 """
 
 import dataclasses
@@ -26,27 +26,27 @@ _STREAM = 5  # of random numbers; `batch`, `negatives` and `texts` use the other
 class Graph:
     """Triples of items of the joint catalogue, sorted by head. The tails of relation r are starts[r]:starts[r + 1]."""
 
-    head_J: np.ndarray  # int64: item number of the joint catalogue
-    relation_J: np.ndarray  # int32
-    tail_J: np.ndarray  # int32
-    is_held_out_J: np.ndarray  # bool: for link prediction; never trained on
+    head_X: np.ndarray  # int64: item number of the joint catalogue
+    relation_X: np.ndarray  # int32
+    tail_X: np.ndarray  # int32
+    is_held_out_X: np.ndarray  # bool: for link prediction; never trained on
     relations: tuple[str, ...]
     tails: tuple[str, ...]
     starts: np.ndarray  # int64 [relations + 1]
 
     def __len__(self) -> int:
-        return len(self.head_J)
+        return len(self.head_X)
 
     def part(self, is_held_out: bool) -> "Graph":
         """Only the triples that are held out, or only the others."""
-        rows = np.flatnonzero(self.is_held_out_J == is_held_out)
-        arrays = {name: getattr(self, name)[rows] for name in ("head_J", "relation_J", "tail_J", "is_held_out_J")}
+        rows = np.flatnonzero(self.is_held_out_X == is_held_out)
+        arrays = {name: getattr(self, name)[rows] for name in ("head_X", "relation_X", "tail_X", "is_held_out_X")}
         return dataclasses.replace(self, **arrays)
 
     @functools.cached_property
     def keys(self) -> np.ndarray:
-        """A number for each pair of a head and a tail, ascending, int64 [J]."""
-        return np.sort(self.head_J * len(self.tails) + self.tail_J)
+        """A number for each pair of a head and a tail, ascending, int64 [X]."""
+        return np.sort(self.head_X * len(self.tails) + self.tail_X)
 
     def has(self, head: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """Whether the graph has triples of these heads and tails (arrays that broadcast), bool."""
@@ -56,7 +56,7 @@ class Graph:
 
     def log_missing(self, num_items: int) -> np.ndarray:
         """Log probability that no triple of a step has the item as its head, float64 [I]."""
-        count_I = np.bincount(self.head_J, minlength=num_items)
+        count_I = np.bincount(self.head_X, minlength=num_items)
         covering_I = np.where(count_I > 0, np.minimum(count_I + BLOCK - 1, len(self) - 1), 0)
         return BLOCKS * np.log1p(-covering_I / len(self))
 
@@ -78,10 +78,10 @@ def joint_graph(domains: Sequence[Domain], seed: int) -> Graph:
     relation_of = {relation: n for n, relation in enumerate(relations)}
     num_tails = np.bincount([relation_of[relation] for relation, _ in pairs], minlength=len(relations))
     return Graph(
-        head_J=np.concatenate([np.zeros(0, np.int64), *heads]),
-        relation_J=np.array([relation_of[relation] for relation, _ in facts], np.int32),
-        tail_J=np.array([number[fact] for fact in facts], np.int32),
-        is_held_out_J=np.concatenate([np.zeros(0, bool), *is_out]),
+        head_X=np.concatenate([np.zeros(0, np.int64), *heads]),
+        relation_X=np.array([relation_of[relation] for relation, _ in facts], np.int32),
+        tail_X=np.array([number[fact] for fact in facts], np.int32),
+        is_held_out_X=np.concatenate([np.zeros(0, bool), *is_out]),
         relations=relations,
         tails=tuple(tail for _, tail in pairs),
         starts=np.concatenate([[0], np.cumsum(num_tails)]).astype(np.int64),
@@ -105,7 +105,7 @@ def sample(graph: Graph, seed: int, step: int, multiple: int) -> tuple[np.ndarra
     rng = np.random.default_rng([seed, _STREAM, step])
     first = rng.integers(len(graph), size=num_triples(multiple) // BLOCK)
     rows_N = ((first[:, None] + np.arange(BLOCK)) % len(graph)).reshape(-1)
-    relation_N, tail_N, head_N = graph.relation_J[rows_N], graph.tail_J[rows_N], graph.head_J[rows_N]
+    relation_N, tail_N, head_N = graph.relation_X[rows_N], graph.tail_X[rows_N], graph.head_X[rows_N]
     begin_N, size_N = graph.starts[relation_N], np.diff(graph.starts)[relation_N]
     negative_NK = begin_N[:, None] + rng.integers(size_N[:, None], size=(len(rows_N), NEGATIVES))
     return head_N, Triples(

@@ -8,7 +8,7 @@ Shape letters: E events of the domain, users end to end.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -18,6 +18,9 @@ from llmrec_jax.data.cache import DamagedError, cached
 from llmrec_jax.data.domains import demo, folders, graph, impressions, low_ratings, prepare
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Fact, Item, item_text
 from llmrec_jax.data.domains.settings import Order
+
+if TYPE_CHECKING:
+    from llmrec_jax.data.domains.frames import Frame
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +58,9 @@ class Domain:
     shown_clicked_A: np.ndarray | None = None
 
     @classmethod
-    def from_frames(cls, items: Any, events: Any, *, name: str = "frames", data: DataConfig | None = None) -> "Domain":
+    def from_frames(
+        cls, items: "Frame", events: "Frame", *, name: str = "frames", data: DataConfig | None = None
+    ) -> "Domain":
         """A domain from two frames: of pandas, polars or Arrow, dicts of columns, or lists of dicts.
 
         They are written to a domain folder in the cache. The hash is that of any folder with the same bytes, such as

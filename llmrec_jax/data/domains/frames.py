@@ -11,18 +11,35 @@ import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.domains import prepare
 from llmrec_jax.data.domains.cells import identity, is_missing
 from llmrec_jax.data.domains.settings import COLUMNS, FIELDS
-from llmrec_jax.data.domains.times import EPOCH, MICROSECOND, parse_time
+from llmrec_jax.data.domains.times import EPOCH, MICROSECOND, ZONED, parse_time
 from llmrec_jax.data.domains.writing import DomainWriter, number_text, present, time_text
 from llmrec_jax.errors import UserError
 
 TO_LIST = ("to_pylist", "to_list", "tolist")  # of a column of Arrow, polars and pandas
-Frame = Any  # see `columns_of`
+
+
+class ArrowStream(Protocol):
+    """A frame of a library that speaks the Arrow C stream protocol: pandas, polars, pyarrow, DuckDB."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """A capsule with the rows."""
+
+
+class Interchange(Protocol):
+    """A frame of a library that speaks the dataframe interchange protocol."""
+
+    def __dataframe__(self, nan_as_null: bool = False, allow_copy: bool = True) -> Any:
+        """The frame in the form of the protocol."""
+
+
+# A dict of columns, a list of dicts, or a frame of another library; see `columns_of`.
+Frame: TypeAlias = Mapping[str, Iterable[object]] | Sequence[Mapping[str, object]] | ArrowStream | Interchange
 
 
 def store(items: Frame, events: Frame, name: str, data: DataConfig) -> Path:
@@ -96,7 +113,7 @@ def columns_of(frame: Frame, what: str, needed: Sequence[str], known: Sequence[s
     return columns
 
 
-def _columns(frame: Frame, what: str) -> Mapping[Any, list[Any]]:
+def _columns(frame: Any, what: str) -> Mapping[Any, list[Any]]:
     if hasattr(frame, "collect") and not hasattr(frame, "__len__"):  # a lazy frame of polars
         frame = frame.collect()
     if isinstance(frame, Mapping):
@@ -113,7 +130,7 @@ def _columns(frame: Frame, what: str) -> Mapping[Any, list[Any]]:
     return _by_arrow(frame, what)
 
 
-def _by_arrow(frame: Frame, what: str) -> Mapping[str, list[Any]]:
+def _by_arrow(frame: Any, what: str) -> Mapping[str, list[Any]]:
     """The columns of a frame of another library."""
     if not hasattr(frame, "__arrow_c_stream__") and not hasattr(frame, "__dataframe__"):
         raise UserError(
@@ -156,21 +173,25 @@ def _cell(column: str, value: Any) -> str:
     if is_missing(value):
         return ""
     if column == "timestamp":
-        return _time(value)
+        return time_text(time_of(value)[1])
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{column} is not a finite number")
     return number_text(number)
 
 
-def _time(value: Any) -> str:
+def time_of(value: Any) -> tuple[int, int]:
+    """The kind (see `times.KINDS`) and the nanoseconds since 1970 of a date, a number or an ISO 8601 text.
+
+    Raises ValueError if it is none of these.
+    """
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)
     if isinstance(value, datetime.datetime):
         since = (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)) - EPOCH
         if since < datetime.timedelta(0):
             raise ValueError("timestamp is before 1970")
-        return time_text(since // MICROSECOND * 1_000)
+        return ZONED, since // MICROSECOND * 1_000
     if isinstance(value, float):
         value = f"{value:.9f}".rstrip("0").rstrip(".")
-    return time_text(parse_time(str(value).strip(), None)[1])
+    return parse_time(str(value).strip(), None)

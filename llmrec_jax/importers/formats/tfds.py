@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Sequence
 
-from llmrec_jax.importers.progress import Meter
 from llmrec_jax.importers.table import SAMPLE, Rows, Table
+from llmrec_jax.progress import Meter
 
 PREFIX = "tfds:"
 OWN_EVENTS = {"items": "item_id", "ratings": "rating", "timestamps": "timestamp", "weights": "weight"}

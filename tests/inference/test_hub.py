@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from llmrec_jax import Recommender
-from llmrec_jax.exports.card import model_card
-from llmrec_jax.exports.hub import download, from_pretrained, push_to_hub
 from llmrec_jax.inference import bundle as bundle_lib
-from tests.exports.fake_hub import FakeHub, serve
+from llmrec_jax.inference.card import model_card
+from llmrec_jax.inference.hub import download, push_to_hub
+from tests.inference.fake_hub import FakeHub, serve
 
 ROW = {"domain": "books", "split": "test", "users": 3, "recall@10": 0.5, "mrr": 0.25}
 REPORT = {
@@ -42,6 +42,11 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def folder(text_run):
+    return text_run[1]
+
+
+@pytest.fixture
 def run(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "run" / "bundle")
     (tmp_path / "run" / "report.json").write_text(json.dumps(REPORT))
@@ -58,8 +63,35 @@ def test_a_bundle_comes_back_the_same(hub, run, folder):
     assert set(sent) == {*own, "README.md"}
     assert all(sent[name] == (folder / name).read_bytes() for name in own)
     assert hub.created[0].get("private") or hub.created[0]["visibility"] == "private"  # by the version of the client
-    found = from_pretrained("me/books", endpoint=hub.endpoint).recommend(["book-0001"])
+    found = Recommender.from_pretrained("me/books", endpoint=hub.endpoint).recommend(["book-0001"])
     assert found == Recommender.load(folder).recommend(["book-0001"])
+
+
+def test_a_recommender_is_pushed_as_it_is_now(hub, run):
+    r = Recommender.load(run)
+    r.add_items([{"item_id": "new", "title": "A Winter in Vienna"}])
+    r.remove_items(["book-0000"])
+    r.push_to_hub("me/books", endpoint=hub.endpoint)
+    found = Recommender.from_pretrained("me/books", endpoint=hub.endpoint)
+    assert [item.item_id for item in found.items] == [item.item_id for item in r.items]
+    assert found.recommend(["book-0001"]) == r.recommend(["book-0001"])
+    card = hub.repos["me/books"]["README.md"].decode()
+    assert "| **answer** | 0.3000" in card  # the report beside the bundle that was loaded
+    assert "2 items were added or removed after the training" in card
+
+
+def test_a_revision_or_a_folder(hub, run, folder, monkeypatch):
+    push_to_hub(run, "me/books", endpoint=hub.endpoint)
+    Recommender.from_pretrained("me/books", revision="v1", endpoint=hub.endpoint)
+    assert any("/v1" in path for path in hub.asked)
+    hub.asked.clear()
+    assert Recommender.from_pretrained(run).items == Recommender.load(folder).items
+    with pytest.raises(ValueError, match=r"revision='v1': .* is a folder"):
+        Recommender.from_pretrained(folder, revision="v1")
+    for nowhere in ("./nowhere", "a/b/c", folder / "nowhere"):
+        with pytest.raises(ValueError, match=r"(nowhere|a/b/c): no such folder$"):
+            Recommender.from_pretrained(nowhere)
+    assert not hub.asked
 
 
 def test_files_of_an_earlier_bundle_go_and_others_stay(hub, run):
@@ -73,8 +105,8 @@ def test_files_of_an_earlier_bundle_go_and_others_stay(hub, run):
 
 
 def test_what_the_hub_refuses_is_one_message(hub, run):
-    with pytest.raises(ValueError, match="me/nothing: the bundle could not be downloaded from the hub"):
-        from_pretrained("me/nothing", endpoint=hub.endpoint)
+    with pytest.raises(ValueError, match="me/nothing: no such folder, and the hub could not provide"):
+        Recommender.from_pretrained("me/nothing", endpoint=hub.endpoint)
     hub.refuses = True
     with pytest.raises(ValueError, match=r"me/books: the hub refused the upload: .*`hf auth login`"):
         push_to_hub(run, "me/books", endpoint=hub.endpoint)

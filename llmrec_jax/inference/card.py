@@ -15,9 +15,9 @@ from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.version import __version__
 
 USE = """```python
-from llmrec_jax.exports.hub import from_pretrained
+from llmrec_jax import Recommender
 
-recommender = from_pretrained("{name}")
+recommender = Recommender.from_pretrained("{name}")
 recommender.recommend([ITEM_ID, ITEM_ID], k=10)
 ```
 """
@@ -61,7 +61,7 @@ def _metadata(name: str, bundle: Bundle, rows: list[dict[str, Any]]) -> ModelCar
 
 
 def _summary(bundle: Bundle) -> str:
-    own = sum(item.domain == bundle.target for item in bundle.items)
+    own = sum(item.domain == bundle.target and not item.is_removed for item in bundle.items)
     domains = sorted({item.domain for item in bundle.items} - {bundle.target})
     sources = f" Histories may also contain items of {', '.join(domains)}." if domains else ""
     parts = ", ".join(f"{part} ({weight:.3g})" for part, weight in bundle.parts.weights.items() if weight)
@@ -129,6 +129,10 @@ def _limits(bundle: Bundle, report: dict[str, Any]) -> list[str]:
         lines.append("- The model uses item ids only; items that are added later are scored by the text parts alone.")
     if report.get("comparison", {}).get("decision") in ("below", "level"):
         lines.append("- The answer is not significantly better than the best baseline; see the verdict.")
+    if changed := sum(item.is_new or item.is_removed for item in bundle.items):
+        lines.append(
+            f"- {changed:,} items were added or removed after the training; the figures are of the items before."
+        )
     lines += [f"- {fact['method']} could not be computed: {fact['reason']}" for fact in report.get("left_out", [])]
     lines.append("- The bundle contains the ids and titles of all items.")
     return lines

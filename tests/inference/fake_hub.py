@@ -12,10 +12,11 @@ import threading
 class FakeHub:
     def __init__(self):
         self.repos = {}  # name -> {path: bytes}
-        self.created, self.refuses = [], False
+        self.created, self.asked, self.refuses = [], [], False
 
     def answer(self, method, path, body):
         """(status, JSON or bytes, headers)."""
+        self.asked.append(path)
         if self.refuses:
             return 403, {"error": "forbidden"}, {"X-Error-Message": "You have no right to write here"}
         if path == "/api/repos/create":
