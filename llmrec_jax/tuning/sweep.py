@@ -73,7 +73,7 @@ def sweep(
             _tidy(study, workdir)
             _write_best(study, config, workdir)
     if others := len(taken(study)) - len(finished(study)):
-        console.print(f"{others} trials are still running in other processes")
+        console.print(f"trials still running in other processes: {others}")
     elif len(finished(study)) < trials:
         console.print(f"all {len(finished(study))} combinations of values were tried")
     if (best := best_of(finished(study))) is None:
