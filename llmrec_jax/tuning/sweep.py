@@ -77,6 +77,8 @@ def sweep(
     elif len(finished(study)) < trials:
         console.print(f"all {len(finished(study))} combinations of values were tried")
     if (best := best_of(finished(study))) is None:
+        if others:
+            raise UserError(f"no trial of {workdir} is finished yet: wait for the other processes")
         raise UserError(f"no trial of {workdir} was trained to its end; their reasons: {_reasons(study)}")
     rows = [{"values": t.params, "state": t.state.name.lower(), "value": t.value, **t.user_attrs}
             for t in study.trials if "folder" in t.user_attrs]  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -66,7 +67,7 @@ def draw(study: Any, space: Mapping[str, Dimension], trials: int, seed: int, pro
         trial.set_user_attr("process", process)
         # Not the same seed in every process: they would draw the same values.
         sampler = optuna.samplers.RandomSampler if is_repeated else optuna.samplers.TPESampler
-        study.sampler = sampler(seed=(seed << 16) + trial.number)
+        study.sampler = sampler(seed=int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0]))
         values = {name: dimension.draw(trial, name) for name, dimension in space.items()}
         # Of processes that ask at the same time, the one with the lower number goes first.
         earlier = [other for other in taken(study) if other.number < trial.number]
