@@ -5,7 +5,7 @@ import pytest
 from llmrec_jax.config import Config
 from llmrec_jax.tuning import sweep as sweep_lib
 from llmrec_jax.tuning.space import Choice, Range
-from llmrec_jax.tuning.trials import best_of, draw, finished, open_study, taken, working
+from llmrec_jax.tuning.trials import STARTUP_TRIALS, best_of, draw, finished, open_study, taken, working
 
 SPACE = {"model.dropout": Range(0.0, 0.5, is_log=False, is_int=False)}
 
@@ -73,3 +73,15 @@ def test_the_best_of_another_process_is_not_overwritten(studies, tmp_path, monke
     monkeypatch.setattr(sweep_lib, "as_source", slowly)
     sweep_lib._write_best(first, Config(), tmp_path)
     assert "The best of 2 trials of a sweep, with a validation of 0.7000." in (tmp_path / "best.py").read_text()
+
+
+def test_a_trial_is_compared_with_those_of_other_processes(studies):
+    first, second = studies
+    for _ in range(STARTUP_TRIALS):
+        trial = draw(first, SPACE, 9, 0, "first").trial
+        trial.report(0.5, 1)
+        first.tell(trial, 0.5)
+    for value, is_stopped in ((0.4, True), (0.6, False)):
+        trial = draw(second, SPACE, 9, 0, "second").trial
+        trial.report(value, 1)
+        assert trial.should_prune() == is_stopped
