@@ -17,7 +17,7 @@ COPY --from=wheel /wheel /tmp/wheel
 RUN pip install --no-cache-dir --constraint /tmp/constraints.txt /tmp/wheel/*.whl \
  && rm -r /tmp/wheel /tmp/constraints.txt \
  && useradd --uid 10001 --no-create-home llmrec \
- && install --directory --owner llmrec /cache /work
+ && install --directory --mode 1777 /cache /work
 USER llmrec
 WORKDIR /work
 EXPOSE 8000

@@ -3,8 +3,10 @@
 Command:   python train.py configs/books_to_movies_gpt2.py --data.root DATA
 Data:      goodbooks-10k (a sample) and MovieLens latest-small as domain folders `books` and `movies` under DATA.
 Hardware:  2 CPU cores.
-Time:      5 minutes.
-Result:    test NDCG@10 / Recall@10 on movies .0502 / .1016 (popularity .0172 / .0361, ease .0605 / .1098).
+Time:      5 minutes at commit b58e19b.
+Result:    not measured at this version. Commit b58e19b, 2026-11-26: test NDCG@10 / Recall@10 on movies .0502 / .1016
+           (popularity .0172 / .0361, ease .0605 / .1098). Since then CORAL is computed on standardized vectors
+           (docs/adaptation.md), and its weight of 1 has not been measured again.
 """
 
 from llmrec_jax.config import (

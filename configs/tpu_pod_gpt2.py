@@ -4,7 +4,8 @@ Command:   python train.py configs/tpu_pod_gpt2.py --data.root DATA --workdir RU
            storage that all workers share (a bucket mounted with Cloud Storage FUSE, Filestore, NFS).
 Hardware:  meant for 256 TPU v5e chips (mesh data 32 x fsdp 8) in bfloat16; any multiple of 8 chips works.
 Time:      not measured. The tests trace the step; it has not run on a TPU.
-Result:    not measured.
+Result:    not measured. Nor was the weight of 1 for CORAL, on these domains or at this size: compare with
+           --adapt.method none, or choose by llmrec adapt (docs/adaptation.md).
 """
 
 from llmrec_jax.config import (

@@ -22,7 +22,7 @@ README = (REPO / "README.md").read_text()
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 # Programs and modules that pages call, besides make, pip, benchmarks and llmrec. They are not run here.
-OTHERS = {"cd", "cp", "curl", "docker", "export", "gcloud", "source", "tensorboard", "xpk"}
+OTHERS = {"cd", "cp", "curl", "docker", "export", "gcloud", "npm", "source", "tar", "tensorboard", "xpk"}
 MODULES = {"http.server", "recommender"}
 WITH_EXPERIMENT = ("adapt", "doctor", "sweep")  # like train, they are parsed with the fields of an experiment
 

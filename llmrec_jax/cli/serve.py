@@ -71,7 +71,7 @@ def names(bundles: Sequence[str]) -> dict[str, Path]:
         if not separator or "/" in name:
             path = text
             folder = Path(path).expanduser().resolve()
-            name = folder.parent.name if folder.name == "bundle" else folder.name
+            name = (folder.parent.name if folder.name == "bundle" else "") or folder.name
         if not name or clean(name) != name:
             raise UserError(f"{text}: has no name; pass NAME=PATH")
         if name in found:

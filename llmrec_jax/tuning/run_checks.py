@@ -85,7 +85,8 @@ def memory(experiment: Experiment) -> Finding:
     parts = ", ".join(f"{name.replace('_', ' ')} {size(facts[name] or 0)}" for name in list(facts)[:4])
     text = f"a step of batch size {experiment.config.train.batch_size} needs {size(total)} on one device: {parts}"
     if fitting is None:
-        fix = "lower --train.batch-size or --encoder.chunk-size, set --encoder.mode lora, or shard by --mesh.fsdp"
+        fix = ("set --encoder.chunk-size 128 or less, lower --train.batch-size, set --encoder.mode lora, or shard by "
+               "--mesh.fsdp")  # fmt: skip
         return Finding("memory", "warning", f"{text}; more than any GPU has", fix, facts)
     return Finding("memory", "ok", f"{text}; with 25 % headroom, a GPU of {fitting} GB", None, facts)
 

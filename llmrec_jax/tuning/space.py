@@ -8,6 +8,7 @@ loss.ranking=softmax,in_batch         one of these
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,11 @@ class Choice:
         """A value for a trial of Optuna."""
         return trial.suggest_categorical(name, self.values)
 
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return len(self.values)
+
 
 @dataclasses.dataclass(frozen=True)
 class Range:
@@ -44,6 +50,11 @@ class Range:
         if self.is_int:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.is_log)
         return trial.suggest_float(name, self.low, self.high, log=self.is_log)
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return self.high - self.low + 1 if self.is_int else math.inf
 
     @property
     def values(self) -> tuple[Any, ...]:

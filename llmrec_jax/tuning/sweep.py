@@ -1,7 +1,7 @@
 """Searches the fields of a configuration for the best validation, by Optuna: `llmrec sweep`.
 
     sweep.json        the configuration and the space
-    trials.log        the trials, in Optuna's journal; several processes may append to it
+    trials.log        the trials, in Optuna's journal (`trials`); several processes may append to it
     trials/ID/        the work folder of each trial, named after its values; checkpoints only of unfinished ones and the
                       best
     best.py           the best configuration so far
@@ -15,15 +15,15 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 from jax.sharding import Mesh
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -40,8 +40,7 @@ from llmrec_jax.train.state import Params
 from llmrec_jax.train.workdir import as_json
 from llmrec_jax.tuning.config_file import as_source
 from llmrec_jax.tuning.space import Dimension, changed_by
-
-STARTUP_TRIALS = 4  # finished before any is stopped
+from llmrec_jax.tuning.trials import Drawn, best_of, draw, finished, open_study, taken, working
 
 
 def sweep(
@@ -66,27 +65,23 @@ def sweep(
     if config.stages or config.train.objective != "ranking":
         raise UserError("a sweep needs a configuration without stages and with train.objective=ranking")
     _claim(workdir, config, space)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(workdir / "trials.log"))),
-        study_name="sweep",
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
-        load_if_exists=True,
-    )
-    # Not the same seed in every process: they would draw the same trials.
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
-    data, interrupts = reading(config, console), interrupts or Interrupts()
-    while len(_finished(study)) < trials:
-        trial = study.ask()
-        values = {name: dimension.draw(trial, name) for name, dimension in space.items()}
-        _run(study, trial, values, config, workdir, data, console, interrupts, trials)
-        _tidy(study, workdir)
-        _write_best(study, config, workdir)
-    if not _complete(study):
+    study, interrupts = open_study(workdir), interrupts or Interrupts()
+    with working(study, workdir) as process:
+        data = reading(config, console)
+        while drawn := draw(study, space, trials, config.seed, process):
+            _run(study, drawn, f"trial {drawn.number}/{trials}", config, workdir, data, console, interrupts)
+            _tidy(study, workdir)
+            _write_best(study, config, workdir)
+    if others := len(taken(study)) - len(finished(study)):
+        console.print(f"trials still running in other processes: {others}")
+    elif len(finished(study)) < trials:
+        console.print(f"all {len(finished(study))} combinations of values were tried")
+    if (best := best_of(finished(study))) is None:
+        if others:
+            raise UserError(f"no trial of {workdir} is finished yet: wait for the other processes")
         raise UserError(f"no trial of {workdir} has finished; reasons: {_reasons(study)}")
-    best = study.best_trial
-    rows = [{"values": t.params, "state": t.state.name.lower(), "value": t.value, **t.user_attrs} for t in study.trials]
+    rows = [{"values": t.params, "state": t.state.name.lower(), "value": t.value, **t.user_attrs}
+            for t in study.trials if "folder" in t.user_attrs]  # fmt: skip
     return {"best": best.params, "value": best.value, "config": str(workdir / "best.py"), "trials": rows}
 
 
@@ -107,13 +102,13 @@ class _PruningEvaluator(Evaluator):
 
 
 def _run(
-    study: Any, trial: Any, values: dict[str, Any], config: Config, workdir: Path, data: Data, console: Console,
-    interrupts: Interrupts, trials: int,
+    study: Any, drawn: Drawn, number: str, config: Config, workdir: Path, data: Data, console: Console,
+    interrupts: Interrupts,
 ) -> None:  # fmt: skip
     """Train one trial and tell the study how it ended."""
+    trial, values = drawn.trial, drawn.values
     folder = _folder(workdir, values)
     trial.set_user_attr("folder", str(folder))
-    number = f"trial {len(_finished(study)) + 1}/{trials}"
     console.print(f"{number}: {_listed(values)}", markup=False, highlight=False)
     try:
         found = _validation(changed_by(config, values), folder, trial, data, interrupts)
@@ -155,8 +150,7 @@ def _claim(workdir: Path, config: Config, space: Mapping[str, Dimension]) -> Non
     path = workdir / "sweep.json"
     if not path.is_file():
         workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(ours, indent=1) + "\n", "utf-8")
-        return
+        _replace(path, json.dumps(ours, indent=1) + "\n")
     theirs = json.loads(path.read_text("utf-8"))
     for part in ("config", "space"):
         for name in theirs[part].keys() | ours[part].keys():
@@ -170,36 +164,36 @@ def _folder(workdir: Path, values: Mapping[str, Any]) -> Path:
     return workdir / "trials" / digest[:10]
 
 
-def _complete(study: Any) -> list[Any]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def _finished(study: Any) -> list[Any]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-
-
 def _tidy(study: Any, workdir: Path) -> None:
     """Delete the checkpoints of finished trials except the best, with which `llmrec train` can go on."""
-    kept = _folder(workdir, study.best_trial.params) if _complete(study) else None
-    for trial in _finished(study):
+    ended = finished(study)  # read once: a trial that another process finishes meanwhile may be the best
+    best = best_of(ended)
+    kept = None if best is None else _folder(workdir, best.params)
+    for trial in ended:
         if (folder := _folder(workdir, trial.params)) != kept:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _write_best(study: Any, config: Config, workdir: Path) -> None:
-    if not _complete(study):
+    ended = finished(study)
+    if (best := best_of(ended)) is None:
         return
-    best = study.best_trial
     folder = _folder(workdir, best.params)
-    text = f"""The best of {len(_finished(study))} trials of a sweep, with a validation of {best.value:.4f}.
+    text = f"""The best of {len(ended)} trials of a sweep, with a validation of {best.value:.4f}.
 
 Values:    {_listed(best.params)}
 Command:   llmrec train {workdir / "best.py"} --workdir {folder}
            (resumes the trial; with another --workdir it trains again)"""
-    source = as_source(config_lib.changed(config, best.params), text)
-    temporary = workdir / f".best-{best.number}.py"
-    temporary.write_text(source, "utf-8")
-    temporary.replace(workdir / "best.py")
+    _replace(workdir / "best.py", as_source(config_lib.changed(config, best.params), text))
+    if len(finished(study)) != len(ended):  # another process may have written a better one before
+        _write_best(study, config, workdir)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file in one step, also if several processes do."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    draft.write_text(text, "utf-8")
+    os.replace(draft, path)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -41,9 +41,10 @@ def names(request, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))  # a page adds a task
     monkeypatch.setattr("llmrec_jax.fitting.fit", lambda items, events, changes: load("runs/quickstart/bundle"))
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace())  # of a page that shows how to use it
     monkeypatch.setattr(llmrec_jax.Recommender, "from_pretrained", lambda name: load("runs/quickstart/bundle"))
     monkeypatch.setattr(llmrec_jax.Recommender, "push_to_hub", lambda self, name: name)
+    for library in ("mlflow", "wandb"):  # of a page that shows how to use them
+        monkeypatch.setitem(sys.modules, library, types.SimpleNamespace())
     monkeypatch.setattr(sys, "path", [*sys.path])  # a page adds the folder of an export
     if request.param == "export.md":
         pytest.importorskip("onnxruntime")

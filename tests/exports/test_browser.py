@@ -1,7 +1,8 @@
-"""The page of the `browser` export in headless Chromium: the ranking, titles as text, and the advice without a runtime.
+"""The page of the `browser` export in headless Chromium: items and scores, titles as text, and the advice without a
+runtime.
 
 Ranking needs onnxruntime-web, which is not a dependency: $LLMREC_ORT_WEB names a folder with its files (dist/ of the
-npm package); without it that test is skipped.
+npm package; `.ci/run` fetches it); without it that test is skipped.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmrec_jax import Recommender
@@ -78,16 +80,22 @@ def test_ranks_as_the_recommender_does(page, exported, bundle):
     title = {item.item_id: item.title for item in bundle.items}
     with served(exported) as address:
         page.goto(address)
-        page.wait_for_selector("#shelf li")
-        assert shelf(page) == [row.item_id for row in live.recommend([], k=10)]
-        page.fill("#query", title["book-0003"])
-        page.click("#found button")
-        page.wait_for_function("document.getElementById('status').textContent.startsWith('for your history')")
-        assert shelf(page) == [row.item_id for row in live.recommend(["book-0003"], k=10)]
+        history = []
+        for item_id in (None, "book-0003", "book-0011", "film-0002"):  # the last is of the other shop
+            if item_id is not None:
+                page.fill("#query", title[item_id])
+                page.click("#found button")
+                history.append(item_id)
+            page.wait_for_selector("#shelf[aria-busy=false]")
+            assert_agrees(page, live.recommend(history, k=10))
         page.fill("#query", "onerror")
         assert page.text_content("#found button") == EVIL
         assert page.title() == "Recommendations"
 
 
-def shelf(page):
-    return page.eval_on_selector_all("#shelf li", "rows => rows.map(row => row.dataset.item)")
+def assert_agrees(page, expected):
+    rows = page.eval_on_selector_all(
+        "#shelf li", "rows => rows.map(row => [row.dataset.item, Number(row.dataset.score)])"
+    )
+    assert [item_id for item_id, _ in rows] == expected.ids
+    np.testing.assert_allclose([score for _, score in rows], [row.score for row in expected], rtol=0, atol=1e-4)

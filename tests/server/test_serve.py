@@ -78,6 +78,7 @@ def test_a_process_answers_and_finishes_its_requests_before_it_stops(bundle):
 
 
 def test_names_of_bundles():
+    assert names(["/bundle"]) == {"bundle": Path("/bundle")}  # no folder above it has a name
     assert names(["runs/my_shop/bundle", "runs/other", "third=x=y", "./a=b/c"]) == {
         "my_shop": Path("runs/my_shop/bundle"), "other": Path("runs/other"), "third": Path("x=y"), "c": Path("./a=b/c"),
     }  # fmt: skip

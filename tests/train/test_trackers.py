@@ -132,18 +132,40 @@ def test_a_name_that_nobody_offers_is_refused(plugin, tmp_path):
         validate(changed(Config(), {"train.trackers": ["tensorboard", "tensorboard"]}))
 
 
-def test_the_plugin_of_the_docs(monkeypatch):
+def plugin_of_the_docs(module, monkeypatch, library):
+    """The tracker that docs/reports.md shows for a library, with a stand-in for it."""
+    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**library))
+    sources = re.findall(r"```python\n(.*?)```", (REPO / "docs" / "reports.md").read_text(), flags=re.DOTALL)
+    (source,) = [source for source in sources if f"import {module}\n" in source]
+    names: dict = {}
+    exec(compile(source, "reports.md", "exec"), names)
+    return names["Tracker"](Config(seed=7))
+
+
+def test_the_wandb_plugin_of_the_docs(monkeypatch):
     calls = []
     run = types.SimpleNamespace(log=lambda metrics, step: calls.append((step, metrics)), finish=lambda: calls.append(0))
     init = lambda project, config: calls.append(config["seed"]) or run  # noqa: E731
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    (source,) = re.findall(r"```python\n(.*?)```", (REPO / "docs" / "reports.md").read_text(), flags=re.DOTALL)
-    names: dict = {}
-    exec(compile(source, "reports.md", "exec"), names)
-    tracker = names["Tracker"](Config(seed=7))
+    tracker = plugin_of_the_docs("wandb", monkeypatch, {"init": init})
     tracker.log(1, {"loss": 2.0})
     tracker.close()
     assert calls == [7, (1, {"loss": 2.0}), 0]
+
+
+def test_the_mlflow_plugin_of_the_docs(monkeypatch):
+    calls = []
+
+    def log_metrics(metrics, step):
+        assert all(re.fullmatch(r"[\w\-. :/]+", name) for name in metrics)  # MLflow refuses other characters
+        calls.append((step, metrics))
+
+    library = {"set_experiment": calls.append, "start_run": lambda: None, "log_metrics": log_metrics,
+               "log_params": lambda fields: calls.append(fields["seed"]),
+               "end_run": lambda: calls.append(0)}  # fmt: skip
+    tracker = plugin_of_the_docs("mlflow", monkeypatch, library)
+    tracker.log(1, {"target_valid_ndcg@10": 2.0})
+    tracker.close()
+    assert calls == ["llmrec", 7, (1, {"target_valid_ndcg at 10": 2.0}), 0]
 
 
 def test_the_metrics_of_a_report():

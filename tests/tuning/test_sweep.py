@@ -16,6 +16,7 @@ from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.prepared import prepare
 from llmrec_jax.tuning import sweep as sweep_lib
 from llmrec_jax.tuning.space import Choice, Range
+from llmrec_jax.tuning.trials import draw, open_study, working
 from tests.train.tiny import tiny_config
 
 SPACE = {"model.dropout": Range(0.0, 0.5, is_log=False, is_int=False)}
@@ -89,6 +90,15 @@ def test_values_that_do_not_fit_each_other_are_left_out(trained, tmp_path):
         sweep_lib.sweep(Config(), tmp_path, space, 2, QUIET)
     assert not trained
     assert not (tmp_path / "best.py").exists()
+
+
+def test_the_last_trial_runs_in_another_process(trained, tmp_path):
+    study = open_study(tmp_path)
+    with working(study, tmp_path) as process:
+        assert draw(study, SPACE, 1, 0, process)
+        with pytest.raises(UserError, match="is finished yet: wait for the other processes"):
+            sweep_lib.sweep(Config(), tmp_path, SPACE, 1, QUIET)
+    assert not trained
 
 
 def test_a_validation_below_the_median_stops_a_trial(monkeypatch):

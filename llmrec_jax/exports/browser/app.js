@@ -43,6 +43,7 @@ function search() {
 
 async function update() {
   const turn = ++asked;
+  byId("shelf").setAttribute("aria-busy", "true");
   byId("history").replaceChildren(...history.map((n) => inRow(document.createTextNode(items[n][1]))));
   const began = performance.now();
   const numbers = BigInt64Array.from(history.length ? history : [-1], BigInt);
@@ -57,9 +58,11 @@ async function update() {
     score.textContent = scores[n].toFixed(3);
     const row = inRow(document.createTextNode(items[n][1]));
     row.dataset.item = items[n][0];
+    row.dataset.score = scores[n];
     row.append(score);
     return row;
   }));
+  byId("shelf").setAttribute("aria-busy", "false");
   const what = history.length ? "for your history" : "the most popular items";
   byId("status").textContent = `${what}, in ${(performance.now() - began).toFixed(1)} ms`;
 }
