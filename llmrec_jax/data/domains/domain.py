@@ -15,7 +15,7 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import demo, folders, graph, impressions, low_ratings, prepare
+from llmrec_jax.data.domains import arrange, demo, folders, graph, impressions, low_ratings, prepare
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Fact, Item, item_text
 from llmrec_jax.data.domains.settings import Order
 
@@ -122,7 +122,7 @@ def open_domain(
             stored_items(folder),
             msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
         )
-        names = prepare.ARRAYS + (prepare.WEIGHTS if facts.report["weights"] else ())
+        names = arrange.ARRAYS + (arrange.WEIGHTS if facts.report["weights"] else ())
         if facts.report["below_min_rating"]:
             names += low_ratings.NAMES
         if "impressions" in facts.report:

@@ -8,9 +8,10 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmrec_jax.data.domains.problems import Findings, file_error, some
@@ -18,6 +19,8 @@ from llmrec_jax.data.progress import watched
 from llmrec_jax.errors import UserError
 
 ITEMS, EVENTS, GRAPH = "items.jsonl", "interactions.csv", "kg.tsv"  # the graph is optional
+SHARDS = "interactions-*.csv"  # of a log in several files, for messages
+SHARD = re.compile(r"interactions-\d{5}-of-\d{5}\.csv(\.gz)?")
 NEEDED = "a domain needs items and interactions; to add only items to a trained model, use Recommender.add_items"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 OTHERS = (  # other folders that this program writes, and the files that identify them
@@ -101,6 +104,25 @@ def find(folder: Path, name: str) -> Path:
         raise file_error(folder, name, f"both {name} and {name}.gz are there", "remove one of them")
     inside = some(sorted(child.name for child in folder.iterdir()))
     raise file_error(folder, name, f"neither {name} nor {name}.gz is there", f"{NEEDED}; the folder holds {inside}")
+
+
+def find_log(folder: Path) -> list[Path]:
+    """The files of the log: interactions.csv, plain or gzipped, or all its shards in order. Raises `DataError`."""
+    names = shards_among(folder, [child.name for child in folder.iterdir()])
+    return [folder / name for name in names] if names else [find(folder, EVENTS)]
+
+
+def shards_among(folder: Path, names: Sequence[str]) -> list[str]:
+    """The names of the shards of the log in order; [] if it has none. Raises `DataError` if they are not complete."""
+    found = sorted(name for name in names if SHARD.fullmatch(name))
+    if not found:
+        return []
+    if [name.split(".")[0] for name in found] != [f"interactions-{n:05}-of-{len(found):05}" for n in range(len(found))]:
+        raise file_error(folder, SHARDS, "the shards are not complete", "a log of two shards is "
+                         "interactions-00000-of-00002.csv and interactions-00001-of-00002.csv, or .csv.gz")  # fmt: skip
+    if both := [name for name in names if name in (EVENTS, f"{EVENTS}.gz")]:
+        raise file_error(folder, both[0], f"both {both[0]} and shards of it are there", "remove one of them")
+    return found
 
 
 def has(folder: Path, name: str) -> bool:
