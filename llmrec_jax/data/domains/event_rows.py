@@ -165,8 +165,11 @@ class Parser:
             raise ValueError(f"{column} is not a finite number")
         return number
 
-    def report(self, file: str, findings: Findings) -> None:
-        """Add notes on inferred, converted and unread columns, and the likely cause of unknown items."""
+    def report(self, file: str, findings: Findings, any_good: bool) -> None:
+        """Add notes on inferred, converted and unread columns, and the likely cause of unknown items.
+
+        `any_good`: whether the log has a good row.
+        """
         if self.header.separator != ",":
             separator = SEPARATORS.get(self.header.separator, repr(self.header.separator))
             findings.notes.append(f"{file}: separator {separator} recognised")
@@ -179,5 +182,5 @@ class Parser:
             findings.notes.append(f"{file}: columns that are not read: {some(self.header.unread)}")
         if self.unknown and (remedy := likely_cause(self.unknown, self.numbers)):
             findings.remedies[UNKNOWN] = remedy
-        elif self.unknown and not self.users:
+        elif self.unknown and not any_good:
             findings.remedies[UNKNOWN] = "no row names one: do both files belong to the same shop?"

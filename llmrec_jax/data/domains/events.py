@@ -71,6 +71,11 @@ class Census(NamedTuple):
     weighted: int  # rows with a weight
 
     @classmethod
+    def none(cls) -> "Census":
+        """The counts of no rows."""
+        return cls(np.zeros(len(times.KINDS), np.int64), 0, 0)
+
+    @classmethod
     def of(cls, kind_E: np.ndarray, time_E: np.ndarray, weight_E: np.ndarray) -> "Census":
         """The counts of rows with these columns."""
         kinds = np.bincount(kind_E, minlength=len(times.KINDS))
@@ -129,7 +134,7 @@ def read_events(
         for row in parser.read(path, shard, bad_ids, findings):
             for values, value in zip(columns, row, strict=True):
                 values.append(value)
-    parser.report(file, findings)
+    parser.report(file, findings, any_good=bool(parser.users))
     arrays = [np.asarray(column) for column in columns]
     census = Census.of(arrays[4], arrays[3], arrays[5])
     census.check(folder, file, settings, findings)

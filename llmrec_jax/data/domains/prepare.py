@@ -113,18 +113,22 @@ def write(prepared: Prepared, folder: Path, name: str, digest: str) -> None:
 
 
 def content_hash(
-    folder: Path, on_bad_record: schema.OnBadRecord, min_rating: float | None, log: bytes | None = None
+    folder: Path,
+    on_bad_record: schema.OnBadRecord,
+    min_rating: float | None,
+    log: tuple[Path, bytes] | None = None,
 ) -> str:
     """A hash (hex) of the bytes of a domain's files and of all settings that affect how they are read.
 
-    `log` is the `file_hash` of the log, if it is known; otherwise it is read. That of a log in shards is the hash of
-    the shards joined to one file.
+    A log in shards has the hash of the file to which they can be joined. For a log that is elsewhere, `log` is a file
+    that begins like it, and its `file_hash`.
     """
     settings = read_settings(folder)
-    newer = _newer_parts(folder, settings)
+    paths = find_log(folder) if log is None else [log[0]]
+    newer = _newer_parts(folder, settings, paths[0])
     total = hashlib.sha256(f"{FORMAT}{newer} {on_bad_record} {min_rating} ".encode() + msgspec.json.encode(settings))
     total.update(file_hash([find(folder, ITEMS)]))
-    total.update(log or file_hash(find_log(folder)))
+    total.update(file_hash(paths) if log is None else log[1])
     if has(folder, GRAPH):
         total.update(file_hash([find(folder, GRAPH)]))
     return total.hexdigest()
@@ -142,11 +146,11 @@ def file_hash(paths: Iterable[Path]) -> bytes:
     return total.digest()
 
 
-def _newer_parts(folder: Path, settings: Settings) -> str:
+def _newer_parts(folder: Path, settings: Settings, log: Path) -> str:
     """Parts of a prepared folder that older versions lack. Named only if there are any: older runs can be resumed."""
     encoding = settings.encoding or "utf-8"
     header = (settings.columns.get("impression_id") or "impression_id").encode(encoding)
-    with decompressed(find_log(folder)[0]) as file:
+    with decompressed(log) as file:
         newer = " impressions" * (header.lower() in file.readline(HEADER_BYTES).lower())
     names = {(settings.fields.get(field, field) or "").casefold() for field in FIELDS}
     with decompressed(find(folder, ITEMS)) as file:

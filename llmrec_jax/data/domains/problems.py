@@ -60,7 +60,7 @@ class BadRecord(NamedTuple):
     @property
     def cause(self) -> tuple[str, str]:
         """The file, or that it is a shard of the log, and the reason."""
-        return re.sub(r"-\d{5}-of-\d{5}\b", "-*", self.file), self.reason
+        return re.sub(r"-\d{5}-of-\d{5}\.csv(\.gz)?$", "-*.csv", self.file), self.reason
 
 
 @dataclasses.dataclass
