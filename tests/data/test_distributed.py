@@ -57,7 +57,7 @@ def test_a_domain_elsewhere_and_bad_rows(tmp_path, monkeypatch):
     work = f"temp_location={tmp_path / 'work'}"
     with pytest.raises(DataError) as expected:
         load_domain(folder, DataConfig(cache_dir=str(tmp_path / "cache")))
-    monkeypatch.setattr(storage, "is_remote", lambda path: True)
+    monkeypatch.setattr(storage, "is_remote", lambda path: path.startswith(folder))
     with pytest.raises(UserError, match="name a folder that all workers can reach: --beam temp_location"):
         pipeline.load_domain(folder, DataConfig(), LOCAL)
     with pytest.raises(DataError) as found:
@@ -103,6 +103,12 @@ def test_what_a_pipeline_cannot_prepare(tmp_path):
 def test_options(option, message):
     with pytest.raises(UserError, match=message):
         pipeline.load_domain("demo:books", DataConfig(), [option])
+
+
+@needs_beam
+def test_a_place_that_cannot_be_read():
+    with pytest.raises(UserError, match="nowhere://shop: Unable to get filesystem"):
+        pipeline.load_domain("nowhere://shop", DataConfig(), [*LOCAL, "temp_location=nowhere://work"])
 
 
 def test_the_extra_is_named(monkeypatch):

@@ -100,6 +100,7 @@ def _fetched(url: str, scratch: Path) -> Path:
     """A folder on this machine with the small files of a domain."""
     folder = scratch / url.rstrip("/").rsplit("/", 1)[-1]
     folder.mkdir()
+    storage.check(url)
     for name in {*storage.names(url)}.intersection(SMALL):
         (folder / name).write_bytes(storage.read(f"{url.rstrip('/')}/{name}"))
     return folder

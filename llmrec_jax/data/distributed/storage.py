@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from llmrec_jax.errors import UserError
+
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URL."""
@@ -44,7 +46,10 @@ def make_folder(path: str) -> None:
 
 def remove(folder: str) -> None:
     """Remove a folder with its files."""
-    _files().delete([folder])
+    if is_remote(folder):
+        _files().delete([f"{folder}/"])  # without the slash, an object store looks for a file
+    else:
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -61,6 +66,14 @@ def on_disk(path: str, most: int | None = None) -> Iterator[Path]:
             else:
                 to.write(file.read(most))
         yield copy
+
+
+def check(url: str) -> None:
+    """Raises `UserError` if Beam cannot read from where the URL leads."""
+    try:
+        _files().get_filesystem(url)
+    except ValueError as error:
+        raise UserError(f"{url}: {error}") from None
 
 
 def _files() -> Any:
