@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
 CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart demo test test-fast test-portable test-parity lint docs dist try-wheel bench-peers clean
+.PHONY: setup quickstart demo test test-fast test-portable test-parity test-beam lint docs dist try-wheel bench-peers clean
 
 setup: $(READY)
 
@@ -48,6 +48,15 @@ $(PARITY)/.ready: $(READY) constraints/peers.txt
 # On Linux, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids the CUDA build of torch.
 test-parity: $(PARITY)/.ready  ## the encoders against torch and its libraries; torch stays out of the main environment
 	PYTHONPATH=$(CURDIR)/$(PARITY) $(RUN) -m pytest -m parity
+
+BEAM := $(VENV)-beam
+
+$(BEAM)/.ready: $(READY) constraints/beam.txt
+	$(RUN) -m pip install $(PIP_FLAGS) --no-compile --constraint constraints/beam.txt --upgrade --target $(BEAM) apache-beam
+	touch $@
+
+test-beam: $(BEAM)/.ready  ## preparing a domain with Apache Beam, which stays out of the main environment
+	PYTHONPATH=$(CURDIR)/$(BEAM) $(RUN) -m pytest tests/data/test_distributed.py
 
 lint: setup
 	$(RUN) -m ruff check .

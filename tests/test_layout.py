@@ -52,6 +52,7 @@ ONLY_IN = {
     "orbax": {"train/checkpoint.py"},
     "grain": {"data"},
     "tensorflow_datasets": {"data"},
+    "apache_beam": {"data"},
     "transformers": {"data", "models"},
     "tyro": {"cli"},
 }

@@ -12,6 +12,7 @@ COUNTS = ("users", "items", "interactions", "triples", "repeats_dropped", "items
 Root = Annotated[str, tyro.conf.arg(name="data.root")]
 CacheDir = Annotated[str, tyro.conf.arg(name="data.cache-dir")]
 OnBadRecord = Annotated[Literal["fail", "skip"], tyro.conf.arg(name="data.on-bad-record")]
+Options = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="OPTION=VALUE")]
 MinRating = Annotated[float | None, tyro.conf.arg(name="data.min-rating")]
 
 
@@ -51,6 +52,7 @@ def prepare(
     cache_dir: CacheDir = DataConfig.cache_dir,
     on_bad_record: OnBadRecord = DataConfig.on_bad_record,
     min_rating: MinRating = DataConfig.min_rating,
+    beam: Options = (),
     json: bool = False,
 ) -> int:
     """Prepare a domain ahead of the first run on it, and print its counts.
@@ -58,19 +60,22 @@ def prepare(
     Example: llmrec prepare data/my_shop
 
     Args:
-      domain: A name under the data root, a path, or demo:NAME.
+      domain: A name under the data root, a path, or demo:NAME; with --beam also the URL of a folder, gs://bucket/shop.
       root: Folder that holds the domain folders.
       cache_dir: Folder for prepared domains.
       on_bad_record: Stop at bad records, or skip and count them.
       min_rating: Leave out interactions with a lower rating.
+      beam: Prepare with Apache Beam, for a log that outgrows the memory of one machine. An option of the pipeline,
+        runner=DirectRunner for this machine alone. May be repeated.
       json: Print one JSON object.
     """
+    from llmrec_jax.data.distributed import pipeline
     from llmrec_jax.data.domains.domain import load_domain
     from llmrec_jax.data.progress import reading_shown
 
     config = DataConfig(root=root, cache_dir=cache_dir, on_bad_record=on_bad_record, min_rating=min_rating)
     with reading_shown():
-        loaded = load_domain(domain, config)
+        loaded = pipeline.load_domain(domain, config, beam) if beam else load_domain(domain, config)
     report = loaded.report
     facts = {"name": loaded.name, "folder": str(loaded.folder), "hash": loaded.hash, **report}
     counts = listed({name: report[name] for name in COUNTS if name in report})

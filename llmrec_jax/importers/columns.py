@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmrec_jax.data.domains.cells import identity, is_missing
-from llmrec_jax.data.domains.events import ACTIONS, MAX_NUMBER, MAX_WEIGHT, MIN_WEIGHT, SHOWN
+from llmrec_jax.data.domains.event_rows import ACTIONS, MAX_NUMBER, MAX_WEIGHT, MIN_WEIGHT, SHOWN
 from llmrec_jax.data.domains.records import MAX_TEXT
 from llmrec_jax.data.domains.writing import number_text, time_text
 from llmrec_jax.importers import values

@@ -9,7 +9,7 @@ import numpy as np
 from llmrec_jax.data.domains.cells import identity, is_missing
 from llmrec_jax.data.domains.frames import Frame, columns_of, time_of
 from llmrec_jax.data.domains.settings import Settings
-from llmrec_jax.data.domains.times import PER_SECOND, settle
+from llmrec_jax.data.domains.times import PER_SECOND, deviating
 from llmrec_jax.errors import UserError
 
 NEEDED, TIME = ("user_id", "item_id"), "timestamp"
@@ -59,6 +59,7 @@ def _seconds(column: Sequence[Any]) -> list[int]:
             raise UserError(f"events, row {row}: {error}") from None
         kinds.append(kind)
         seconds.append(nanoseconds // PER_SECOND)
-    for row, reason in settle(np.array(kinds, np.int64), Settings()).reasons.items():
+    kind_E = np.array(kinds, np.int64)
+    for row, reason in deviating(kind_E, int(np.bincount(kind_E, minlength=1).argmax()), Settings()).items():
         raise UserError(f"events, row {row}: {reason}")
     return seconds

@@ -6,7 +6,7 @@ Shape letters: E events of the domain, users end to end.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import demo, folders, graph, impressions, low_ratings, prepare
+from llmrec_jax.data.domains import arrange, demo, folders, graph, impressions, low_ratings, prepare
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Fact, Item, item_text
 from llmrec_jax.data.domains.settings import Order
 
@@ -91,24 +91,32 @@ def load_domain(spec: str, data: DataConfig) -> Domain:
 
     Raises `UserError` if there is no such domain, `DataError` (a `UserError`) if it has bad records.
     """
-    cache = Path(data.cache_dir)
-    if spec.startswith("demo:"):
-        folder = demo.write(spec.removeprefix("demo:"), cache)
-    else:
-        folder = folders.locate(spec, Path(data.root), f"built-in: {demo.names()}")
+    folder = locate(spec, data)
     digest = prepare.content_hash(folder, data.on_bad_record, data.min_rating)
 
     def make(draft: Path) -> None:
         prepare.write(prepare.build(folder, data.on_bad_record, data.min_rating), draft, folder.name, digest)
 
+    return load_prepared(folder.name, digest, make, data)
+
+
+def load_prepared(name: str, digest: str, make: Callable[[Path], None], data: DataConfig) -> Domain:
+    """Open the domain with this `prepare.content_hash`; if it is not cached, `make` writes it to an empty folder."""
     return cached(
-        cache / "domains" / f"{folder.name}-{digest[:16]}",
+        Path(data.cache_dir) / "domains" / f"{name}-{digest[:16]}",
         make,
         lambda stored: open_domain(
             stored, data.text_fields, data.description_chars, data.split_seed if data.graph_text else None
         ),
-        f"preparing {folder.name}",
+        f"preparing {name}",
     )
+
+
+def locate(spec: str, data: DataConfig) -> Path:
+    """The folder of the domain `spec`. Raises `UserError` if there is none."""
+    if spec.startswith("demo:"):
+        return demo.write(spec.removeprefix("demo:"), Path(data.cache_dir))
+    return folders.locate(spec, Path(data.root), f"built-in: {demo.names()}")
 
 
 def open_domain(
@@ -127,7 +135,7 @@ def open_domain(
             stored_items(folder),
             msgspec.json.decode((folder / "users.json").read_bytes(), type=list[str]),
         )
-        names = prepare.ARRAYS + (prepare.WEIGHTS if facts.report["weights"] else ())
+        names = arrange.ARRAYS + (arrange.WEIGHTS if facts.report["weights"] else ())
         if facts.report["below_min_rating"]:
             names += low_ratings.NAMES
         if "impressions" in facts.report:

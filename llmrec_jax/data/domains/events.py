@@ -1,34 +1,22 @@
-"""Reads `interactions.csv`: user, item, rating, time and weight of each interaction.
-
-Unusual but unambiguous cells are accepted and counted in a note; rows with ambiguous or invalid cells are bad records.
+"""Reads `interactions.csv`: user, item, rating, time and weight of each interaction. `event_rows.py` parses the rows.
 
 Shape letters: E events in file order.
 """
 
-import collections
-import re
 from array import array
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from llmrec_jax.data.domains import times
-from llmrec_jax.data.domains.columns import SEPARATORS, Header, HeaderError, read_header
-from llmrec_jax.data.domains.event_ids import check_readable_id, likely_cause
-from llmrec_jax.data.domains.folders import text_lines
-from llmrec_jax.data.domains.problems import BadRecord, Findings, file_error, some
-from llmrec_jax.data.domains.rows import rows
+from llmrec_jax.data.domains.event_rows import LINE_BITS, Parser, read_first_line
+from llmrec_jax.data.domains.folders import SHARDS, find_log
+from llmrec_jax.data.domains.problems import BadRecord, Findings, file_error
 from llmrec_jax.data.domains.settings import Settings
 
-MAX_NUMBER = float(np.finfo(np.float32).max)
-MIN_WEIGHT, MAX_WEIGHT = 1e-30, 1e30  # of weights above 0: float32 holds the sum of a batch, and its inverse
-SHOWN = ("impression", "view")  # actions of a row whose item was only shown, in the list of its impression_id
-ACTIONS = ("click", *SHOWN)
-UNKNOWN = "item_id is not among the items"
-WHOLE = re.compile(r"(\d+)\.0+")
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+CODES = "iifqbfibq"  # of the arrays of `event_rows.Row`
 
 
 class Event(NamedTuple):
@@ -53,6 +41,11 @@ class Events(NamedTuple):
     impressions_E: np.ndarray | None = None  # int32: number of the list that the item was shown in; -1: none
     shown_E: np.ndarray | None = None  # bool: the item was only shown, not clicked; set with `impressions_E`
 
+    @property
+    def num_rows(self) -> int:
+        """Number of the rows."""
+        return len(self.users_E)
+
     def keep(self, kept_E: np.ndarray) -> "Events":
         """The rows in a mask. Users without rows are dropped, the others renumbered in the same order."""
         users, user_E = np.unique(self.users_E[kept_E], return_inverse=True)
@@ -70,13 +63,61 @@ class Events(NamedTuple):
         )
 
 
+class Census(NamedTuple):
+    """Counts of all good rows of a log, from which it follows how each is read. Those of several parts add up."""
+
+    kinds: np.ndarray  # int64: rows by the kind of their time
+    other_than_dates: int  # rows whose time does not look like a date such as 20200131
+    weighted: int  # rows with a weight
+
+    @classmethod
+    def none(cls) -> "Census":
+        """The counts of no rows."""
+        return cls(np.zeros(len(times.KINDS), np.int64), 0, 0)
+
+    @classmethod
+    def of(cls, kind_E: np.ndarray, time_E: np.ndarray, weight_E: np.ndarray) -> "Census":
+        """The counts of rows with these columns."""
+        kinds = np.bincount(kind_E, minlength=len(times.KINDS))
+        return cls(kinds, times.count_other_than_dates(time_E), int((~np.isnan(weight_E)).sum()))
+
+    def add(self, other: "Census") -> "Census":
+        """The counts of both parts."""
+        return Census(
+            self.kinds + other.kinds,
+            self.other_than_dates + other.other_than_dates,
+            self.weighted + other.weighted,
+        )
+
+    @property
+    def kind(self) -> int:
+        """The most frequent kind of time."""
+        return int(self.kinds[1:].argmax()) + 1 if self.kinds[1:].any() else times.EMPTY
+
+    def check(self, folder: Path, file: str, settings: Settings, findings: Findings) -> None:
+        """Add a note on the kind of the times. Raises `DataError` if they have two readings."""
+        if self.kind == times.SECONDS and not settings.time_unit and not self.other_than_dates:
+            raise file_error(folder, file, "timestamps could be dates (20200131) or seconds since 1970",
+                             'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
+        if self.kind > times.SECONDS and not settings.time_unit:
+            findings.notes.append(f"{file}: timestamps read as {times.KINDS[self.kind]}")
+
+
+class Late(NamedTuple):
+    """A row that is bad only beside the others of the log. In the order in which they are reported."""
+
+    of_times: bool
+    place: int  # see `event_rows.LINE_BITS`
+    reason: str
+
+
 def read_events(
-    path: Path, numbers: Mapping[str, int], bad_ids: Container[str], settings: Settings, findings: Findings
+    folder: Path, numbers: Mapping[str, int], bad_ids: Container[str], settings: Settings, findings: Findings
 ) -> Events:
-    """Read the rows of a file.
+    """Read the rows of a folder's log.
 
     Args:
-      path: The file.
+      folder: The domain folder.
       numbers: Item id -> item number.
       bad_ids: Ids of items on bad lines: rows with these are counted, not listed.
       settings: The settings of domain.json.
@@ -85,163 +126,51 @@ def read_events(
     Raises:
       DataError: the header cannot be used.
     """
-    columns: tuple[array, ...] = tuple(array(code) for code in "iifqbfibi")
-    with text_lines(path, settings.encoding, findings) as lines:
-        header = _header(path, lines, settings)
-        parser = _Parser(header, numbers, settings)
-        for number, line, cells in rows(lines, header.separator, parser.is_row):
-            if cells == header.names:
-                parser.counts["{n} repeated header lines skipped"] += 1
-                continue
-            try:
-                if isinstance(cells, ValueError):
-                    raise cells
-                event = parser(cells)
-            except ValueError as error:
-                if str(error) == UNKNOWN and cells[header.at["item_id"]].strip() in bad_ids:  # type: ignore[index]
-                    findings.consequences += 1
-                else:
-                    findings.bad.append(BadRecord(path.name, number, str(error), line))
-                continue
-            for values, value in zip(columns, (*event, number), strict=True):
+    paths = find_log(folder)
+    file = paths[0].name if len(paths) == 1 else SHARDS
+    parser = Parser(read_first_line(paths[0], settings), numbers, settings)
+    columns: tuple[array, ...] = tuple(array(code) for code in CODES)
+    for shard, path in enumerate(paths):
+        for row in parser.read(path, shard, bad_ids, findings):
+            for values, value in zip(columns, row, strict=True):
                 values.append(value)
-    parser.report(path.name, findings)
-    user_E, item_E, rating_E, time_E, kind_E, weight_E, list_E, shown_E, line_E = map(np.asarray, columns)
-    column = times.settle(kind_E, settings)
-    if column.kind == times.SECONDS and not settings.time_unit and times.look_like_dates(time_E):
-        raise file_error(path.parent, path.name, "timestamps could be dates (20200131) or seconds since 1970",
-                         'write 2020-01-31, or say in domain.json: {"time_unit": "s"}')  # fmt: skip
-    if column.kind > times.SECONDS and not settings.time_unit:
-        findings.notes.append(f"{path.name}: timestamps read as {times.KINDS[column.kind]}")
-    is_empty_E = np.isnan(weight_E)
-    weights_E, empty = (None, ()) if is_empty_E.all() else (weight_E, np.flatnonzero(is_empty_E))
-    reasons = {int(at): "weight is empty, but other rows have one" for at in empty} | column.reasons
-    findings.bad.extend(BadRecord(path.name, int(line_E[at]), reason) for at, reason in reasons.items())
+    parser.report(file, findings, any_good=bool(parser.users))
+    arrays = [np.asarray(column) for column in columns]
+    census = Census.of(arrays[4], arrays[3], arrays[5])
+    census.check(folder, file, settings, findings)
+    events, late = good_rows(list(parser.users), arrays, census, settings, "impression_id" in parser.header.at)
+    findings.bad.extend(
+        BadRecord(*place_name([path.name for path in paths], record.place), record.reason) for record in late
+    )
+    return events
+
+
+def good_rows(
+    user_ids: list[str], columns: Sequence[np.ndarray], census: Census, settings: Settings, has_lists: bool
+) -> tuple[Events, list[Late]]:
+    """The rows that fit the others of the log, and those that do not.
+
+    Args:
+      user_ids: User number -> id.
+      columns: Of the rows, in the order of `event_rows.Row`; some or all rows of the log.
+      census: Of all rows.
+      settings: The settings of domain.json.
+      has_lists: Whether the log has lists of shown items.
+    """
+    user_E, item_E, rating_E, time_E, kind_E, weight_E, list_E, shown_E, place_E = columns
+    empty = np.flatnonzero(np.isnan(weight_E)) if census.weighted else ()
+    of_times = times.deviating(kind_E, census.kind, settings)
+    reasons = {int(at): "weight is empty, but other rows have one" for at in empty} | of_times
+    weightless = {int(at) for at in empty}
+    late = sorted(Late(at not in weightless, int(place_E[at]), reason) for at, reason in reasons.items())
     good_E = np.ones(len(user_E), bool)
     good_E[list(reasons)] = False
-    shown = (list_E, shown_E.astype(bool)) if "impression_id" in header.at else (None, None)
-    return Events(list(parser.users), user_E, item_E, rating_E, time_E, column.kind, weights_E, *shown).keep(good_E)
+    shown = (list_E, shown_E.astype(bool)) if has_lists else (None, None)
+    weights_E = weight_E if census.weighted else None
+    events = Events(user_ids, user_E, item_E, rating_E, time_E, census.kind, weights_E, *shown)
+    return events.keep(good_E), late
 
 
-def _header(path: Path, lines: Iterator[tuple[int, str]], settings: Settings) -> Header:
-    number, line = next(lines, (1, ""))
-    if line.startswith("sep=") and len(line) == 5:  # first line that Excel writes
-        number, line = next(lines, (2, ""))
-    try:
-        if not line.strip():
-            raise HeaderError("blank line, where the header is expected", "begin with user_id,item_id,rating,timestamp")
-        return read_header(line, settings)
-    except HeaderError as error:
-        raise file_error(path.parent, path.name, str(error), error.remedy, number) from None
-
-
-class _Parser:
-    """Parses a row into (user number, item number, rating, time, kind of time, weight, number of the list, whether the
-    item was only shown); counts conversions."""
-
-    def __init__(self, header: Header, numbers: Mapping[str, int], settings: Settings):
-        self.header, self.numbers = header, numbers
-        self.unit = times.UNITS.get(settings.time_unit or "")
-        self.users: dict[str, int] = {}
-        self.lists: dict[str, int] = {}
-        self.unknown: set[str] = set()
-        self.counts: collections.Counter[str] = collections.Counter()
-
-    def __call__(self, cells: list[str]) -> tuple[int, int, float, int, int, float, int, bool]:
-        at = self.header.at
-        if len(cells) != len(self.header.names):
-            raise ValueError(f"wrong number of columns: the header has {len(self.header.names)}")
-        item_id = self._strip(cells[at["item_id"]])
-        item = self.numbers.get(item_id)
-        if item is None:
-            item = self._near_item(item_id)
-        user_id = self._strip(cells[at["user_id"]])
-        user = self.users.get(user_id)
-        if user is None:
-            check_readable_id("user_id", user_id)
-        rating = self._number("rating", cells) if "rating" in at else float("nan")
-        weight = self._weight(cells) if "weight" in at else float("nan")
-        kind, time = times.EMPTY, times.NONE
-        if "timestamp" in at:
-            cell = cells[at["timestamp"]].strip()
-            kind, time = times.parse_time(cell, self.unit)
-            if kind < times.ISO and "." in cell:
-                self.counts["{n} timestamps have a decimal point: read as numbers"] += 1
-        number, is_shown = self._impression(cells) if "impression_id" in at else (-1, False)
-        if user is None:
-            user = self.users.setdefault(user_id, len(self.users))
-        return user, item, rating, time, kind, weight, number, is_shown
-
-    def is_row(self, cells: list[str]) -> bool:
-        """Whether a row that spans lines is plausible: it has line breaks only in columns that are not read."""
-        return len(cells) == len(self.header.names) and not any("\n" in cells[n] for n in self.header.at.values())
-
-    def _strip(self, cell: str) -> str:
-        stripped = cell.strip()
-        if len(stripped) != len(cell):
-            self.counts["{n} ids had surrounding blanks, which were removed"] += 1
-        return stripped
-
-    def _near_item(self, item_id: str) -> int:
-        """The number of the item whose id differs only by `.0` (3.0 for 3, 3 for 3.0)."""
-        check_readable_id("item_id", item_id)
-        match = WHOLE.fullmatch(item_id)
-        item = self.numbers.get(match[1] if match else f"{item_id}.0")
-        if item is None:
-            self.unknown.add(item_id)
-            raise ValueError(UNKNOWN)
-        self.counts["{n} item_ids differ from the items' by .0 (3.0 for 3): read as the items' ids"] += 1
-        return item
-
-    def _weight(self, cells: list[str]) -> float:
-        weight = self._number("weight", cells)
-        if weight < 0:
-            raise ValueError("weight is negative")
-        if 0 < weight < MIN_WEIGHT or weight > MAX_WEIGHT:
-            raise ValueError(f"weight is not 0 and not between {MIN_WEIGHT:g} and {MAX_WEIGHT:g}")
-        return weight
-
-    def _impression(self, cells: list[str]) -> tuple[int, bool]:
-        """The number of the list, -1 if there is none, and whether the item was only shown."""
-        list_id = cells[self.header.at["impression_id"]].strip()
-        action = cells[self.header.at["action"]].strip().casefold()
-        if action not in ACTIONS and (list_id or action):
-            raise ValueError(f"action {action!r} is not one of {', '.join(ACTIONS)}")
-        if not list_id:
-            if action in SHOWN:
-                raise ValueError(f"action is {action}, but impression_id is empty")
-            return -1, False
-        return self.lists.setdefault(list_id, len(self.lists)), action in SHOWN
-
-    def _number(self, column: str, cells: list[str]) -> float:
-        """The number in a column; NaN if the cell is empty."""
-        cell = cells[self.header.at[column]].strip()
-        if not cell:
-            return float("nan")
-        if self.header.separator != "," and DECIMAL_COMMA.fullmatch(cell):
-            self.counts[f"{{n}} {column}s have a decimal comma: read as such"] += 1
-            cell = cell.replace(",", ".")
-        try:
-            number = float(cell)
-        except ValueError:
-            raise ValueError(f"{column} is not a number") from None
-        if not abs(number) <= MAX_NUMBER:
-            raise ValueError(f"{column} is not a finite number")
-        return number
-
-    def report(self, file: str, findings: Findings) -> None:
-        """Add notes on inferred, converted and unread columns, and the likely cause of unknown items."""
-        if self.header.separator != ",":
-            separator = SEPARATORS.get(self.header.separator, repr(self.header.separator))
-            findings.notes.append(f"{file}: separator {separator} recognised")
-        written = {name: self.header.names[at] for name, at in self.header.at.items()}
-        if renamed := [f"{header!r} as {name}" for name, header in written.items() if header != name]:
-            findings.notes.append(f"{file}: columns recognised: {', '.join(renamed)}")
-        for text, count in self.counts.items():
-            findings.note(count, f"{file}: {text}")
-        if self.header.unread:
-            findings.notes.append(f"{file}: columns that are not read: {some(self.header.unread)}")
-        if self.unknown and (remedy := likely_cause(self.unknown, self.numbers)):
-            findings.remedies[UNKNOWN] = remedy
-        elif self.unknown and not self.users:
-            findings.remedies[UNKNOWN] = "no row names one: do both files belong to the same shop?"
+def place_name(files: Sequence[str], place: int) -> tuple[str, int]:
+    """The file and line of a row."""
+    return files[place >> LINE_BITS], place & (1 << LINE_BITS) - 1

@@ -8,9 +8,10 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmrec_jax.data.domains.problems import Findings, file_error, some
@@ -18,6 +19,8 @@ from llmrec_jax.data.progress import watched
 from llmrec_jax.errors import UserError
 
 ITEMS, EVENTS, GRAPH = "items.jsonl", "interactions.csv", "kg.tsv"  # the graph is optional
+SHARDS = "interactions-*.csv"  # of a log in several files, for messages
+SHARD = re.compile(r"interactions-\d{5}-of-\d{5}\.csv(\.gz)?")
 NEEDED = "a domain needs items and interactions; to add only items to a trained model, use Recommender.add_items"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 OTHERS = (  # other folders that this program writes, and the files that identify them
@@ -94,13 +97,36 @@ def _check_readable(path: Path) -> None:
 
 def find(folder: Path, name: str) -> Path:
     """The file `name` of a folder, plain or gzipped. Raises `DataError` if neither or both exist."""
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    return folder / _one_of(folder, name, [child.name for child in folder.iterdir() if child.is_file()])
+
+
+def _one_of(folder: Path, name: str, inside: Sequence[str]) -> str:
+    found = [file for file in (name, f"{name}.gz") if file in inside]
     if len(found) == 1:
         return found[0]
     if found:
         raise file_error(folder, name, f"both {name} and {name}.gz are there", "remove one of them")
-    inside = some(sorted(child.name for child in folder.iterdir()))
-    raise file_error(folder, name, f"neither {name} nor {name}.gz is there", f"{NEEDED}; the folder holds {inside}")
+    holds = some(sorted(inside))
+    raise file_error(folder, name, f"neither {name} nor {name}.gz is there", f"{NEEDED}; the folder holds {holds}")
+
+
+def find_log(folder: Path) -> list[Path]:
+    """The files of the log: interactions.csv, plain or gzipped, or all its shards in order. Raises `DataError`."""
+    return [folder / name for name in log_among(folder, [child.name for child in folder.iterdir()])]
+
+
+def log_among(folder: Path, names: Sequence[str]) -> list[str]:
+    """As `find_log`, of a folder with files of these names."""
+    shards = sorted(name for name in names if SHARD.fullmatch(name))
+    if not shards:
+        return [_one_of(folder, EVENTS, names)]
+    total = len(shards)
+    if [name.split(".")[0] for name in shards] != [f"interactions-{n:05}-of-{total:05}" for n in range(total)]:
+        raise file_error(folder, SHARDS, "the shards are not complete", "a log of two shards is "
+                         "interactions-00000-of-00002.csv and interactions-00001-of-00002.csv, or .csv.gz")  # fmt: skip
+    if both := [name for name in names if name in (EVENTS, f"{EVENTS}.gz")]:
+        raise file_error(folder, both[0], f"both {both[0]} and shards of it are there", "remove one of them")
+    return shards
 
 
 def has(folder: Path, name: str) -> bool:

@@ -5,6 +5,7 @@ Reasons never quote the record: rows are personal data, and messages end up in l
 
 import collections
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +57,11 @@ class BadRecord(NamedTuple):
         """`file:line`."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
+    @property
+    def cause(self) -> tuple[str, str]:
+        """The file, or that it is a shard of the log, and the reason."""
+        return re.sub(r"-\d{5}-of-\d{5}\.csv(\.gz)?$", "-*.csv", self.file), self.reason
+
 
 @dataclasses.dataclass
 class Findings:
@@ -64,7 +70,13 @@ class Findings:
     bad: list[BadRecord] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     remedies: dict[str, str] = dataclasses.field(default_factory=dict)  # by reason
+    unlisted: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
+    """Further bad records that are not in `bad`, by cause, where the log is read by several machines."""
     consequences: int = 0  # rows that are bad only because the line of their item is bad
+
+    def skipped(self) -> collections.Counter[tuple[str, str]]:
+        """The number of bad records by cause."""
+        return collections.Counter(record.cause for record in self.bad) + self.unlisted
 
     def note(self, count: int, text: str) -> None:
         """Add a note if `count` is not zero; `{n}` in the text is replaced by the count."""
@@ -77,7 +89,8 @@ class DataError(UserError):
 
     def __init__(self, folder: Path, findings: Findings, why: str = ""):
         self.findings, self.records = findings, findings.bad
-        count = f"{len(findings.bad):,} bad record{'' if len(findings.bad) == 1 else 's'}"
+        total = findings.skipped().total()
+        count = f"{total:,} bad record{'' if total == 1 else 's'}"
         super().__init__("\n  ".join([f"{folder}: {count}{why}", *causes(findings)]))
 
 
@@ -90,8 +103,9 @@ def causes(findings: Findings) -> list[str]:
     """One line per cause: first place, reason, count, further places, remedy."""
     by_cause: dict[tuple[str, str], list[BadRecord]] = collections.defaultdict(list)
     for record in findings.bad:
-        by_cause[record.file, record.reason].append(record)
-    lines = [_cause(records, findings.remedies) for records in by_cause.values()]
+        by_cause[record.cause].append(record)
+    skipped = findings.skipped()
+    lines = [_cause(records, skipped[cause], findings.remedies) for cause, records in by_cause.items()]
     if findings.consequences:
         lines.append(f"({findings.consequences:,} rows name items whose own lines are bad; they are not listed)")
     return lines
@@ -103,12 +117,12 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(shown) + (", ..." if len(names) > NAMES else "")
 
 
-def _cause(records: list[BadRecord], remedies: dict[str, str]) -> str:
+def _cause(records: list[BadRecord], count: int, remedies: dict[str, str]) -> str:
     first = records[0]
     line = str(first)
-    if len(records) > 1:
+    if count > 1:
         also = ", ".join(record.place for record in records[1:PLACES])
-        line += f" ({len(records):,} times; also {also}{', ...' if len(records) > PLACES else ''})"
+        line += f" ({count:,} times; also {also}{', ...' if count > PLACES else ''})"
     remedy = remedies.get(first.reason) or next(
         (r for start, r in REMEDIES.items() if first.reason.startswith(start)), ""
     )

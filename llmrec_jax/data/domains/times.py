@@ -1,12 +1,12 @@
 """Parses time columns: seconds, milliseconds, microseconds or nanoseconds since 1970, or ISO 8601.
 
-The unit is inferred from the number of digits. A column has one unit: `settle` finds it, and the rows that differ.
+The unit is inferred from the number of digits. A column has one unit, the most
+frequent one; `deviating` finds the rows of another.
 
 Shape letters: E events in file order.
 """
 
 import datetime
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,6 @@ UNITS = {"s": 1, "ms": 2, "us": 3, "ns": 4}
 LATEST = np.iinfo(np.int64).max
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 MICROSECOND = datetime.timedelta(microseconds=1)
-
-
-class Column(NamedTuple):
-    """The kind of a column's cells, and the reason for each row that does not match it."""
-
-    kind: int
-    reasons: dict[int, str]  # by position in the column
 
 
 def parse_time(cell: str, unit: int | None) -> tuple[int, int]:
@@ -78,22 +71,20 @@ def _what_else(cell: str) -> str:
     return "timestamp is neither a number nor an ISO 8601 time"
 
 
-def look_like_dates(time_E: np.ndarray) -> bool:
-    """Whether all times in seconds are numbers like 20200131, which are probably dates."""
+def count_other_than_dates(time_E: np.ndarray) -> int:
+    """The number of times, in seconds, that are not like 20200131, which is probably a date."""
     seconds_E = time_E[time_E != NONE] // PER_SECOND
     month_E, day_E = seconds_E // 100 % 100, seconds_E % 100
     year_E = seconds_E // 10_000
     dates_E = (year_E >= 1900) & (year_E <= 2100) & (month_E >= 1) & (month_E <= 12) & (day_E >= 1) & (day_E <= 31)
-    return len(dates_E) > 0 and bool(dates_E.all())
+    return int((~dates_E).sum())
 
 
-def settle(kind_E: np.ndarray, settings: Settings) -> Column:
-    """Find the most frequent kind in a column, and the rows of another kind.
+def deviating(kind_E: np.ndarray, kind: int, settings: Settings) -> dict[int, str]:
+    """The rows whose kind is not that of the column, and the reason, by position.
 
     An empty cell in a column with times is an error, unless the declared order needs no times.
     """
-    counts = np.bincount(kind_E, minlength=len(KINDS))
-    kind = int(counts[1:].argmax()) + 1 if counts[1:].any() else EMPTY
     reasons = {}
     for position in np.flatnonzero(kind_E != kind):
         if kind_E[position] != EMPTY:
@@ -102,4 +93,4 @@ def settle(kind_E: np.ndarray, settings: Settings) -> Column:
             )
         elif settings.order not in ("sequence", "none"):
             reasons[int(position)] = "timestamp is empty, but other rows have one"
-    return Column(kind, reasons)
+    return reasons

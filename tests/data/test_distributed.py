@@ -1,0 +1,117 @@
+"""A pipeline of Apache Beam prepares the same files as this process alone. `make test-beam` runs this file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmrec_jax import cli
+from llmrec_jax.config import DataConfig
+from llmrec_jax.data.distributed import pipeline, storage, workers
+from llmrec_jax.data.domains.domain import load_domain
+from llmrec_jax.data.domains.problems import DataError
+from llmrec_jax.errors import UserError
+from tests.data import logs
+
+needs_beam = pytest.mark.skipif(not pipeline.is_installed(), reason="Apache Beam is not installed: make test-beam")
+LOCAL = ["runner=DirectRunner"]
+IDS = ("user_id", "item_id")
+SHOPS = {  # columns, shards, data.min_rating, settings
+    "ties": ((*IDS, "rating", "timestamp"), 3, 3.0, {}),
+    "weights": ((*IDS, "timestamp", "weight"), 1, None, {}),
+    "sequence": ((*IDS, "rating"), 3, None, {}),
+    "lists": ((*IDS, "timestamp", "action", "impression_id"), 3, None, {"order": "none"}),
+}
+
+
+@pytest.fixture(autouse=True)
+def many_small_parts(monkeypatch):
+    monkeypatch.setattr(pipeline, "BUCKET_BYTES", 2_000)
+    monkeypatch.setattr(workers, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(workers, "SPAN", 30)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@needs_beam
+@pytest.mark.parametrize("name", SHOPS)
+def test_the_files_are_identical(tmp_path, name):
+    columns, shards, min_rating, settings = SHOPS[name]
+    folder = str(logs.write(tmp_path / "shop", columns, logs.rows_of(columns, 500), shards, **settings))
+    data = [DataConfig(cache_dir=str(tmp_path / cache), on_bad_record="skip", min_rating=min_rating) for cache in "ab"]
+    one, other = load_domain(folder, data[0]), pipeline.load_domain(folder, data[1], LOCAL)
+    assert one.folder != other.folder
+    assert one.hash == other.hash
+    assert files_of(one.folder) == files_of(other.folder)
+    assert {"quarantine.jsonl", "items_E.npy"} <= files_of(other.folder).keys()
+    assert other.report["skipped"]["items.jsonl: no title"] == 1
+
+
+@needs_beam
+def test_a_domain_elsewhere_and_bad_rows(tmp_path, monkeypatch):
+    """A path is taken for a URL, and read as one."""
+    columns = SHOPS["ties"][0]
+    folder = str(logs.write(tmp_path / "shop", columns, logs.rows_of(columns, 200), 3))
+    work = f"temp_location={tmp_path / 'work'}"
+    with pytest.raises(DataError) as expected:
+        load_domain(folder, DataConfig(cache_dir=str(tmp_path / "cache")))
+    monkeypatch.setattr(storage, "is_remote", lambda path: path.startswith(folder))
+    with pytest.raises(UserError, match="name a folder that all workers can reach: --beam temp_location"):
+        pipeline.load_domain(folder, DataConfig(), LOCAL)
+    with pytest.raises(DataError) as found:
+        pipeline.load_domain(folder, DataConfig(cache_dir=str(tmp_path / "cache")), [*LOCAL, work])
+    assert str(found.value).splitlines()[1:] == str(expected.value).splitlines()[1:]
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@needs_beam
+def test_the_command(tmp_path, capfd):
+    hashes = []
+    for cache, options in (("a", []), ("b", ["--beam", *LOCAL])):
+        assert cli.main(["prepare", "demo:books", "--data.cache-dir", str(tmp_path / cache), "--json", *options]) == 0
+        hashes.append(json.loads(capfd.readouterr().out)["hash"])
+    assert hashes[0] == hashes[1]
+
+
+@needs_beam
+def test_what_a_pipeline_cannot_prepare(tmp_path):
+    rows = ["u,i1,click,one", "v,i2,view,one"]
+    folder = logs.write(tmp_path / "shop", (*IDS, "action", "impression_id"), rows)
+    data = DataConfig(cache_dir=str(tmp_path / "cache"), on_bad_record="skip")
+    with pytest.raises(UserError, match="has rows of several users"):
+        pipeline.load_domain(str(folder), data, LOCAL)
+    (folder / "interactions.csv").write_text("user_id,item_id,rating\nu,i1,1\n")
+    with pytest.raises(
+        UserError, match=r"data\.min_rating=6 leaves no interaction: all ratings are lower, from 1 to 1"
+    ):
+        pipeline.load_domain(
+            str(folder), DataConfig(cache_dir=data.cache_dir, on_bad_record="skip", min_rating=6), LOCAL
+        )
+
+
+@needs_beam
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("runner=Spork", r"--beam runner: Unexpected pipeline runner: Spork\."),
+        ("projekt=x", "--beam projekt: Apache Beam has no such option"),
+        ("project=x", "name a folder that all workers can reach"),
+    ],
+)
+def test_options(option, message):
+    with pytest.raises(UserError, match=message):
+        pipeline.load_domain("demo:books", DataConfig(), [option])
+
+
+@needs_beam
+def test_a_place_that_cannot_be_read():
+    with pytest.raises(UserError, match="nowhere://shop: Unable to get filesystem"):
+        pipeline.load_domain("nowhere://shop", DataConfig(), [*LOCAL, "temp_location=nowhere://work"])
+
+
+def test_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(pipeline, "is_installed", lambda: False)
+    with pytest.raises(UserError, match=r"pip install 'llmrec_jax\[beam\]'"):
+        pipeline.load_domain("demo:books", DataConfig(), LOCAL)
