@@ -80,8 +80,7 @@ def answers(
         return [_approximate(scorer, one, k) for one in asked]
     shelf_J, allowed_J = catalog.shelf(shop), allowed(catalog, shop, where, among)
     vectors_JD = catalog.vectors_ID[shelf_J] if diversity else np.zeros((len(shelf_J), 0), np.float32)
-    place_I = np.full(len(catalog.items), -1)
-    place_I[shelf_J] = np.arange(len(shelf_J))
+    place_I = catalog.places(shop)
     avoided = _known(catalog, disliked)
     allowed_J[_places(place_I, avoided)] = False
     found: list[Recommendations] = []

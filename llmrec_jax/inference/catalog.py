@@ -92,6 +92,14 @@ class Catalog:
             self._shelves[shop] = np.flatnonzero([item.domain == shop for item in self.items])
         return self._shelves[shop]
 
+    def places(self, shop: str) -> np.ndarray:
+        """The inverse of `shelf`: position on the shelf of each of `items`, -1 on those of other domains [I]."""
+        if shop == self.target:
+            return self.position_I
+        shelf_J, place_I = self.shelf(shop), np.full(len(self.items), -1)
+        place_I[shelf_J] = np.arange(len(shelf_J))
+        return place_I
+
     def vectors(self, shop: str) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of the trained model of the items of `shelf`, float32 [D, J], and which of them are not zero [J]."""
         if shop not in self._vectors:

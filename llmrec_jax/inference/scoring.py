@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from llmrec_jax.baselines.channel import few_products
 from llmrec_jax.blend.answer import MODEL, channel_part, standardized
 from llmrec_jax.blend.calibration import Calibration
 from llmrec_jax.inference.catalog import Catalog
@@ -100,7 +101,7 @@ class Scorer(NamedTuple):
         vectors_DJ, is_known_J = self.catalog.vectors(shop)
         items, times = [vectors_ID[h.numbers] for h in histories], [h.times for h in histories]
         users_ND = self.network.user_vectors(items, times)
-        return standardized(users_ND @ vectors_DJ, is_known_J)
+        return standardized(few_products(users_ND, vectors_DJ), is_known_J)
 
     def shares(self, parts: Mapping[str, np.ndarray], row: int, position: int, history: History) -> dict[str, float]:
         """What each part of `parts` adds to one score; without the parts that do not apply to the history."""
