@@ -135,6 +135,7 @@ class Catalog(NamedTuple):
     # float32: log share of the item in its domain's training events; set with `loss.logit_adjustment`.
     log_prior_I: Array | None = None
     weight_I: Array | None = None  # float32: how much a prediction of the item counts; set with `loss.propensity`
+    is_held_out_I: Array | None = None  # bool: texts whose tokens are not predicted; set if a task predicts tokens
 
 
 class Candidates(NamedTuple):
@@ -176,6 +177,7 @@ class Outputs(NamedTuple):
     # The batch, as the device sees it: whole, or under `pmap` one device's shard.
     batch: Any = None
     states_ND: Array | None = None  # the user vector after each step of the global batch's flattened histories
+    tokens: "TokenOutputs | None" = None  # the predicted tokens of some of the batch's texts, if a term needs them
 
 
 class TokenOutputs(NamedTuple):

@@ -70,6 +70,8 @@ RANGES = {
     "tasks.rating_weight": AT_LEAST_0,
     "tasks.knowledge_graph_weight": AT_LEAST_0,
     "tasks.click_weight": AT_LEAST_0,
+    "tasks.language_model_weight": AT_LEAST_0,
+    "tasks.language_model_texts": AT_LEAST_1,
     "answer.model_weight": WEIGHT_OR_NONE,
     "answer.graph_weight": WEIGHT_OR_NONE,
     "mesh.data": DEVICES_OR_REST,
@@ -187,11 +189,11 @@ def _task_problems(config: Config) -> list[str]:
     problems, tasks = [], config.tasks
     has_task = tasks.rating != "none" or tasks.click_weight > 0
     if has_task and config.model.user_tower == "bert4rec":
-        problems.append("tasks.rating and tasks.click_weight need a causal user tower, but model.user_tower=bert4rec "
-                        "is bidirectional")  # fmt: skip
-    if config.train.objective == "language_model" and has_task:
-        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none and "
-                        "tasks.click_weight=0")  # fmt: skip
+        problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
+                        "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
+    if config.train.objective == "language_model" and (has_task or tasks.language_model_weight):
+        problems.append("train.objective=language_model is no task beside ranking: it needs tasks.rating=none, "
+                        "tasks.click_weight=0 and tasks.language_model_weight=0")  # fmt: skip
     return problems
 
 
@@ -215,8 +217,10 @@ def _encoder_problems(config: Config) -> list[str]:
         problems.append(f"encoder.frozen_layers={encoder.frozen_layers} needs encoder.pretrained")
     if encoder.frozen_layers and encoder.mode == "frozen":
         problems.append(f"encoder.frozen_layers={encoder.frozen_layers} has no effect with encoder.mode=frozen")
-    if config.train.objective == "language_model":
-        trained = "train.objective=language_model trains the encoder"
+    is_stage, weight = config.train.objective == "language_model", config.tasks.language_model_weight
+    if is_stage or weight:
+        field = "train.objective=language_model" if is_stage else f"tasks.language_model_weight={weight}"
+        trained = f"{field} trains the encoder"
         if encoder.mode == "frozen":
             problems.append(f"{trained}: it needs encoder.mode=lora or full")
         if config.model.item_features == "id":

@@ -27,6 +27,11 @@ class TasksConfig:
     click_weight: float = 0.0
     """Weight of predicting which items of a list that was shown are clicked; 0: off.
     The lists are the rows of interactions.csv with the same impression_id; those with action=click are the clicks."""
+    language_model_weight: float = 0.0
+    """Weight of predicting the tokens of item texts: masked ones with BERT, each next one with GPT-2; 0: off.
+    It needs an encoder that is trained (encoder.mode=lora or full). 5 % of the texts, at most 1,000, are held out."""
+    language_model_texts: int = 64
+    """About how many texts of the batch a step predicts tokens of. They are encoded a second time."""
     weighting: Literal["fixed", "uncertainty", "pcgrad"] = "fixed"
     """How the ranking loss and those of the tasks are added.
     fixed: each times its weight.

@@ -4,15 +4,15 @@ A task of your own is an entry of `TASKS`, made before the configuration is read
 function returns None. Shape letters: those of `types`; G thresholds between neighbouring ratings, J items of a list.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from llmrec_jax.config import TasksConfig
-from llmrec_jax.losses import knowledge_graph, task_losses
+from llmrec_jax.losses import knowledge_graph, language_model, task_losses
 from llmrec_jax.losses.term import Term
 from llmrec_jax.types import Array, Head, Mean, Outputs
 
@@ -25,6 +25,7 @@ class TaskFacts(NamedTuple):
     temperature: float = 1.0  # of the ranking loss
     num_relations: int = 0  # of the knowledge graph
     num_tails: int = 0
+    tokens: Mapping[str, Any] = {}  # options of `models.language_model.TokenHead`
 
 
 def _rating(config: TasksConfig, facts: TaskFacts) -> Term | None:
@@ -97,10 +98,22 @@ def _knowledge_graph(config: TasksConfig, facts: TaskFacts) -> Term | None:
     return Term(term, config.knowledge_graph_weight, {"knowledge_graph": head}, ("triples",))
 
 
+def _language_model(config: TasksConfig, facts: TaskFacts) -> Term | None:
+    if not config.language_model_weight:
+        return None
+
+    def term(outputs: Outputs, progress: jax.Array) -> dict[str, Mean]:
+        assert outputs.tokens is not None, "the forward pass predicted no tokens"
+        return language_model.token_loss(outputs.tokens, progress)
+
+    return Term(term, config.language_model_weight, {"language_model": Head("tokens", facts.tokens)}, ("tokens",))
+
+
 TASKS: dict[str, Callable[[TasksConfig, TaskFacts], Term | None]] = {
     "rating": _rating,
     "click": _click,
     "knowledge_graph": _knowledge_graph,
+    "language_model": _language_model,
 }
 
 

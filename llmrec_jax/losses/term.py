@@ -17,6 +17,7 @@ NEEDS = {
     "ratings": "ratings",  # `Batch.ratings`
     "triples": "facts of a knowledge graph",  # `Batch.triples`
     "impressions": "lists of shown items",  # `Batch.impressions`
+    "tokens": "the tokens of texts that a trained encoder reads",  # `Outputs.tokens`
 }
 
 

@@ -14,11 +14,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from llmrec_jax.models.language_model import sample_texts, token_outputs
 from llmrec_jax.models.layers import split_key
 from llmrec_jax.models.rec_model import RecModel
-from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collectives, Outputs
+from llmrec_jax.types import SINGLE_DEVICE, Batch, Candidates, Catalog, Collectives, Outputs, TokenOutputs
 
-TERMS = 2**31 - 1  # folded into the step's key for the objective: no device has this number
+# Folded into the step's key for the objective and for the language model: no device has these numbers. The step uses
+# 2^31 - 2.
+TERMS, TOKENS = 2**31 - 1, 2**31 - 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ForwardSpec:
     whole_catalogue: bool  # encode every item of the catalogue, for a loss that ranks all of them
     chunk_size: int = 0  # texts encoded at a time; 0: all of a bucket
     field_dropout: float = 0.0  # probability of encoding only an item's title
+    token_texts: int = 0  # texts whose tokens are predicted; 0: no term reads predicted tokens
 
     @property
     def how(self) -> dict[str, Any]:
@@ -57,8 +61,10 @@ def forward(
       task: see `ForwardSpec`.
     """
     seen_PS: tuple[jax.Array, ...] = ()
-    term_key = None if key is None else jax.random.fold_in(key, TERMS)
+    term_key, tokens = None if key is None else jax.random.fold_in(key, TERMS), None
     if key is not None:
+        if task.token_texts:
+            tokens = _predicted_tokens(model, batch, catalog, jax.random.fold_in(key, TOKENS), collectives, task)
         key = jax.random.fold_in(key, collectives.axis_index())
     user_key, catalogue_key, *bucket_keys = split_key(key, 2 + len(batch.items))
     items_U, item_mask_U = (_end_to_end(part, collectives) for part in zip(*batch.items, strict=True))
@@ -105,7 +111,25 @@ def forward(
         raw_users_ND=raw_ND[last_N],
         batch=batch,
         states_ND=user_ND,
+        tokens=tokens,
     )
+
+
+def _predicted_tokens(
+    model: RecModel,
+    batch: Batch,
+    catalog: Catalog,
+    key: jax.Array,
+    collectives: Collectives,
+    task: ForwardSpec,
+) -> TokenOutputs:
+    """The predicted tokens of some of the batch's texts, which are encoded once more for this."""
+    assert model.encoder is not None
+    assert model.heads is not None
+    choice_key, key = jax.random.split(key)
+    groups = sample_texts(batch.items, catalog, choice_key, collectives, task.token_texts)
+    head = model.heads["language_model"]
+    return token_outputs(model.encoder, head, groups, catalog, key, collectives, lengths=task.lengths)
 
 
 def seen_items(history_RS: jax.Array, segment_RS: jax.Array, step_P: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from llmrec_jax.models.knowledge_graph import TripleEmbeddings
+from llmrec_jax.models.language_model import TokenHead
 from llmrec_jax.models.rating_head import Rating
 
 
@@ -54,4 +55,5 @@ HEADS: dict[str, Callable[..., nnx.Module]] = {
     "log_variance": LogVariance,
     "rating": Rating,
     "triples": TripleEmbeddings,
+    "tokens": TokenHead,
 }

@@ -14,9 +14,10 @@ from llmrec_jax.data.texts.tokenizer import load_tokenizer, train_tokenizer
 from llmrec_jax.errors import UserError
 from llmrec_jax.models import frozen_layers, hf, lora
 from llmrec_jax.models.architectures import ENCODERS, new_encoder
-from llmrec_jax.models.bert import Bert
+from llmrec_jax.models.bert import Bert, BertConfig
 from llmrec_jax.models.gpt2 import Gpt2
-from llmrec_jax.models.hf_tokenizer import check_vocabulary
+from llmrec_jax.models.hf_tokenizer import SPECIAL_TOKENS, check_vocabulary
+from llmrec_jax.models.language_model import MaskRule
 from llmrec_jax.models.locate import locate
 from llmrec_jax.train.state import Params, TrainState
 
@@ -86,3 +87,14 @@ def trained_encoder(
         return nnx.merge(graphdef, params).encoder
     merged = lora.merge_adapters(params["encoder"], config.lora_alpha)
     return frozen_layers.rejoin(pretrained, merged, config.frozen_layers)
+
+
+def mask_rule(encoder_config: Any, tokenizer: Tokenizer) -> MaskRule | None:
+    """How the texts of a BERT are masked; None for a GPT-2, which predicts the next token."""
+    if not isinstance(encoder_config, BertConfig):
+        return None
+    spellings = SPECIAL_TOKENS["bert"]["mask_token"]
+    mask_id = next((token for name in spellings if (token := tokenizer.token_to_id(name)) is not None), None)
+    if mask_id is None:
+        raise UserError(f"a language model on BERT masks tokens, but the tokenizer has no {' or '.join(spellings)}")
+    return MaskRule(mask_id, tuple(tokenizer.encode("").ids))

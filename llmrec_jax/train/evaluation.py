@@ -26,6 +26,8 @@ from llmrec_jax.train.answer import Answer, Domains, make_answer
 from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.links import link_rows
+from llmrec_jax.train.perplexity import first_params, perplexity_of
+from llmrec_jax.train.progress import progress
 from llmrec_jax.train.state import Params, shapes
 from llmrec_jax.train.task_metrics import click_rows, perplexity_rows, predictions_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config
@@ -138,6 +140,10 @@ class Evaluator:
         if "knowledge_graph" in self._experiment.spec.terms:
             learned = self._experiment.config.tasks.knowledge_graph
             tasks += link_rows(corpus, learned, params, self.item_vectors(params))
+        if "language_model" in self._experiment.spec.terms:
+            both = {"start": first_params(self._experiment, self._mesh), "model": params}
+            domains = [domain.name for domain in corpus.domains]
+            tasks += perplexity_of(self._graphdef, both, self._catalog, domains, self._mesh, size)
         return found._replace(tasks=tasks)
 
 

@@ -16,6 +16,7 @@ from flax import nnx
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.log_q import inverse_propensity, log_prior, log_q, trained_items
 from llmrec_jax.data.batches.pipeline import batches, by_length, with_targets
+from llmrec_jax.data.batches.texts import hold_out
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.data.texts.tokenizer import TokenTable
 from llmrec_jax.losses import balance, objective, tasks
@@ -26,7 +27,13 @@ from llmrec_jax.models.forward import ForwardSpec, forward
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.rec_model import Dimensions, RecModel
 from llmrec_jax.train import encoder_identity
-from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
+from llmrec_jax.train.encoder import (
+    make_encoder_config,
+    mask_rule,
+    new_trainable_encoder,
+    trained_encoder,
+    with_pretrained,
+)
 from llmrec_jax.train.feed import Batches
 from llmrec_jax.train.impressions import impression_tables
 from llmrec_jax.train.init_from import encoder_of, with_bundle
@@ -136,11 +143,13 @@ def assemble(data: Data, config: Config) -> Experiment:
     corpus, items = data.corpus_of(config), data.items
     if data.pretrained is not None:
         encoder_identity.check_fields(config, data.pretrained)
-    terms = data.terms_of(config, corpus)
+    encoder_config, tokens = make_encoder_config(config, data.tokenizer, data.pretrained), None
+    if config.tasks.language_model_weight:
+        tokens = {"config": encoder_config, "rule": mask_rule(encoder_config, data.tokenizer)}
+    terms = make_terms(config, corpus, tokens)
     makers = {"ratings": rating_tables, "impressions": impression_tables}
     if targets := {name: make(corpus) for name, make in makers.items() if name in needs(terms)}:
         corpus = dataclasses.replace(corpus, plan=with_targets(corpus.plan, targets))
-    encoder_config = make_encoder_config(config, data.tokenizer, data.pretrained)
     if isinstance(items, TokenTable):
         corpus = dataclasses.replace(corpus, plan=by_length(corpus.plan, np.diff(items.offsets)[: len(corpus.joint)]))
     dims = Dimensions(
@@ -157,8 +166,12 @@ def assemble(data: Data, config: Config) -> Experiment:
         whole_catalogue="catalogue" in needs(terms),
         chunk_size=config.encoder.chunk_size,
         field_dropout=config.data.field_dropout,
+        token_texts=config.tasks.language_model_texts if "tokens" in needs(terms) else 0,
     )
     catalog = corpus.joint.to_catalog(items, log_q(corpus.plan), trained_items(corpus.plan))
+    if tokens is not None:
+        held_out = hold_out(len(corpus.joint), config.data.split_seed)
+        catalog = catalog._replace(is_held_out_I=np.isin(np.arange(len(corpus.joint)), held_out))
     if config.loss.logit_adjustment:
         catalog = catalog._replace(log_prior_I=log_prior(corpus.plan))
     if config.loss.propensity:

@@ -12,33 +12,36 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from rich.console import Console
-from tokenizers import Tokenizer
 
 from llmrec_jax.config import Config
 from llmrec_jax.data.batches.texts import TextPlan, hold_out, plan_texts, text_batches
 from llmrec_jax.data.texts.tokenizer import TokenTable
-from llmrec_jax.errors import UserError
-from llmrec_jax.evaluate.tiles import map_tiles
-from llmrec_jax.losses.language_model import cross_entropy, token_loss
+from llmrec_jax.losses.language_model import token_loss
 from llmrec_jax.losses.term import Term
 from llmrec_jax.models import hf
-from llmrec_jax.models.bert import BertConfig
-from llmrec_jax.models.hf_tokenizer import SPECIAL_TOKENS
-from llmrec_jax.models.language_model import LanguageModel, MaskRule, forward, predict
-from llmrec_jax.parallel import make_layout, state_shardings, to_host
+from llmrec_jax.models.bert import Bert, BertConfig
+from llmrec_jax.models.gpt2 import Gpt2
+from llmrec_jax.models.language_model import LanguageModel, MaskRule, TokenHead, forward
+from llmrec_jax.parallel import make_layout, to_host
 from llmrec_jax.train import session, trackers
-from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
+from llmrec_jax.train.encoder import (
+    make_encoder_config,
+    mask_rule,
+    new_trainable_encoder,
+    trained_encoder,
+    with_pretrained,
+)
 from llmrec_jax.train.experiment import trainable_in
 from llmrec_jax.train.feed import Batches
 from llmrec_jax.train.init_from import PERPLEXITY, encoder_of, trained_on
 from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.loop import reading
 from llmrec_jax.train.optimizer import make_optimizer
+from llmrec_jax.train.perplexity import TextLoss, first_params, mean_loss
 from llmrec_jax.train.prepared import Data
 from llmrec_jax.train.state import Params, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
@@ -111,25 +114,9 @@ class HeldOutTexts:
 
     def validate(self, params: Params) -> float:
         """The mean log-likelihood of a predicted token, which is minus the logarithm of the perplexity."""
-        texts = self._run.held_out.astype(np.int32)
-        size = self._run.config.train.eval_batch_size
-        total, number = map_tiles(
-            _TextLoss(self._run.graphdef), self.mesh, (texts,), (params, self._catalog), size
-        ).T.astype(np.float64)
-        return -float(total.sum() / number.sum())
-
-
-@dataclasses.dataclass(frozen=True)
-class _TextLoss:
-    graphdef: Any
-
-    def __call__(self, constants: tuple[Any, Catalog], texts_R: jax.Array) -> jax.Array:
-        params, catalog = constants
-        model = nnx.merge(self.graphdef, params)
-        hidden_RKD, target_RK, is_predicted_RK = predict(model, texts_R, catalog, jax.random.key(0))
-        loss_N = cross_entropy(hidden_RKD.reshape(-1, hidden_RKD.shape[2]), target_RK.reshape(-1), *model.output)
-        loss_RK = jnp.where(is_predicted_RK, loss_N.reshape(is_predicted_RK.shape), 0)
-        return jnp.stack([loss_RK.sum(axis=1), is_predicted_RK.sum(axis=1).astype(jnp.float32)], axis=1)
+        run = self._run
+        loss = TextLoss(run.graphdef, _parts)
+        return -mean_loss(loss, run.held_out, (params, self._catalog), self.mesh, run.config.train.eval_batch_size)
 
 
 def train_language_model(config: Config, workdir: Path, console: Console, interrupts: Interrupts | None = None) -> None:
@@ -143,7 +130,7 @@ def train_language_model(config: Config, workdir: Path, console: Console, interr
         run, evaluator = fitted.run, fitted.evaluator
         perplexity = {}
         if evaluator.validates:
-            for name, params in (("before", _first_params(run, evaluator)), ("after", fitted.state.params)):
+            for name, params in (("before", first_params(run, evaluator.mesh)), ("after", fitted.state.params)):
                 perplexity[name] = math.exp(-evaluator.validate(params))
         params = to_host(fitted.state.params)
         if jax.process_index() == 0:
@@ -201,24 +188,9 @@ def assemble(data: Data, config: Config) -> LanguageModelRun:
     return LanguageModelRun(config, data, catalog, plan, held_out, encoder_config, graphdef, spec)
 
 
-def mask_rule(encoder_config: Any, tokenizer: Tokenizer) -> MaskRule | None:
-    """How the texts of a BERT are masked; None for a GPT-2, which predicts the next token."""
-    if not isinstance(encoder_config, BertConfig):
-        return None
-    spellings = SPECIAL_TOKENS["bert"]["mask_token"]
-    mask_id = next((token for name in spellings if (token := tokenizer.token_to_id(name)) is not None), None)
-    if mask_id is None:
-        raise UserError(
-            f"train.objective=language_model masks tokens, but the tokenizer has no {' or '.join(spellings)}"
-        )
-    return MaskRule(mask_id, tuple(tokenizer.encode("").ids))
-
-
 def _model(config: Config, encoder_config: Any, rule: MaskRule | None, rngs: nnx.Rngs) -> LanguageModel:
     return LanguageModel(new_trainable_encoder(config.encoder, encoder_config, rngs), rule, rngs=rngs)
 
 
-def _first_params(run: LanguageModelRun, evaluator: HeldOutTexts) -> Params:
-    """The parameters before the first step, sharded like those of the state."""
-    shardings = state_shardings(jax.eval_shape(run.init_state), evaluator.mesh)
-    return run.start(jax.jit(run.init_state, out_shardings=shardings)()).params
+def _parts(model: LanguageModel) -> tuple[Bert | Gpt2, TokenHead]:
+    return model.encoder, model

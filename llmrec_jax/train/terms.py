@@ -1,5 +1,8 @@
 """The terms of a run's objective, from its configuration and its data."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from llmrec_jax.config import Config
 from llmrec_jax.data.corpus import Corpus
 from llmrec_jax.errors import UserError
@@ -11,8 +14,17 @@ from llmrec_jax.train.ratings import FEATURES, rating_levels
 MOST_LEVELS = 20  # of ratings with tasks.rating=ordinal
 
 
-def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
-    """The terms of a run. Raises ValueError if one of them needs what the regime or the domains do not have."""
+def make_terms(config: Config, corpus: Corpus, tokens: Mapping[str, Any] | None = None) -> dict[str, Term]:
+    """The terms of a run.
+
+    Args:
+      config: of the run.
+      corpus: its data.
+      tokens: what the head of the language model is made from, see `TaskFacts`; not needed to check the terms.
+
+    Raises:
+      ValueError: a term needs what the regime or the domains do not have.
+    """
     levels = rating_levels(corpus) if config.tasks.rating != "none" else {}
     graph = corpus.graph
     facts = tasks.TaskFacts(
@@ -21,6 +33,7 @@ def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
         temperature=config.loss.temperature,
         num_relations=len(graph.relations) if graph else 0,
         num_tails=len(graph.tails) if graph else 0,
+        tokens=tokens or {},
     )
     added = tasks.terms(config.tasks, facts)
     terms = objective.build(config.loss, config.adapt, len(corpus.domains)) | added
@@ -39,6 +52,8 @@ def make_terms(config: Config, corpus: Corpus) -> dict[str, Term]:
         lacks["impressions"] = f"no list of {', '.join(trained)} may be trained on (columns impression_id, action)"
     if not graph:
         lacks["triples"] = f"none of {', '.join(domain.name for domain in corpus.domains)} has a kg.tsv with facts"
+    if config.encoder.mode == "frozen" or config.model.item_features == "id" or config.encoder.frozen_layers:
+        lacks["tokens"] = "they are read with encoder.mode=lora or full and encoder.frozen_layers=0"
     check(terms, lacks)
     if config.tasks.rating == "ordinal":
         _check_levels(levels)

@@ -127,7 +127,12 @@ def test_a_value_out_of_range_is_named(values, problem):
         ),
         (
             {"tasks__rating": "mse", "train__objective": "language_model"},
-            "train.objective=language_model reads no histories: it needs tasks.rating=none and tasks.click_weight=0",
+            "train.objective=language_model is no task beside ranking: it needs tasks.rating=none, "
+            "tasks.click_weight=0 and tasks.language_model_weight=0",
+        ),
+        (
+            {"tasks__language_model_weight": 0.1, "encoder__mode": "frozen", "encoder__pretrained": "hub/name"},
+            "tasks.language_model_weight=0.1 trains the encoder: it needs encoder.mode=lora or full",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -56,7 +56,7 @@ def test_bert_masks_15_percent_of_the_tokens_that_are_not_special(texts):
 
 def test_bert_predicts_the_tokens_that_it_masked_and_masks_a_text_alike_at_any_place_of_a_batch(texts):
     catalog, bert = Catalog(*map(jnp.array, texts), None, None, None, None), model("bert", RULE)
-    in_batch = jax.jit(lambda texts_U: predict(bert, texts_U, catalog, jax.random.key(3)))
+    in_batch = jax.jit(lambda texts_U: predict(bert.encoder, bert, texts_U, catalog, jax.random.key(3)))
     order = np.array([2, 1, 4, 0, 3])
     expected, found = (jax.device_get(in_batch(texts_U)) for texts_U in (np.arange(5), order))
     _, target_UK, is_predicted_UK = expected
@@ -69,7 +69,8 @@ def test_gpt2_predicts_each_next_token_from_those_before_it(texts):
     tokens_UL, mask_UL = texts
     gpt2, seen = model("gpt2", None), 7
     other_UL = np.where(np.arange(40) > seen, (tokens_UL + 1) % VOCAB, tokens_UL)
-    found, other = (gpt2.predictions(jnp.array(x), jnp.array(mask_UL), None, None) for x in (tokens_UL, other_UL))
+    texts = jnp.array(tokens_UL), jnp.array(other_UL)
+    found, other = (gpt2.predictions(gpt2.encoder, text_UL, jnp.array(mask_UL), None, None) for text_UL in texts)
     np.testing.assert_array_equal(found[1], tokens_UL[:, 1:])
     np.testing.assert_array_equal(found[2], mask_UL[:, 1:])  # every token but the first
     np.testing.assert_array_equal(found[0][:, : seen + 1], other[0][:, : seen + 1])

@@ -13,6 +13,7 @@ from llmrec_jax.inference import bundle
 from llmrec_jax.losses.language_model import token_loss
 from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.train import language_model
+from llmrec_jax.train.encoder import mask_rule
 from llmrec_jax.train.evaluation import evaluate_run
 from llmrec_jax.train.prepared import prepare
 from llmrec_jax.train.workdir import claim
@@ -66,7 +67,7 @@ def test_with_lora_the_adapters_and_the_output_layer_are_trained(tmp_path):
 def test_a_tokenizer_without_a_mask_token_is_refused():
     data = prepare(of_texts(tiny_config(sources=()), kind="gpt2"))
     with pytest.raises(UserError, match=r"masks tokens, but the tokenizer has no \[MASK\] or <mask>"):
-        language_model.mask_rule(BertConfig(), data.tokenizer)
+        mask_rule(BertConfig(), data.tokenizer)
 
 
 def test_the_work_folder_of_a_language_model_is_not_taken_for_a_recommender(tmp_path):
