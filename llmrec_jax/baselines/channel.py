@@ -80,7 +80,8 @@ class Channel:
         return scores_NI
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
-        """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
+        """A channel with additional items; rows without columns are zeros. With `as_item_IV` None, the items follow
+        nothing and nothing follows them."""
         if self.as_item_IV is None:
             size = self.num_items + as_history_QV.shape[0]
             grown = scipy.sparse.csr_matrix(self.as_history_IV, copy=True)
@@ -158,5 +159,7 @@ def _add_rows(total_V: np.ndarray, table_IV: Matrix, rows: np.ndarray, weights: 
 
 def _stacked(rows_IV: Matrix, more_QV: Matrix) -> Matrix:
     if scipy.sparse.issparse(rows_IV):
+        if not more_QV.shape[1]:
+            more_QV = scipy.sparse.csr_matrix((len(more_QV), rows_IV.shape[1]), dtype=rows_IV.dtype)
         return scipy.sparse.vstack([rows_IV, more_QV], format="csr")
     return np.concatenate([rows_IV, more_QV])

@@ -1,6 +1,6 @@
-"""Adds items to a catalogue by their text, without training.
+"""Adds items to a catalogue by their text, without training. Counts are borrowed from items with similar texts.
 
-Shape letters besides those of `types.py`: Q items added.
+Shape letters besides those of `types.py`: Q items added, J items of the target.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from llmrec_jax.baselines.borrowed import with_borrowed_counts
 from llmrec_jax.baselines.channel import Matrix
 from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.records import Item, item_text
@@ -57,4 +58,7 @@ def with_new_items(
         return fitted._replace(channel=dataclasses.replace(new, as_history_IV=history_IV, as_item_IV=item_IV))
 
     channels = {name: [grown(fitted) for fitted in part] for name, part in catalog.channels.items()}
+    is_counted_J = np.zeros(len(catalog.target_J) + len(items), bool)
+    is_counted_J[: len(catalog.target_J)] = catalog.popularity_I[catalog.target_J] > 0
+    channels = with_borrowed_counts(channels, len(catalog.target_J) + np.arange(len(items)), is_counted_J)
     return catalog.with_items(items, vectors_QD, channels)

@@ -63,11 +63,11 @@ def similar_scores(
 
 
 def _purchase_scores(catalog: Catalog, position: int) -> np.ndarray:
-    """Zeros if the item is not of the target or has no counts."""
+    """Zeros if the item is not of the target or has no counts, and for items whose counts are borrowed."""
     total_J = np.zeros(len(catalog.target_J), np.float32)
     for fitted in catalog.channels.get(PURCHASE, []) if position >= 0 else []:
         total_J += fitted.channel.scores([np.array([position])])[0]
-    return total_J
+    return np.where(catalog.popularity_I[catalog.target_J] > 0, total_J, 0)
 
 
 def _cosines(vectors_JD: np.ndarray, vector_D: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
     transductive    also co-purchase and popularity, counted from the histories at inference
     few-shot, full  the same, counted from the training events of the users that the run may see
 
+Items without a counted event borrow co-purchase and popularity from items with similar texts (`baselines.borrowed`).
 The weights of these parts are fixed, or fitted in the last two regimes if there are enough validation users. Two parts
 start at weight 0: the knowledge graph, which helps items with few events and may cost a little on the others, and the
 trained model. The graph is fitted with the rest. The model gets a weight if it improves the ranking of validation
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from llmrec_jax.baselines.borrowed import with_borrowed_counts
 from llmrec_jax.baselines.parts import GRAPH, Fitted, counting_channels, text_channels
 from llmrec_jax.blend import Blend, fit_weights, model_part
 from llmrec_jax.blend.answer import MODEL, channel_part
@@ -110,7 +112,9 @@ class _Parts:
             return self.by_text
         items_E, users_E = self.corpus.train_events(self.domain, users, before)
         is_ordered = self.corpus.splits[self.domain].is_ordered
-        return self.by_text | counting_channels(items_E, users_E, self.num_items, is_ordered=is_ordered)
+        counts = counting_channels(items_E, users_E, self.num_items, is_ordered=is_ordered)
+        is_counted_I = np.bincount(items_E, minlength=self.num_items) > 0
+        return with_borrowed_counts(self.by_text | counts, np.flatnonzero(~is_counted_I), is_counted_I)
 
     def blend(self, channels: dict[str, list[Fitted]]) -> Blend:
         """All parts, with the weights that a fit starts from."""

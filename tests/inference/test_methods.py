@@ -8,6 +8,8 @@ import pytest
 
 from llmrec_jax import Recommender
 from llmrec_jax.config import AnswerConfig
+from llmrec_jax.exports import numpy_runner
+from llmrec_jax.exports.export import export
 from llmrec_jax.inference import network
 from llmrec_jax.train.export import save_bundle
 from tests.inference.untrained import untrained_run
@@ -94,6 +96,25 @@ def test_new_items_get_places_on_request(recommender):
     assert recommender.recommend_many([HISTORY], k=1, new=3)[0].ids[0].startswith("new-")
     with pytest.raises(ValueError, match=r"new=1\.5: not a whole number"):
         recommender.recommend(HISTORY, new=1.5)
+
+
+def test_new_items_borrow_the_counts_of_similar_items(recommender, tmp_path):
+    bought_along = recommender.similar("book-0001", k=1, by="purchase")[0]
+    before = recommender.recommend(["book-0001"], k=10_000, explain=True)
+    recommender.add_items([{"item_id": "new", "title": bought_along.title}])
+    found = recommender.recommend(["book-0001"], k=10_000, explain=True)
+    parts = found.parts[found.ids.index("new")]
+    assert parts["co_purchase"] > np.mean([one["co_purchase"] for one in before.parts])
+    assert 0 < parts["popularity"] < before.parts[before.ids.index(bought_along.item_id)]["popularity"]
+    assert {name: recommender.explain(["book-0001"], "new").parts[name] for name in parts} == pytest.approx(
+        parts, abs=1e-5
+    )
+    assert "new" not in recommender.similar("book-0001", k=10_000, by="purchase").ids  # nobody has both
+    recommender.save(tmp_path / "grown")
+    assert Recommender.load(tmp_path / "grown").recommend(["book-0001"], k=10_000) == found
+    exported = numpy_runner.Recommender(export(tmp_path / "grown", tmp_path / "numpy", "numpy"))
+    scores = {item_id: score for item_id, score, _ in exported.recommend(["book-0001"], k=10_000)}
+    assert scores["new"] == pytest.approx(found[found.ids.index("new")].score, abs=1e-4)
 
 
 def test_items_of_another_shop_are_ranked_by_the_model(loaded):

@@ -190,7 +190,8 @@ def test_items_known_by_id_alone(id_run, tmp_path, monkeypatch):
     found = recommender.recommend(["book-0001"], k=10_000, explain=True)
     parts = found.parts[ids(found).index("new")]
     assert parts["text"] > 0
-    assert parts["model"] == parts["co_purchase"] == 0
+    assert parts["co_purchase"] > 0  # borrowed from items with similar texts
+    assert parts["model"] == 0
 
 
 def test_many_items_are_added_in_linear_time(recommender):
