@@ -189,10 +189,10 @@ def _task_problems(config: Config) -> list[str]:
     problems, tasks = [], config.tasks
     has_task = tasks.rating != "none" or tasks.click_weight > 0
     if has_task and config.model.user_tower == "bert4rec":
-        problems.append("the tasks of tasks.rating and tasks.click_weight read the user vector after each event, but "
-                        "model.user_tower=bert4rec sees the later ones too")  # fmt: skip
+        problems.append("tasks.rating and tasks.click_weight need a causal user tower, but model.user_tower=bert4rec "
+                        "is bidirectional")  # fmt: skip
     if config.train.objective == "language_model" and (has_task or tasks.language_model_weight):
-        problems.append("train.objective=language_model is no task beside ranking: it needs tasks.rating=none, "
+        problems.append("train.objective=language_model reads no histories: it needs tasks.rating=none, "
                         "tasks.click_weight=0 and tasks.language_model_weight=0")  # fmt: skip
     return problems
 

@@ -27,7 +27,6 @@ from llmrec_jax.train.checkpoint import Checkpoints, RunInfo
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.links import link_rows
 from llmrec_jax.train.perplexity import first_params, perplexity_of
-from llmrec_jax.train.progress import progress
 from llmrec_jax.train.state import Params, shapes
 from llmrec_jax.train.task_metrics import click_rows, perplexity_rows, predictions_of, rating_rows
 from llmrec_jax.train.workdir import as_json, read_config

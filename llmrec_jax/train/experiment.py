@@ -43,6 +43,7 @@ from llmrec_jax.train.ratings import rating_tables
 from llmrec_jax.train.start import with_counts
 from llmrec_jax.train.state import Params, Trains, TrainState, new_state
 from llmrec_jax.train.step import StepSpec
+from llmrec_jax.train.terms import make_terms
 from llmrec_jax.types import Batch, Catalog, Collectives, Head, Outputs
 
 

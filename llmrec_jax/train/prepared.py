@@ -23,7 +23,6 @@ from llmrec_jax.data.texts.whitening import Whitening
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.network import TEXT_PART_TOKENS
 from llmrec_jax.losses import objective
-from llmrec_jax.losses.term import Term
 from llmrec_jax.models.bert import Bert
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.parallel import make_layout
@@ -52,7 +51,6 @@ class Data:
     items: TokenTable | np.ndarray  # the text inputs of the joint catalogue, see `ItemInputs`
     whitening: Whitening | None  # of the vectors of a frozen encoder
     hidden_TF: np.ndarray | None  # output of the encoder's frozen layers for each token, float32
-    terms: dict[str, Term]  # of the objective with that configuration; none for a language model
 
     def check(self, config: Config) -> None:
         """Raises ValueError, which names the fields, if a run of `config` needs other data."""
@@ -69,10 +67,6 @@ class Data:
     def corpus_of(self, config: Config) -> Corpus:
         """The corpus of a run, whose batches depend on more than the data."""
         return self.corpus if config == self.config else _corpus(config, self.corpus.domains)
-
-    def terms_of(self, config: Config, corpus: Corpus) -> dict[str, Term]:
-        """The terms of the objective of a run on `corpus`, see `make_terms`."""
-        return self.terms if config == self.config else make_terms(config, corpus)
 
     @functools.cached_property
     def baselines(self) -> dict[str, Callable[[str], Predictor]]:
@@ -114,8 +108,8 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     with reading_shown():
         corpus = _corpus(config)
     on_data(corpus)
-    # Before the texts are encoded, because it refuses terms that the data cannot serve.
-    terms = make_terms(config, corpus) if config.train.objective == "ranking" else {}
+    if config.train.objective == "ranking":
+        make_terms(config, corpus)  # refuses terms that the data cannot serve, before texts are encoded
     with shown("loading the encoder" if config.encoder.pretrained else "training the tokenizer"):
         pretrained, tokenizer = load_encoder(config, corpus.joint.texts)
     if pretrained is not None:
@@ -128,7 +122,7 @@ def prepare(config: Config, on_data: Callable[[Corpus], None] = lambda _: None) 
     text_encoder = pretrained
     if config is not configured:
         text_encoder = _untrained(configured, pretrained, tokenizer, identity)
-    return Data(config, corpus, tokenizer, pretrained, text_encoder, identity, items, whitening, hidden_TF, terms)
+    return Data(config, corpus, tokenizer, pretrained, text_encoder, identity, items, whitening, hidden_TF)
 
 
 def _untrained(
