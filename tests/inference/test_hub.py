@@ -131,5 +131,5 @@ def test_the_card_states_the_report(run):
 
 def test_a_bundle_without_its_run_has_no_figures(folder):
     card = model_card(bundle_lib.load(folder), "me/books")
-    assert "there are no figures" in card
+    assert "No results: report.json" in card
     assert "model-index" not in card
