@@ -25,7 +25,7 @@ def rows_of(columns: Sequence[str], num_rows: int, seed: int = 0) -> list[str]:
             "timestamp": str(1_600_000_000 + draw.randrange(9)) + "000" * (number % 61 == 0) if number % 59 else "",
             "weight": draw.choice(["0", "1", "2.5"]) if number % 67 else "",
             "action": draw.choice(["click", "view"]),
-            "impression_id": f"L{user}-{number // 40}" if number % 5 else "",
+            "impression_id": f"L\udcff{user}-{number // 40}" if number % 5 else "",  # not valid UTF-8
         }
         if cells["impression_id"] == "":
             cells["action"] = "click"
@@ -42,7 +42,9 @@ def write(folder: Path, columns: Sequence[str], rows: Sequence[str], shards: int
     lines = [",".join(columns), *rows]
     for number, name in enumerate(NAMES[shards]):
         part = lines[len(lines) * number // shards : len(lines) * (number + 1) // shards]
-        data = ("\n".join(part) + "\n" * (number != 1)).encode()  # the last line end of a file may be missing
+        data = ("\n".join(part) + "\n" * (number != 1)).encode(
+            errors="surrogateescape"
+        )  # the last line end of a file may be missing
         (folder / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
     if settings:
         (folder / "domain.json").write_text(json.dumps(settings))

@@ -1,14 +1,18 @@
 """A pipeline of Apache Beam prepares the same files as this process alone. `make test-beam` runs this file."""
 
+import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from llmrec_jax import cli
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.distributed import pipeline, storage, workers
 from llmrec_jax.data.domains.domain import load_domain
+from llmrec_jax.data.domains.events import Census
 from llmrec_jax.data.domains.problems import DataError
 from llmrec_jax.errors import UserError
 from tests.data import logs
@@ -16,11 +20,13 @@ from tests.data import logs
 needs_beam = pytest.mark.skipif(not pipeline.is_installed(), reason="Apache Beam is not installed: make test-beam")
 LOCAL = ["runner=DirectRunner"]
 IDS = ("user_id", "item_id")
-SHOPS = {  # columns, shards, data.min_rating, settings
-    "ties": ((*IDS, "rating", "timestamp"), 3, 3.0, {}),
-    "weights": ((*IDS, "timestamp", "weight"), 1, None, {}),
-    "sequence": ((*IDS, "rating"), 3, None, {}),
-    "lists": ((*IDS, "timestamp", "action", "impression_id"), 3, None, {"order": "none"}),
+SHOPS: dict[str, tuple[tuple[str, ...], int, dict[str, str]]] = {  # columns, shards, settings
+    "ties": ((*IDS, "rating", "timestamp"), 3, {}),
+    "weights": ((*IDS, "timestamp", "weight"), 1, {}),
+    "sequence": ((*IDS, "rating"), 3, {}),
+    "lists": ((*IDS, "rating", "timestamp", "action", "impression_id"), 3, {}),
+    "lists in sequence": ((*IDS, "weight", "action", "impression_id"), 3, {}),
+    "no order": ((*IDS, "timestamp", "action", "impression_id"), 1, {"order": "none"}),
 }
 
 
@@ -35,10 +41,32 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@needs_beam
-@pytest.mark.parametrize("name", SHOPS)
-def test_the_files_are_identical(tmp_path, name):
-    columns, shards, min_rating, settings = SHOPS[name]
+def without_beam(job: workers.Job, _: object) -> None:
+    """What `pipeline.run` does, one step after another; each group arrives in another order than it was sent in."""
+    by_kind: dict[int, dict[str, list[bytes]]] = {kind: {} for kind in range(workers.NUM_KINDS)}
+
+    def add(yielded: Iterable[tuple[int, str, bytes]]) -> None:
+        for kind, key, value in yielded:
+            by_kind[kind].setdefault(key, []).insert(0, value)
+
+    for shard in reversed(range(len(job.paths))):
+        add(workers.read_file(shard, job))
+    reports = [msgspec.msgpack.decode(own[0], type=workers.FileReport) for own in by_kind[workers.RESULTS].values()]
+    census = functools.reduce(Census.add, (report.census for report in reports), Census.none())
+    for bucket in by_kind[workers.ROWS].items():
+        add(workers.prepare_users(bucket, census, job))
+    for list_id, users in by_kind[workers.LISTS].items():
+        add(workers.check_list((list_id, len(users))))
+    for kind, write in ((workers.USERS, workers.write_users), (workers.BAD, workers.write_bad)):
+        for near in by_kind[kind].items():
+            add(write(near, job))
+    add(workers.hash_log(job))
+    results = [(key, value) for key, values in by_kind[workers.RESULTS].items() for value in values]
+    workers.write_results((0, results), job)
+
+
+def check_files(tmp_path: Path, name: str, min_rating: float | None) -> None:
+    columns, shards, settings = SHOPS[name]
     folder = str(logs.write(tmp_path / "shop", columns, logs.rows_of(columns, 500), shards, **settings))
     data = [DataConfig(cache_dir=str(tmp_path / cache), on_bad_record="skip", min_rating=min_rating) for cache in "ab"]
     one, other = load_domain(folder, data[0]), pipeline.load_domain(folder, data[1], LOCAL)
@@ -47,6 +75,25 @@ def test_the_files_are_identical(tmp_path, name):
     assert files_of(one.folder) == files_of(other.folder)
     assert {"quarantine.jsonl", "items_E.npy"} <= files_of(other.folder).keys()
     assert other.report["skipped"]["items.jsonl: no title"] == 1
+    assert (other.report.get("impressions", 0) > 100) == ("action" in columns)
+
+
+@pytest.fixture
+def steps_only(monkeypatch):
+    monkeypatch.setattr(pipeline, "_check", lambda options: None)
+    monkeypatch.setattr(pipeline, "run", without_beam)
+
+
+@pytest.mark.parametrize("min_rating", [None, 3.0])
+@pytest.mark.parametrize("name", SHOPS)
+def test_the_steps_give_identical_files(tmp_path, steps_only, name, min_rating):
+    check_files(tmp_path, name, min_rating)
+
+
+@needs_beam
+@pytest.mark.parametrize(("name", "min_rating"), [("ties", 3.0), ("lists", None)])
+def test_the_pipeline_gives_identical_files(tmp_path, name, min_rating):
+    check_files(tmp_path, name, min_rating)
 
 
 @needs_beam
@@ -75,8 +122,7 @@ def test_the_command(tmp_path, capfd):
     assert hashes[0] == hashes[1]
 
 
-@needs_beam
-def test_what_a_pipeline_cannot_prepare(tmp_path):
+def test_what_a_pipeline_cannot_prepare(tmp_path, steps_only):
     rows = ["u,i1,click,one", "v,i2,view,one"]
     folder = logs.write(tmp_path / "shop", (*IDS, "action", "impression_id"), rows)
     data = DataConfig(cache_dir=str(tmp_path / "cache"), on_bad_record="skip")

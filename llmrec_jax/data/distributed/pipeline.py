@@ -168,6 +168,7 @@ def run(job: Job, options: Sequence[str]) -> None:
             | "lists" >> beam.Map(_key_and_value)
             | "by list" >> beam.combiners.Count.PerKey()
             | "with several users" >> beam.FlatMap(workers.check_list)
+            | "once" >> beam.Distinct()
         )
         hashed = pipeline | "log" >> beam.Create([job]) | "hash" >> beam.FlatMap(workers.hash_log)
         _ = (

@@ -1,4 +1,4 @@
-"""Reads and writes files, also of gs://, s3:// and hdfs://, with Apache Beam, which is imported on first use."""
+"""Reads and writes files of this machine, and with Apache Beam those of gs://, s3:// and hdfs://."""
 
 import contextlib
 import shutil
@@ -23,25 +23,30 @@ def names(folder: str) -> list[str]:
 
 def size(path: str) -> int:
     """Bytes of a file as it is stored."""
+    if not is_remote(path):
+        return Path(path).stat().st_size  # the name may hold characters that have a meaning in a pattern
     (matched,) = _files().match([path])
     return matched.metadata_list[0].size_in_bytes
 
 
 def write(path: str, content: bytes) -> None:
     """Write a file; if there is one, it is replaced."""
-    with _files().create(path, compression_type=_as_stored()) as file:
+    with _files().create(path, compression_type=_as_stored()) if is_remote(path) else open(path, "wb") as file:
         file.write(content)
 
 
 def read(path: str) -> bytes:
     """The bytes of a file."""
-    with _files().open(path, compression_type=_as_stored()) as file:
+    with _files().open(path, compression_type=_as_stored()) if is_remote(path) else open(path, "rb") as file:
         return file.read()
 
 
 def make_folder(path: str) -> None:
     """Make a new folder."""
-    _files().mkdirs(path)
+    if is_remote(path):
+        _files().mkdirs(path)
+    else:
+        Path(path).mkdir(parents=True)
 
 
 def remove(folder: str) -> None:

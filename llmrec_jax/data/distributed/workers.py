@@ -102,7 +102,7 @@ def read_file(shard: int, job: Job) -> Yielded:
             while (columns := _columns(itertools.islice(source, BLOCK_ROWS))) is not None:
                 census = census.add(Census.of(columns[4], columns[3], columns[5]))
                 num_rows += len(columns[USER])
-                rows = Rows([*parser.users], [*parser.lists], columns)
+                rows = Rows([*parser.users], [*map(_valid, parser.lists)], columns)
                 yield from ((ROWS, str(bucket), block) for bucket, block in blocks(rows, job.num_buckets))
     except DataError as error:
         fatal = error.findings
@@ -174,6 +174,11 @@ def _in_turn(paths: Iterable[str]) -> Iterator[Path]:
     for path in paths:
         with storage.on_disk(path) as copy:
             yield copy
+
+
+def _valid(list_id: str) -> str:
+    """Another text for each id: that of a list, unlike others, may hold bytes that are not valid."""
+    return list_id.encode(errors="surrogateescape").decode("latin-1")
 
 
 def _near(kind: str, place: int) -> str:
