@@ -31,6 +31,7 @@ from llmrec_jax.models.bert import BertConfig
 from llmrec_jax.models.hf_tokenizer import SPECIAL_TOKENS
 from llmrec_jax.models.language_model import LanguageModel, MaskRule, forward, predict
 from llmrec_jax.parallel import make_layout, state_shardings, to_host
+from llmrec_jax.progress import shown
 from llmrec_jax.train import session, trackers
 from llmrec_jax.train.encoder import make_encoder_config, new_trainable_encoder, trained_encoder, with_pretrained
 from llmrec_jax.train.experiment import trainable_in
@@ -113,9 +114,10 @@ class HeldOutTexts:
         """The mean log-likelihood of a predicted token, which is minus the logarithm of the perplexity."""
         texts = self._run.held_out.astype(np.int32)
         size = self._run.config.train.eval_batch_size
-        total, number = map_tiles(
-            _TextLoss(self._run.graphdef), self.mesh, (texts,), (params, self._catalog), size
-        ).T.astype(np.float64)
+        loss = _TextLoss(self._run.graphdef)
+        with shown("validating"):
+            sums_R2 = map_tiles(loss, self.mesh, (texts,), (params, self._catalog), size)
+        total, number = sums_R2.T.astype(np.float64)
         return -float(total.sum() / number.sum())
 
 
@@ -147,8 +149,9 @@ def train_language_model(config: Config, workdir: Path, console: Console, interr
                 perplexity[name] = math.exp(-evaluator.validate(params))
         params = to_host(fitted.state.params)
         if jax.process_index() == 0:
-            encoder = trained_encoder(config.encoder, run.data.pretrained, run.graphdef, params)
-            hf.save_pretrained(encoder, workdir / "encoder", run.data.tokenizer)
+            with shown("exporting the encoder"):
+                encoder = trained_encoder(config.encoder, run.data.pretrained, run.graphdef, params)
+                hf.save_pretrained(encoder, workdir / "encoder", run.data.tokenizer)
             facts = {
                 "perplexity": perplexity,
                 "predicted": "masked tokens" if isinstance(run.encoder_config, BertConfig) else "next tokens",
