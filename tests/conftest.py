@@ -74,6 +74,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.fixture
+def shown_work(monkeypatch) -> list[str]:
+    """The work whose progress is shown if it takes long enough, in its order."""
+    works: list[str] = []
+    monkeypatch.setattr("llmrec_jax.progress._watch", lambda meter, end, stream: works.append(meter.doing))
+    return works
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real domains beside the repository."""

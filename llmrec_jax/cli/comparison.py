@@ -27,12 +27,14 @@ def compare(workdirs: tyro.conf.Positional[tuple[Path, ...]], methods: tuple[str
     from llmrec_jax.errors import UserError
     from llmrec_jax.evaluate import comparison
     from llmrec_jax.html import write_comparison
+    from llmrec_jax.progress import shown
 
     if not workdirs or not methods:
         raise UserError("name at least one work folder and one method")
     found = comparison.compare(workdirs, methods)
     if html is not None:
-        write_comparison(workdirs, methods, html)
+        with shown("writing the page"):
+            write_comparison(workdirs, methods, html)
     if json:
         print(json_lib.dumps(found, allow_nan=False))
         return 0

@@ -51,6 +51,7 @@ def serve(
         raise UserError(f"--port {port}: must be between 0 and 65535")
     if not (timeout > 0 and concurrency > 0):
         raise UserError("--timeout and --concurrency must be above 0")
+    from llmrec_jax.progress import shown
     from llmrec_jax.server import Limits, create_app
     from llmrec_jax.server.listening import bound, run
 
@@ -58,7 +59,8 @@ def serve(
         print(f"loading {', '.join(named)}", file=sys.stderr)
         # A page of another site can make a browser send requests to localhost under its own name.
         hosts = LOCAL if key is None and is_loopback(host) else None
-        app = create_app(named, Limits(timeout=timeout, concurrency=concurrency), key, hosts)
+        with shown("loading the bundles"):
+            app = create_app(named, Limits(timeout=timeout, concurrency=concurrency), key, hosts)
         run(app, listener, timeout, lambda url: print(f"serving at {url}; Ctrl-C stops", file=sys.stderr, flush=True))
     return 0
 

@@ -4,7 +4,10 @@ Only the files of a bundle are uploaded and downloaded, none of which is code. A
 `hf auth login` or the environment variable HF_TOKEN.
 """
 
+import contextlib
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
@@ -14,7 +17,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.inference.card import model_card
 from llmrec_jax.inference.writing import PARTS
-from llmrec_jax.progress import shown
+from llmrec_jax.progress import muted, shown
 from llmrec_jax.version import __version__
 
 CARD = "README.md"
@@ -55,7 +58,7 @@ def upload(folder: Path, card: str, repo_id: str, private: bool, revision: str, 
         stale = (PARTS & set(api.list_repo_files(repo_id, revision=revision))) - set(files)
         operations += [CommitOperationDelete(name) for name in sorted(stale)]
         message = f"Upload a bundle of llmrec_jax {__version__}"
-        with shown(f"uploading to {repo_id}"):
+        with _shown(f"uploading to {repo_id}"):
             commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     except Exception as error:  # whatever its HTTP client raises
         raise UserError(f"{repo_id}: the hub refused the upload: {_reason(error)}. Log in with `hf auth login`, "
@@ -88,13 +91,21 @@ def download(repo_id: str, *, revision: str | None = None, endpoint: str | None 
       ValueError: the hub could not provide it.
     """
     try:
-        folder = huggingface_hub.snapshot_download(
-            repo_id, revision=revision, endpoint=endpoint, allow_patterns=sorted(PARTS), library_name="llmrec_jax"
-        )
+        with _shown(f"downloading {repo_id}"):
+            folder = huggingface_hub.snapshot_download(
+                repo_id, revision=revision, endpoint=endpoint, allow_patterns=sorted(PARTS), library_name="llmrec_jax"
+            )
     except Exception as error:  # whatever its HTTP client raises
         raise UserError(f"{repo_id}: no such folder, and the hub could not provide this bundle: "
                         f"{_reason(error)}") from error  # fmt: skip
     return Path(folder)
+
+
+@contextlib.contextmanager
+def _shown(doing: str) -> Iterator[None]:
+    """Progress where nobody watches: on a terminal, huggingface_hub shows bars."""
+    with muted(sys.stderr.isatty()), shown(doing):
+        yield
 
 
 def _reason(error: Exception) -> str:

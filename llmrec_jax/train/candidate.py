@@ -23,6 +23,7 @@ from llmrec_jax.data.protocol import LAST_STEP
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference import bundle
 from llmrec_jax.parallel import make_layout, to_host
+from llmrec_jax.progress import shown
 from llmrec_jax.selection import Evidence
 from llmrec_jax.train import merge, merging
 from llmrec_jax.train.evaluation import Evaluator, hashes, selected_params
@@ -114,7 +115,8 @@ def run_candidates(
             console.print(f"candidate {point.name}", markup=False, highlight=False)
         params = params_of(point, workdir, experiment, mesh)
         its_answer = answer if folder == workdir and answer else Evaluator(experiment, mesh).answer(params)
-        found.append(gathered(experiment, its_answer, params, mesh))
+        with shown("judging the candidate"):
+            found.append(gathered(experiment, its_answer, params, mesh))
         if jax.process_index() == 0:
             _save(folder / FILE, found[-1], run)
     return found

@@ -10,6 +10,7 @@ from flax import traverse_util
 from llmrec_jax.inference import bundle, writing
 from llmrec_jax.inference.bundle import BundleItem
 from llmrec_jax.inference.parts import Parts
+from llmrec_jax.progress import shown
 from llmrec_jax.train.experiment import Experiment
 from llmrec_jax.train.init_from import trained_on
 from llmrec_jax.train.loop import Trained
@@ -19,7 +20,12 @@ from llmrec_jax.train.state import Params
 
 def bundle_in(workdir: Path) -> Callable[[Trained], None]:
     """The `export` of a run in `workdir`."""
-    return lambda trained: save_bundle(trained, workdir / bundle.NAME)
+
+    def export(trained: Trained) -> None:
+        with shown("exporting the bundle"):
+            save_bundle(trained, workdir / bundle.NAME)
+
+    return export
 
 
 def save_bundle(trained: Trained, folder: Path) -> None:

@@ -27,6 +27,7 @@ from llmrec_jax.models.bert import Bert, BertConfig
 from llmrec_jax.models.gpt2 import Gpt2
 from llmrec_jax.models.language_model import LanguageModel, MaskRule, TokenHead, forward
 from llmrec_jax.parallel import make_layout, to_host
+from llmrec_jax.progress import shown
 from llmrec_jax.train import session, trackers
 from llmrec_jax.train.encoder import (
     make_encoder_config,
@@ -116,7 +117,8 @@ class HeldOutTexts:
         """The mean log-likelihood of a predicted token, which is minus the logarithm of the perplexity."""
         run = self._run
         loss = TextLoss(run.graphdef, _parts)
-        return -mean_loss(loss, run.held_out, (params, self._catalog), self.mesh, run.config.train.eval_batch_size)
+        with shown("validating"):
+            return -mean_loss(loss, run.held_out, (params, self._catalog), self.mesh, run.config.train.eval_batch_size)
 
 
 def train_language_model(config: Config, workdir: Path, console: Console, interrupts: Interrupts | None = None) -> None:
@@ -134,8 +136,9 @@ def train_language_model(config: Config, workdir: Path, console: Console, interr
                 perplexity[name] = math.exp(-evaluator.validate(params))
         params = to_host(fitted.state.params)
         if jax.process_index() == 0:
-            encoder = trained_encoder(config.encoder, run.data.pretrained, run.graphdef, params)
-            hf.save_pretrained(encoder, workdir / "encoder", run.data.tokenizer)
+            with shown("exporting the encoder"):
+                encoder = trained_encoder(config.encoder, run.data.pretrained, run.graphdef, params)
+                hf.save_pretrained(encoder, workdir / "encoder", run.data.tokenizer)
             facts = {
                 "perplexity": perplexity,
                 "predicted": "masked tokens" if isinstance(run.encoder_config, BertConfig) else "next tokens",

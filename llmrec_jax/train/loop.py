@@ -95,8 +95,7 @@ def _finish(
         answer = evaluator.answer(params)
     trained = Trained(experiment, to_host(params), evaluator.item_vectors(params), answer)
     if is_first:
-        with shown("exporting the bundle"):
-            export(trained)
+        export(trained)
     if not reports:
         return trained
     with timed(seconds, "evaluate"):

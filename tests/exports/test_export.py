@@ -31,9 +31,10 @@ def test_an_export_is_replaced_and_other_files_are_not(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]  # no drafts
 
 
-def test_the_command(folder, tmp_path, capsys):
+def test_the_command(folder, tmp_path, capsys, shown_work):
     assert main(["export", str(folder), "--to", str(tmp_path / "out"), "--format", "onnx", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
+    assert shown_work == [f"exporting to {tmp_path / 'out'}"]
     assert facts["format"] == "onnx"
     assert {"scorer.onnx", "encoder.onnx", "items.json", "tokenizer.json"} <= set(facts["files"])
     assert facts["bytes"] > 10_000

@@ -133,9 +133,10 @@ def is_self_contained(page: str) -> Page:
     return found
 
 
-def test_the_page_of_a_run_is_complete_and_self_contained(run, capsys):
+def test_the_page_of_a_run_is_complete_and_self_contained(run, capsys, shown_work):
     workdir = run()
     assert cli.main(["report", str(workdir)]) == 0
+    assert shown_work == ["writing report.html"]
     assert capsys.readouterr().out == f"{workdir / 'report.html'}\n"
     page = (workdir / "report.html").read_text()
     found = is_self_contained(page)

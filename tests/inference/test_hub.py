@@ -54,7 +54,7 @@ def run(folder, tmp_path):
     return tmp_path / "run"
 
 
-def test_a_bundle_comes_back_the_same(hub, run, folder):
+def test_a_bundle_comes_back_the_same(hub, run, folder, shown_work):
     (run / "bundle" / "notes.txt").write_text("mine")
     address = push_to_hub(run, "me/books", endpoint=hub.endpoint)
     assert address.startswith("http")
@@ -65,6 +65,7 @@ def test_a_bundle_comes_back_the_same(hub, run, folder):
     assert hub.created[0].get("private") or hub.created[0]["visibility"] == "private"  # by the version of the client
     found = Recommender.from_pretrained("me/books", endpoint=hub.endpoint).recommend(["book-0001"])
     assert found == Recommender.load(folder).recommend(["book-0001"])
+    assert shown_work == ["uploading to me/books", "downloading me/books"]
 
 
 def test_a_recommender_is_pushed_as_it_is_now(hub, run):

@@ -48,6 +48,13 @@ def test_a_batch_gives_what_one_call_each_gives(loaded):
         loaded.recommend_many([HISTORY, HISTORY], times=[[1, 2, 3]])
 
 
+def test_many_added_items_show_progress(recommender, shown_work):
+    recommender.add_items([{"item_id": "one", "title": "A Winter in Vienna"}])
+    assert shown_work == ["adding items"]
+    recommender.add_items([{"item_id": f"new-{n}", "title": f"A Winter in Vienna {n}"} for n in range(100)])
+    assert shown_work[1:3] == ["adding items", "encoding texts"]
+
+
 def test_blocks_do_not_change_the_answers(loaded, monkeypatch):
     histories = [[item.item_id] for item in loaded.items[:5]]
     expected = loaded.recommend_many(histories, k=4)

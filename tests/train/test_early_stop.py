@@ -13,6 +13,7 @@ from llmrec_jax.errors import UserError
 from llmrec_jax.parallel import make_layout
 from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator
+from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.loop import train_and_evaluate
 from tests.train.tiny import metrics_of, tiny_config
 
@@ -28,11 +29,14 @@ def quick_config():
     )
 
 
-def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start(tmp_path, monkeypatch):
+def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start(tmp_path, monkeypatch, shown_work):
     scores = iter([0.3, 0.1, 0.2])  # of steps 0, 2 and 4
     monkeypatch.setattr(Evaluator, "validate", lambda self, params: next(scores))
     config, workdir = quick_config(), tmp_path / "run"
-    trained = train_and_evaluate(config, workdir, Console(quiet=True))
+    trained = train_and_evaluate(config, workdir, Console(quiet=True), export=bundle_in(workdir))
+    phases = ["reading", "initializing the model", "compiling the training step", "making the answer",
+              "exporting the bundle", "evaluating methods", "recommending for some users of the report"]  # fmt: skip
+    assert [work for work in shown_work if work in phases] == phases
     assert [line["step"] for line in metrics_of(workdir)] == [1, 2, 3, 4]
     assert Checkpoints(workdir / "checkpoints", read_only=True).steps() == [0, 4]
     report = json.loads((workdir / "report.json").read_text())
