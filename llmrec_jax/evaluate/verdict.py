@@ -81,16 +81,16 @@ def ndcg(rank_N: np.ndarray) -> np.ndarray:
 
 
 def paired_bootstrap(
-    difference_N: np.ndarray, seed: int = 0, confidence: float = 0.95, resamples: int = RESAMPLES
+    difference_N: np.ndarray, seed: int = 0, confidence: float = 0.95, resamples: int | None = None
 ) -> tuple[float, float]:
-    """Bootstrap percentile interval of the mean, resampling users.
+    """Bootstrap percentile interval of the mean, resampling users `resamples` times (None: `RESAMPLES`).
 
     The differences have few distinct values. Their counts in a resample are multinomially distributed, so drawing the
     counts is equivalent to drawing users, but much cheaper.
     """
     values, counts = np.unique(difference_N, return_counts=True)
     size = len(difference_N)
-    drawn = np.random.default_rng(seed).multinomial(size, counts / size, resamples)
+    drawn = np.random.default_rng(seed).multinomial(size, counts / size, resamples or RESAMPLES)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn @ values / size, [tail, 1 - tail])
     return float(low), float(high)

@@ -17,7 +17,7 @@ def arm(rng, hit_rate, num_users):
 
 @pytest.mark.parametrize(("num_users", "hit_rate"), [(100, 0.1), (400, 0.05)])
 def test_noise_replaces_the_default_in_less_than_5_percent(monkeypatch, num_users, hit_rate):
-    monkeypatch.setattr("llmrec_jax.evaluate.verdict.RESAMPLES", 300)
+    monkeypatch.setattr("llmrec_jax.evaluate.verdict.RESAMPLES", 1000)
     replaced, trials = 0, 300
     for trial in range(trials):
         rng = np.random.default_rng(trial)
@@ -63,8 +63,9 @@ def test_of_several_better_arms_the_best_is_taken():
     assert decide({"valid": arms}).arm == "best"
 
 
-def test_a_more_complex_arm_has_to_be_better_than_the_simpler_one_that_is_kept():
+def test_a_more_complex_arm_has_to_be_better_than_the_simpler_one_that_is_kept(monkeypatch):
     """Both arms are clearly better than the default, and the second a little better than the first."""
+    monkeypatch.setattr("llmrec_jax.evaluate.verdict.RESAMPLES", 1000)
     rng = np.random.default_rng(0)
     source = arm(rng, 0.3, 1000)
     adapted = source + 0.01 * rng.standard_normal(1000)

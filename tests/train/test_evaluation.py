@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from llmrec_jax.config import AdaptConfig
 from llmrec_jax.data.domains import demo
 from llmrec_jax.evaluate.verdict import ndcg
 from llmrec_jax.parallel import make_mesh
@@ -92,7 +93,8 @@ def test_the_hash_of_a_run_tells_what_decides_its_numbers(left_out_run):
 def test_a_zero_shot_run_with_one_source_takes_its_last_step_and_says_so(tmp_path):
     config = zero_shot(tiny_config())
     model = dataclasses.replace(config.model, user_tower="mean")  # quick to compile
-    config = dataclasses.replace(config, model=model, train=dataclasses.replace(config.train, steps=3, eval_every=1))
+    train = dataclasses.replace(config.train, steps=3, eval_every=1)
+    config = dataclasses.replace(config, model=model, adapt=AdaptConfig(), train=train)
     out = io.StringIO()
     train_and_evaluate(config, tmp_path / "run", Console(file=out, soft_wrap=True))
     report = json.loads((tmp_path / "run" / "report.json").read_text())

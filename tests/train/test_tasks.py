@@ -27,6 +27,10 @@ CASES = {
     "pcgrad": TasksConfig(rating="ordinal", rating_weight=1.0, click_weight=1.0, weighting="pcgrad"),
     "uncertainty": TasksConfig(rating="mse", weighting="uncertainty", log_conflicts=True),
 }
+MESHES = {  # both cases compare the gradients of the tasks, so this is tested on both meshes
+    "pcgrad": MeshConfig(mode="pmap", data=8),
+    "uncertainty": MeshConfig(data=8),
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +57,7 @@ def test_a_step_on_eight_devices_equals_one(config, weighting):
     if weighting == "uncertainty":
         assert metrics["weight/uncertainty/rating"] == 1  # exp(-0)
         assert gradients["heads"]["log_variance_rating"]["value"] != 0
-    for mesh in (MeshConfig(data=8), MeshConfig(mode="pmap", data=8)):
-        assert_same_step(gradients_and_metrics(experiment, mesh), expected)
+    assert_same_step(gradients_and_metrics(experiment, MESHES[weighting]), expected)
 
 
 def test_the_report_compares_the_task_with_its_baselines(config, tmp_path, monkeypatch):
