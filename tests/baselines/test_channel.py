@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from llmrec_jax.baselines.channel import FEW, Channel, sum_of_scores
+from llmrec_jax.baselines.channel import FEW, Channel, few_products, sum_of_scores
 
 ITEMS, WIDTH = 7, 5
 HISTORIES = [np.array([0, 3, 3, 5]), np.array([6]), np.array([], np.int32), np.arange(7)]
@@ -78,3 +78,15 @@ def test_few_histories_and_many_have_the_same_scores(make):
     channel = Channel("c", *map(make, tables()), 0.5, 3, "l2")
     many = channel.scores(HISTORIES * FEW)
     np.testing.assert_allclose(many[: len(HISTORIES)], channel.scores(HISTORIES), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_a_product_of_few_rows_is_that_of_any_number(size):
+    rng = np.random.default_rng(0)
+    rows_NV, columns_VI = rng.random((size, WIDTH), np.float32), rng.random((WIDTH, ITEMS), np.float32)
+    np.testing.assert_allclose(few_products(rows_NV, columns_VI), rows_NV @ columns_VI, rtol=1e-6)
+
+
+def test_equal_columns_of_a_sparse_row_are_added():
+    twice_II = scipy.sparse.csr_matrix((np.float32([1, 2]), [1, 1], [0, 2, 2]), shape=(2, 2))
+    np.testing.assert_array_equal(Channel("c", twice_II, None, 0.5, 3, "sum").scores([np.array([0])]), [[0, 3]])
