@@ -1,6 +1,7 @@
 """A pipeline of Apache Beam prepares the same files as this process alone. `make test-beam` runs this file."""
 
 import functools
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from llmrec_jax.data.domains.events import Census
 from llmrec_jax.data.domains.problems import DataError
 from llmrec_jax.errors import UserError
 from tests.data import logs
+from tests.docs.pages import REPO, commands
 
 needs_beam = pytest.mark.skipif(not pipeline.is_installed(), reason="Apache Beam is not installed: make test-beam")
 LOCAL = ["runner=DirectRunner"]
@@ -161,3 +163,12 @@ def test_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(pipeline, "is_installed", lambda: False)
     with pytest.raises(UserError, match=r"pip install 'llmrec_jax\[beam\]'"):
         pipeline.load_domain("demo:books", DataConfig(), LOCAL)
+
+
+@needs_beam
+@pytest.mark.parametrize("runner", ["DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner"])
+def test_beam_knows_the_options_of_the_docs(runner):
+    (command,) = (command for command in commands(REPO / "docs" / "scale.md") if f"runner={runner}" in command)
+    options = [option for flag, option in itertools.pairwise(command) if flag == "--beam"]
+    assert options
+    pipeline._check(options)
