@@ -1,7 +1,7 @@
-"""Progress of work that takes over two seconds, on stderr: a bar on a terminal, else a line every ten seconds.
+"""Progress of work that takes over two seconds, on stderr: a bar on a terminal, otherwise a line every ten seconds.
 
-A thread watches a `Meter` and prints; the work itself only counts. Bars of nested work stand below one another. Of
-several processes of a job, only the first shows anything (`mute`). For training steps see `train/metrics.ProgressLine`.
+The work counts in a `Meter`; a thread reads the meter and prints. Nested work has one bar each, in one display. In a
+job of several processes only the first prints (`mute`). For training steps see `train/metrics.ProgressLine`.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Meter:
         self.step = step
 
     def advance(self, amount: float = 1) -> None:
-        """`amount` more things are done."""
+        """Count `amount` more things as done."""
         self.done += amount
 
     def seconds_left(self) -> float | None:

@@ -16,10 +16,14 @@ from tests.conftest import REPO
 # The answers go to a file: Gloo writes to standard output from a thread of its own, in pieces.
 JOIN = """
 import sys
+import time
 from pathlib import Path
 import jax
-from llmrec_jax import cluster
+from llmrec_jax import cluster, progress
 cluster.join()
+progress.FIRST = 0
+with progress.shown("joining"):
+    time.sleep(0.1)
 answers = [f"{jax.process_index()} of {jax.process_count()}, {jax.device_count()} devices"]
 
 def decide(works):
@@ -141,3 +145,4 @@ def test_tasks_of_slurm_join(address, tmp_path):
         answers = (tmp_path / str(process)).read_text(encoding="utf-8").splitlines()
         assert answers == [f"{process} of 2, 16 devices", "{'step': 3, 'problems': ['ü']}", "refused: ü"]
         assert f"process {process} of 2, process 0 at localhost:" in err
+        assert ("joining ..." in err) == (process == 0)  # only the first shows progress

@@ -103,7 +103,7 @@ def download(repo_id: str, *, revision: str | None = None, endpoint: str | None 
 
 @contextlib.contextmanager
 def _shown(doing: str) -> Iterator[None]:
-    """Progress where nobody watches: on a terminal, huggingface_hub shows bars."""
+    """Progress lines unless stderr is a terminal, where huggingface_hub shows bars of its own."""
     with muted(sys.stderr.isatty()), shown(doing):
         yield
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from llmrec_jax.blend.calibration import FEWEST_USERS
 
 # Why a bundle has no probabilities.
-NOT_CALIBRATED = ("the bundle has none: they are fitted to validation events of at least "
-                  f"{FEWEST_USERS} users of the target, and the run had fewer or, as zero-shot runs, none")  # fmt: skip
+NOT_CALIBRATED = ("this bundle is not calibrated: that needs validation events of at least "
+                  f"{FEWEST_USERS} users of the target (zero-shot runs have none) and the fitted weights")  # fmt: skip
 
 
 class Recommendation(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a `Recommender` is made from: the items of a bundle, changes to them, loading, saving, and the hub."""
+"""Loads the bundle of a `Recommender`, adds and removes items, saves the bundle, and uploads it to the hub."""
 
 import dataclasses
 import tempfile

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import nnx, traverse_util
+from jax.typing import DTypeLike
 from tokenizers import Tokenizer
 
 from llmrec_jax.models.architectures import Architecture, architecture_of, new_encoder
@@ -27,7 +28,7 @@ from llmrec_jax.models.locate import locate
 
 
 def from_pretrained(
-    folder_or_hub_id: str | Path, *, dtype: Any = jnp.float32, remat: Remat = "dots", attention: Kernel = "xla"
+    folder_or_hub_id: str | Path, *, dtype: DTypeLike = jnp.float32, remat: Remat = "dots", attention: Kernel = "xla"
 ) -> Bert | Gpt2:
     """Load a BERT or GPT-2 (by its config.json) from a folder, the hub or a wheel (see `locate`).
 

@@ -125,7 +125,7 @@ def _check_probabilities(recommender: Recommender, asked: requests.Recommend) ->
     if not recommender.has_probabilities:
         reason = NOT_CALIBRATED
     elif asked.disliked or asked.shop not in (None, recommender.target):
-        reason = f"they are of the scores in {recommender.target!r} without disliked items; leave disliked and shop out"
+        reason = f"they are calibrated for {recommender.target!r} without disliked items; leave out disliked and shop"
     if reason is not None:
         raise ApiError(422, f"probabilities: {reason}", "probabilities")
 

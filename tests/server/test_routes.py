@@ -61,7 +61,7 @@ def test_probabilities(client, recommender):
     of_film = client.post("/v1/recommend", json=asked | {"history": ["film-0003"]}).json()["items"]
     assert [item["probability"] for item in of_film] == [None] * 5
     for other in ({"disliked": ["book-0007"]}, {"shop": recommender.shops[0]}):
-        refused(client.post("/v1/recommend", json=asked | other), 422, "probabilities", "leave disliked and shop out")
+        refused(client.post("/v1/recommend", json=asked | other), 422, "probabilities", "leave out disliked and shop")
     assert client.post("/v1/recommend", json=asked | {"shop": recommender.target}).status_code == 200
     assert client.get("/v1/info").json()["bundles"]["shop"]["probabilities"] is True
 
@@ -70,7 +70,7 @@ def test_a_bundle_without_calibration_refuses_probabilities(own_bundle):
     parts.write(own_bundle, parts.load(own_bundle)._replace(calibration=None))
     with TestClient(create_app({"shop": own_bundle})) as client:
         asked = {"history": HISTORY, "probabilities": True}
-        refused(client.post("/v1/recommend", json=asked), 422, "probabilities", "the bundle has none: they are fitted")
+        refused(client.post("/v1/recommend", json=asked), 422, "probabilities", "this bundle is not calibrated")
         assert client.get("/v1/info").json()["bundles"]["shop"]["probabilities"] is False
 
 
