@@ -1,4 +1,4 @@
-# Serves a bundle on a CPU; the same image trains. Not built by the tests, which have no Docker.
+# Serves a bundle on a CPU; the same image trains. Not built by the tests, which have no Docker: see docs/export.md.
 #
 #   docker build --tag llmrec .
 #   docker run --rm --publish 127.0.0.1:8000:8000 --env LLMREC_API_KEY=... --volume "$PWD/runs/my_shop/bundle:/bundle:ro" llmrec
