@@ -327,7 +327,7 @@ def test_help_of_every_field_ends_in_whole_sentences():
         (["--data.split", "halves"], "leave_one_out"),
         (["--train.steps", "0"], "error: train.steps=0 must be at least 1"),
         (["--train.checkpoint_every", "0"], "error: train.checkpoint_every=0 must be at least 1"),
-        (["--data.text_fields", "brand"], "error: data.text_fields=('brand',) must hold the title"),
+        (["--data.text_fields", "brand"], "error: data.text_fields=('brand',) must contain title"),
         (["--data.min_rating", "nan"], "error: data.min_rating=nan is not a finite number"),
         (["--data.description_chars", "0"], "error: data.description_chars=0 must be at least 1"),
         (["--data.target_fraction", "1.5"], "error: data.target_fraction=1.5 is not between 0 and 1"),
