@@ -13,6 +13,7 @@ import pytest
 
 from llmrec_jax import cli, recipes
 from llmrec_jax import config as config_lib
+from llmrec_jax.config import AdaptConfig
 from tests.conftest import REPO
 from tests.page.browsing import screenshot, search, settled, shelf
 
@@ -29,6 +30,9 @@ def workdir(tmp_path_factory):
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, cache_dir=str(cache)),
+        encoder=dataclasses.replace(config.encoder, num_layers=1, width=16, num_heads=2),  # quick to compile
+        model=dataclasses.replace(config.model, width=16, user_tower="mean"),
+        adapt=AdaptConfig(),
         train=dataclasses.replace(config.train, steps=1, batch_size=8),
     )
     with pytest.MonkeyPatch.context() as patch:
