@@ -128,9 +128,7 @@ def _limits(bundle: Bundle, report: dict[str, Any]) -> list[str]:
     if report.get("comparison", {}).get("decision") in ("below", "level"):
         lines.append("- The answer is not better than the best baseline; see the verdict.")
     if changed := sum(item.is_new or item.is_removed for item in bundle.items):
-        lines.append(
-            f"- {changed:,} items were added or removed after the training; the metrics were measured before."
-        )
+        lines.append(f"- {changed:,} items were added or removed after the training; the metrics were measured before.")
     lines += [f"- {fact['method']} could not be computed: {fact['reason']}" for fact in report.get("left_out", [])]
     lines.append("- The folder holds the ids and titles of all items.")
     return lines
