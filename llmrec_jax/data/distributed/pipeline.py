@@ -29,7 +29,6 @@ from llmrec_jax.errors import UserError
 
 BUCKET_BYTES = 2**24  # of the stored log for each bucket of users
 HEAD_BYTES = 2**20  # of a file of the log, to read its header
-LOCAL = ("runner=DirectRunner", "runner=InProcessRunner")
 SMALL = (ITEMS, f"{ITEMS}.gz", GRAPH, f"{GRAPH}.gz", "domain.json")
 
 
@@ -91,7 +90,7 @@ def _work_folder(options: Sequence[str], source: str, scratch: str) -> str:
     given = dict(option.split("=", 1) for option in options if "=" in option)
     if "temp_location" in given:
         return f"{given['temp_location'].rstrip('/')}/llmrec-{uuid.uuid4().hex}"
-    if storage.is_remote(source) or not {*options}.intersection(LOCAL):
+    if storage.is_remote(source) or given.get("runner") != "DirectRunner":
         raise UserError("name a folder that all workers can reach: --beam temp_location=gs://bucket/tmp")
     return f"{scratch}/work"
 

@@ -97,7 +97,11 @@ def _check_readable(path: Path) -> None:
 
 def find(folder: Path, name: str) -> Path:
     """The file `name` of a folder, plain or gzipped. Raises `DataError` if neither or both exist."""
-    return folder / _one_of(folder, name, [child.name for child in folder.iterdir() if child.is_file()])
+    return folder / _one_of(folder, name, _files(folder))
+
+
+def _files(folder: Path) -> list[str]:
+    return [child.name for child in folder.iterdir() if child.is_file()]
 
 
 def _one_of(folder: Path, name: str, inside: Sequence[str]) -> str:
@@ -112,7 +116,7 @@ def _one_of(folder: Path, name: str, inside: Sequence[str]) -> str:
 
 def find_log(folder: Path) -> list[Path]:
     """The files of the log: interactions.csv, plain or gzipped, or all its shards in order. Raises `DataError`."""
-    return [folder / name for name in log_among(folder, [child.name for child in folder.iterdir()])]
+    return [folder / name for name in log_among(folder, _files(folder))]
 
 
 def log_among(folder: Path, names: Sequence[str]) -> list[str]:
