@@ -64,7 +64,6 @@ def standard_steps(cache_dir: str) -> dict[str, Config]:
     meshes = {
         "1 device": MeshConfig(data=1),
         "data 8": MeshConfig(data=8),
-        "data 2 x fsdp 4": MeshConfig(data=2, fsdp=4),
         "data 2 x fsdp 2 x tensor 2": MeshConfig(data=2, fsdp=2, tensor=2),
     }
     steps = {f"quickstart, {name}": dataclasses.replace(base, mesh=mesh) for name, mesh in meshes.items()}

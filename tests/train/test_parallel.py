@@ -30,8 +30,8 @@ CASES = {
     "none, gbce": ("jit, fsdp 8", "pmap, data 8"),
 }
 MODELS = {
-    "coral, in_batch": {"user_tower": "ligr"},
-    "dann, in_batch": {"user_tower": "mean", "item_bias": True},
+    "coral, in_batch": {"user_tower": "mean", "item_bias": True},
+    "dann, in_batch": {"user_tower": "ligr"},
     "none, sampled_softmax": {"user_tower": "bert4rec", "recency_mean": False, "item_bias": True},
     "none, gbce": {"user_tower": "hstu", "score": "dot", "recency_mean": False},
 }

@@ -35,7 +35,7 @@ from llmrec_jax.train.step import train_step
 from tests.conftest import DATA_CACHE
 
 # Some texts of the shops are cut, some shorter.
-SEVERAL_BUCKETS: dict[str, Any] = {"max_tokens": 64, "vocab_size": 1000}
+SEVERAL_BUCKETS: dict[str, Any] = {"max_tokens": 56, "vocab_size": 1000}
 
 
 def tiny_config(cache_dir: Path = DATA_CACHE, *, mesh: MeshConfig | None = None, **data: object) -> Config:
@@ -62,7 +62,7 @@ def pretrained_config(folder: Path, kind: Any, num_layers: int) -> Config:
     encoder = new_encoder(ENCODERS[kind].config(max_positions=64, dropout=0.0, **sizes), nnx.Rngs(7))
     save_pretrained(shaken(encoder, 0.2), folder)  # fresh weights tell texts hardly apart
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = tiny_config(sources=(), **SEVERAL_BUCKETS)
+    config = tiny_config(sources=(), max_tokens=64, vocab_size=1000)
     return dataclasses.replace(
         config,
         encoder=dataclasses.replace(config.encoder, pretrained=str(folder)),
