@@ -45,7 +45,7 @@ class Channel:
 
     def prepare(self) -> None:
         """Compute what the first few scores would have to."""
-        if self.as_item_IV is not None:
+        if isinstance(self.as_item_IV, np.ndarray):
             _ = self._columns_VI
 
     def sparse_scores(self, histories: Sequence[np.ndarray]) -> Matrix:
@@ -71,13 +71,10 @@ class Channel:
         """`scores_of` dense profiles, dense."""
         if self.as_item_IV is None:
             return profile_NV
-        if isinstance(self._columns_VI, np.ndarray):
+        if isinstance(self.as_item_IV, np.ndarray):
             return few_products(profile_NV, self._columns_VI)
-        scores_NI = np.zeros((len(profile_NV), self.num_items), np.float32)
-        for scores_I, profile_V in zip(scores_NI, profile_NV, strict=True):
-            known = np.flatnonzero(profile_V)
-            _add_rows(scores_I, self._columns_VI, known, profile_V[known])
-        return scores_NI
+        # One product with a vector for each: SciPy's product with a matrix takes twice their time.
+        return np.stack([self.as_item_IV @ profile_V for profile_V in profile_NV])
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
         """A channel with additional items. With `as_item_IV` None, they follow nothing and nothing follows them."""
@@ -108,9 +105,9 @@ class Channel:
         return profile_NV * factor_N[:, None]
 
     @functools.cached_property
-    def _columns_VI(self) -> Matrix:
+    def _columns_VI(self) -> np.ndarray:
         """A dense table, copied: with its rows apart in memory, a product with few profiles takes twice the time."""
-        return np.ascontiguousarray(self._items_VI) if isinstance(self._items_VI, np.ndarray) else self._items_VI
+        return np.ascontiguousarray(self._items_VI)
 
     @functools.cached_property
     def _items_VI(self) -> Matrix:
