@@ -19,6 +19,7 @@ import scipy.sparse
 from llmrec_jax.baselines.history import decayed_weights
 
 FEW = 64  # histories, such as of requests to a server, for which other products are faster than for a whole data set
+RARE = 10  # adding an entry of a sparse table by NumPy takes as long as so many of them in SciPy's product
 Matrix = Any  # np.ndarray or scipy.sparse.csr_matrix, float32
 
 
@@ -46,7 +47,7 @@ class Channel:
     def prepare(self) -> None:
         """Compute what the first few scores would have to."""
         if self.as_item_IV is not None:
-            _ = self._columns_VI
+            _ = self._columns_VI if isinstance(self.as_item_IV, np.ndarray) else self._items_VI
 
     def sparse_scores(self, histories: Sequence[np.ndarray]) -> Matrix:
         """`scores`, sparse if the tables are."""
@@ -71,12 +72,15 @@ class Channel:
         """`scores_of` dense profiles, dense."""
         if self.as_item_IV is None:
             return profile_NV
-        if isinstance(self._columns_VI, np.ndarray):
+        if isinstance(self.as_item_IV, np.ndarray):
             return few_products(profile_NV, self._columns_VI)
-        scores_NI = np.zeros((len(profile_NV), self.num_items), np.float32)
+        items_VI, scores_NI = self._items_VI, np.zeros((len(profile_NV), self.num_items), np.float32)
         for scores_I, profile_V in zip(scores_NI, profile_NV, strict=True):
             known = np.flatnonzero(profile_V)
-            _add_rows(scores_I, self._columns_VI, known, profile_V[known])
+            if RARE * (items_VI.indptr[known + 1] - items_VI.indptr[known]).sum() < items_VI.nnz:
+                _add_rows(scores_I, items_VI, known, profile_V[known])
+            else:
+                scores_I[:] = self.as_item_IV @ profile_V
         return scores_NI
 
     def with_items(self, as_history_QV: Matrix, as_item_QV: Matrix) -> "Channel":
@@ -109,9 +113,9 @@ class Channel:
         return profile_NV * factor_N[:, None]
 
     @functools.cached_property
-    def _columns_VI(self) -> Matrix:
+    def _columns_VI(self) -> np.ndarray:
         """A dense table, copied: with its rows apart in memory, a product with few profiles takes twice the time."""
-        return np.ascontiguousarray(self._items_VI) if isinstance(self._items_VI, np.ndarray) else self._items_VI
+        return np.ascontiguousarray(self._items_VI)
 
     @functools.cached_property
     def _items_VI(self) -> Matrix:

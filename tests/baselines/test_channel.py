@@ -90,3 +90,10 @@ def test_a_product_of_few_rows_is_that_of_any_number(size):
 def test_equal_columns_of_a_sparse_row_are_added():
     twice_II = scipy.sparse.csr_matrix((np.float32([1, 2]), [1, 1], [0, 2, 2]), shape=(2, 2))
     np.testing.assert_array_equal(Channel("c", twice_II, None, 0.5, 3, "sum").scores([np.array([0])]), [[0, 3]])
+
+
+def test_features_that_few_items_have_score_as_the_whole_table():
+    diagonal_II = scipy.sparse.identity(50, np.float32, "csr")
+    history = [np.array([3, 7])]
+    expected = plain(np.eye(50), np.eye(50), history[0])
+    np.testing.assert_allclose(Channel("c", diagonal_II, diagonal_II, 0.5, 3, "l2", 2.0).scores(history)[0], expected)
