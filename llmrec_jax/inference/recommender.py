@@ -190,10 +190,9 @@ class Recommender:
         return explanation(scorer, self._network, asked.history, number, self._bundle.text)
 
     def add_items(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Add items that were not in the training data, by their text: dicts with `item_id`, `title` and, optionally,
-        `brand`, `category`, `description`, and `facts` of the knowledge graph, a list of (relation, tail) pairs. Other
-        fields that are numbers or short texts are kept as attributes. If one is invalid, none is added. What is counted
-        of items with similar texts counts for them, too, with a lower weight (`baselines.borrowed`).
+        """Add items that were not in the training data, by their text; counts are borrowed from similar items.
+        Dicts with `item_id`, `title` and, optionally, `brand`, `category`, `description`, and `facts` of the knowledge
+        graph, (relation, tail) pairs. Other numbers and short texts are attributes. If one is invalid, none is added.
 
         >>> r.add_items([{"item_id": "new", "title": "A Winter in Vienna", "price": 1.5}])
         >>> r.item("new").attributes, r.recommend(["book-0000"], where={"price": {"max": 2}}).ids
