@@ -10,8 +10,8 @@ from items with similar texts (`baselines.borrowed`), by their share of co-purch
 """
 
 import argparse
+import contextlib
 import dataclasses
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -20,6 +20,7 @@ from benchmarks.answers import features, no_model, parser_of
 from benchmarks.cold_items import cold_items
 from llmrec_jax.baselines.borrowed import SHARE
 from llmrec_jax.baselines.text import text_knn_decayed
+from llmrec_jax.blend import Blend
 from llmrec_jax.config import AnswerConfig, Config, DataConfig
 from llmrec_jax.data.corpus import Corpus, load_corpus
 from llmrec_jax.data.domains.split import Split
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shares", nargs="+", type=_share, default=[tuple(SHARE.values())],
                         metavar="CO_PURCHASE,POPULARITY",
                         help="more than one to compare; the default is that of the program")  # fmt: skip
+    parser.add_argument("--fixed", action="store_true", help="keep the weights of the parts that a fit starts from")
     parser.add_argument("--seed", type=int, default=0, help="draws the hidden items")
     args = parser.parse_args(arguments)
     print("| domain | | hidden items | other items | change |\n|---|---|---|---|---|")
@@ -62,7 +64,7 @@ def _print_rows(data: DataConfig, args: argparse.Namespace) -> None:
     print(_row(data.target, "text_knn_decayed", ranks.rank_N, is_hidden_N, None), flush=True)
     first = None
     for shares in [(0.0, 0.0), *args.shares]:
-        blend = _answer(without, features_IF, shares)
+        blend = _answer(without, features_IF, shares, args.fixed)
         rank_N = rank_blend(blend, case.histories, case.target_N)["answer"].rank_N
         label = "answer, shares {:g} and {:g}".format(*shares)
         print(_row("", label, rank_N, is_hidden_N, first), flush=True)
@@ -97,9 +99,13 @@ def _of(array_E: np.ndarray | None, is_kept_E: np.ndarray) -> np.ndarray | None:
     return None if array_E is None else array_E[is_kept_E]
 
 
-def _answer(corpus: Corpus, features_IF: np.ndarray, shares: tuple[float, ...]) -> Any:
-    with mock.patch.dict(SHARE, zip(SHARE, shares, strict=True)):
-        return make_answer(corpus, Domains(lambda _: features_IF, no_model(corpus)), AnswerConfig()).blends["test"]
+def _answer(corpus: Corpus, features_IF: np.ndarray, shares: tuple[float, ...], is_fixed: bool) -> Blend:
+    domains = Domains(lambda _: features_IF, no_model(corpus))
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.dict(SHARE, zip(SHARE, shares, strict=True)))
+        if is_fixed:  # without validation users, nothing is fitted
+            patches.enter_context(mock.patch("llmrec_jax.train.answer._judge", return_value=None))
+        return make_answer(corpus, domains, AnswerConfig()).blends["test"]
 
 
 def _row(name: str, label: str, rank_N: np.ndarray, is_hidden_N: np.ndarray, first: float | None) -> str:

@@ -1,9 +1,9 @@
 """Co-purchase and popularity of items without events, borrowed from the items with the most similar texts.
 
-Counts know nothing about an item that nobody has bought yet, so that it would rank behind everything that sells. So its
-row as a candidate (`Channel.as_item_IV`) is a weighted mean of the rows of its nearest items that have events, times a
-factor (`SHARE`): its score is that share of the mean of their scores, for every history. In a history it has no counts.
-Only texts and the counts that the run may see are read.
+An item without events has no counts, so it would rank below almost all others. Its row as a candidate
+(`Channel.as_item_IV`) is therefore a weighted mean of the rows of the nearest items that have events, times a factor
+(`SHARE`): its score is that share of the mean of their scores, for every history. In a history it has no counts. Reads
+only texts and the counts that the run may see.
 
 Shape letters besides those of `types.py`: V features of a channel, Q items without events, K neighbours.
 """

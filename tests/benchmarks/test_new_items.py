@@ -47,7 +47,7 @@ def test_no_event_of_a_hidden_item_is_left(corpus):
 def test_table(capsys, monkeypatch):
     monkeypatch.setattr(new_items, "load_corpus", lambda data, *_, **__: corpus_of(data))
     monkeypatch.setattr(new_items, "features", bags_of_words)
-    new_items.main([".", "demo:books", "--shares", "3,2"])
+    new_items.main([".", "demo:books", "--fixed", "--shares", "3,2"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert [row[1] for row in rows[1:]] == [

@@ -113,9 +113,8 @@ def test_new_items_borrow_the_counts_of_similar_items(recommender, tmp_path):
     parts = found.parts[found.ids.index("new")]
     assert parts["co_purchase"] > np.mean([one["co_purchase"] for one in before.parts])
     assert 0 < parts["popularity"] < before.parts[before.ids.index(bought_along.item_id)]["popularity"]
-    assert {name: recommender.explain(["book-0001"], "new").parts[name] for name in parts} == pytest.approx(
-        parts, abs=1e-5
-    )
+    why = recommender.explain(["book-0001"], "new")
+    assert {name: why.parts[name] for name in parts} == pytest.approx(parts, abs=1e-5)
     assert "new" not in recommender.similar("book-0001", k=10_000, by="purchase").ids  # nobody has both
     recommender.save(tmp_path / "grown")
     assert Recommender.load(tmp_path / "grown").recommend(["book-0001"], k=10_000) == found
