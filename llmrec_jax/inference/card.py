@@ -67,9 +67,8 @@ def _summary(bundle: Bundle) -> str:
     parts = ", ".join(f"{part} ({weight:.3g})" for part, weight in bundle.parts.weights.items() if weight)
     return (
         f"Recommends {own:,} items of **{bundle.target}** from a history of items.{sources} The score of an item (the "
-        "answer) "
-        f"is the weighted sum of these parts, with their weights in parentheses: {parts}. Made with llmrec_jax "
-        f"{__version__}."
+        f"answer) is the weighted sum of these parts, with their weights in parentheses: {parts}. Made with "
+        f"llmrec_jax {__version__}."
     )
 
 
