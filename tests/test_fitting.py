@@ -40,7 +40,7 @@ def test_a_recommender_in_one_call(rows, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("folder", [{}]), "events: the folder that is given as items holds them"),
+        (("folder", [{}]), "events: items is a folder, which already contains the events"),
         (([{"item_id": "a", "title": "A"}], None), "events"),
         ((["a"], []), "items"),
         (("nowhere",), "no domain '.*nowhere'"),

@@ -13,7 +13,7 @@ from llmrec_jax.config import Config
 from llmrec_jax.evaluate.report import write_report
 from llmrec_jax.evaluate.tables import print_evaluation
 from llmrec_jax.parallel import to_host
-from llmrec_jax.progress import shown
+from llmrec_jax.progress import muted, shown
 from llmrec_jax.train import adaptation, session, shelves, trackers
 from llmrec_jax.train.answer import Answer
 from llmrec_jax.train.evaluation import Evaluator, hashes
@@ -51,7 +51,7 @@ def train_and_evaluate(
     Args:
       config: validated first.
       workdir: locked for this job.
-      console: prints the progress of the run.
+      console: prints the progress of the run; a quiet one also mutes the progress bars.
       export: called on process 0 after training, before the report.
       interrupts: receives the signals; after one, the run saves a checkpoint and raises `interrupts.Saved`.
       data: prepared data, to share it among several runs; None: it is prepared here.
@@ -64,7 +64,11 @@ def train_and_evaluate(
     def make(pinned: Config) -> Experiment:
         return assemble(reading(pinned, console), pinned) if data is None else assemble(data, config)
 
-    with session.held(config, workdir, console), trackers.opened(config, workdir, console) as tracked:
+    with (
+        muted(console.quiet),
+        session.held(config, workdir, console),
+        trackers.opened(config, workdir, console) as tracked,
+    ):
         fitted = session.fit(config, workdir, console, interrupts or Interrupts(), make, Evaluator, tracked)
         trained = _finish(fitted, workdir, console, export, reports)
         if reports:

@@ -113,5 +113,5 @@ def test_it_shares_the_weights_of_ease_and_is_refused_where_ease_is_not_made(mon
     assert not np.array_equal(baselines["ease"]("test").scores(histories), baselines["l3ae"]("test").scores(histories))
     assert len(fits) == 1
     monkeypatch.setattr(counting, "LARGEST_EASE", 449)
-    with pytest.raises(UserError, match=r"EASE is fitted for at most 449 items, .*; these are 450"):
+    with pytest.raises(UserError, match=r"EASE is fitted for at most 449 items, .*; there are 450"):
         standard_baselines(corpus, 0, lambda: vectors)["l3ae"]("test")

@@ -127,7 +127,7 @@ def test_a_value_out_of_range_is_named(values, problem):
         ),
         (
             {"tasks__rating": "mse", "train__objective": "language_model"},
-            "train.objective=language_model is no task beside ranking: it needs tasks.rating=none, "
+            "train.objective=language_model reads no histories: it needs tasks.rating=none, "
             "tasks.click_weight=0 and tasks.language_model_weight=0",
         ),
         (

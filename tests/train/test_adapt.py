@@ -318,7 +318,7 @@ def test_with_users_of_the_target_these_choose_and_judge(monkeypatch):
 def test_without_evidence_the_text_is_kept():
     outcome = portfolio.choose({"none": shown(), "coral:1": shown(0.3)})
     assert (outcome.chosen, outcome.arm, outcome.decision) == ("coral:1", "text", None)
-    assert "zero-shot, this takes a second source" in outcome.guard
+    assert "a zero-shot run needs a second source" in outcome.guard
 
 
 def test_each_source_can_be_left_out(adapted):

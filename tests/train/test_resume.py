@@ -115,7 +115,7 @@ def resumed(root):
     assert code == 75, err
     assert out.startswith(f"resuming at step {latest} of {STEPS}\n")
     saved = STOPPED_AT + 1  # the step in flight
-    assert err == f"stopped: step {saved} of {STEPS} is saved; run the same command again to resume\n"
+    assert err.splitlines()[-1] == f"stopped: step {saved} of {STEPS} is saved; run the same command again to resume"
     assert Checkpoints(workdir / "checkpoints", read_only=True).latest_step() == saved
     assert not (workdir / "lock.json").exists()
     code, out, err = run(root, workdir)
