@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from llmrec_jax.data.domains.events import Events
-from llmrec_jax.data.domains.impressions import lists_of
+from llmrec_jax.data.domains.impression_rows import lists_of
 from llmrec_jax.data.domains.low_ratings import low_ratings
 from llmrec_jax.data.domains.settings import Order
 from llmrec_jax.data.domains.summary import Summary

@@ -15,7 +15,7 @@ import numpy as np
 
 from llmrec_jax.config import DataConfig
 from llmrec_jax.data.cache import DamagedError, cached
-from llmrec_jax.data.domains import arrange, demo, folders, graph, impressions, low_ratings, prepare
+from llmrec_jax.data.domains import arrange, demo, folders, graph, impression_rows, low_ratings, prepare
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, TEXT_FIELDS, Fact, Item, item_text
 from llmrec_jax.data.domains.settings import Order
 
@@ -139,7 +139,7 @@ def open_domain(
         if facts.report["below_min_rating"]:
             names += low_ratings.NAMES
         if "impressions" in facts.report:
-            names += impressions.NAMES
+            names += impression_rows.NAMES
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
         raise DamagedError(str(error)) from error
@@ -151,7 +151,7 @@ def open_domain(
         sizes |= dict.fromkeys(low_ratings.NAMES[:-1], int(arrays["low_offsets"][-1]))
     if "shown_offsets" in arrays:
         lists, shown = facts.report["impressions"], int(arrays["shown_offsets"][-1])
-        sizes |= dict(zip(impressions.NAMES, (lists, lists, lists + 1, shown, shown), strict=True))
+        sizes |= dict(zip(impression_rows.NAMES, (lists, lists, lists + 1, shown, shown), strict=True))
     if any(len(array) != sizes.get(name, events) for name, array in arrays.items()):
         raise DamagedError("the arrays do not fit facts.json")
     cut = sum(len(item.description or "") > description_chars for item in items) if "description" in text_fields else 0
