@@ -33,7 +33,7 @@ def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start
     scores = iter([0.3, 0.1, 0.2])  # of steps 0, 2 and 4
     monkeypatch.setattr(Evaluator, "validate", lambda self, params: next(scores))
     config, workdir = quick_config(), tmp_path / "run"
-    trained = train_and_evaluate(config, workdir, Console(quiet=True), export=bundle_in(workdir))
+    trained = train_and_evaluate(config, workdir, Console(file=io.StringIO()), export=bundle_in(workdir))
     phases = ["reading", "initializing the model", "compiling the training step", "making the answer",
               "exporting the bundle", "evaluating methods", "recommending for some users of the report"]  # fmt: skip
     assert [work for work in shown_work if work in phases] == phases

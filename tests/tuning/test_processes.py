@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from llmrec_jax.train.checkpoint import Checkpoints
 from tests.conftest import DATA_CACHE
 
 TINY = {"data.target": "demo:books", "data.cache_dir": str(DATA_CACHE), "data.field_dropout": "0", "mesh.data": "1",
@@ -17,15 +18,21 @@ TINY = {"data.target": "demo:books", "data.cache_dir": str(DATA_CACHE), "data.fi
         "train.eval_every": "3", "train.checkpoint_every": "3"}  # fmt: skip
 
 
+def has_checkpoint(sweep):
+    """Whether a trial has saved one."""
+    folders = sweep.glob("trials/*/checkpoints")
+    return any(Checkpoints(folder, read_only=True).newest_intact()[0] is not None for folder in folders)
+
+
 @pytest.mark.slow
 def test_two_processes_one_of_them_killed(tmp_path):
     fields = [word for name, value in TINY.items() for word in (f"--{name}", value)]
     options = ["--trials", "3", "--space", "optim.learning_rate=1e-3:1e-1:log", "--workdir", str(tmp_path / "sweep")]
     command = [sys.executable, "-m", "llmrec_jax", "sweep", "my_shop", *fields, *options, "--json"]
-    log = tmp_path / "log"
-    with log.open("wb") as file, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file) as killed:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet) as killed:
         end = time.monotonic() + 300
-        while "step 6/60 " not in log.read_text() and killed.poll() is None and time.monotonic() < end:
+        while not has_checkpoint(tmp_path / "sweep") and killed.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         killed.send_signal(signal.SIGSTOP)  # alive, in the middle of a trial, while the other process works
         try:
