@@ -3,8 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 RUN := $(VENV)/bin/python
-# --no-compile: Python compiles a module when it is first imported, and most modules of the packages never are.
-PIP_FLAGS := --quiet --disable-pip-version-check --no-compile
+PIP_FLAGS := --quiet --disable-pip-version-check
 CONSTRAINTS := constraints/$(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")').txt
 READY := $(VENV)/.ready
 
@@ -41,7 +40,7 @@ test-portable: setup  ## the subset that .ci/run runs on a second Python
 PARITY := $(VENV)-parity
 
 $(PARITY)/.ready: $(READY) constraints/peers.txt
-	$(RUN) -m pip install $(PIP_FLAGS) --constraint constraints/peers.txt --upgrade --target $(PARITY) torch \
+	$(RUN) -m pip install $(PIP_FLAGS) --no-compile --constraint constraints/peers.txt --upgrade --target $(PARITY) torch \
 	  sentence-transformers
 	touch $@
 

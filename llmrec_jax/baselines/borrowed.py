@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
-import scipy.special
 
 from llmrec_jax.baselines.channel import Channel, Matrix
 from llmrec_jax.baselines.readers import Fitted
@@ -69,7 +68,8 @@ def neighbour_weights(
         near_QK = np.argpartition(-similar, num_near - 1, axis=1)[:, :num_near]
         similar_QK = np.take_along_axis(similar, near_QK, axis=1)
         near.append(counted[near_QK])
-        weights.append(scipy.special.softmax(similar_QK / TEMPERATURE, axis=1) * (similar_QK > 0))
+        weight_QK = np.exp((similar_QK - similar_QK.max(axis=1, keepdims=True)) / TEMPERATURE)
+        weights.append(weight_QK / weight_QK.sum(axis=1, keepdims=True) * (similar_QK > 0))
     ends = np.arange(len(cold_Q) + 1) * num_near
     entries = np.concatenate(weights).astype(np.float32).ravel(), np.concatenate(near).ravel(), ends
     return scipy.sparse.csr_matrix(entries, shape=(len(cold_Q), len(is_counted_I)))

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 
 from llmrec_jax.blend.answer import Blend, mix
 
@@ -62,7 +61,9 @@ def fit_calibration(
     full = counts_B > 0
     if hits_B.sum() < FEWEST_USERS:
         return None
-    fitted = scipy.optimize.isotonic_regression(hits_B[full] / counts_B[full], weights=counts_B[full]).x
+    from scipy.optimize import isotonic_regression  # slow to import, and not needed to apply a calibration
+
+    fitted = isotonic_regression(hits_B[full] / counts_B[full], weights=counts_B[full]).x
     score_B = sums_B[full] / counts_B[full]
     is_corner_B = np.ones(len(fitted), bool)
     is_corner_B[1:-1] = (fitted[1:-1] != fitted[:-2]) | (fitted[1:-1] != fitted[2:])
