@@ -11,8 +11,3 @@ def quantized(name: str, table_ID: np.ndarray) -> dict[str, np.ndarray]:
     largest_I = np.abs(table_ID).max(axis=1, initial=0)
     scale_I = (np.where(largest_I > 0, largest_I, 1) / 127).astype(np.float32)
     return {name: np.rint(table_ID / scale_I[:, None]).astype(np.int8), f"{name}.scale": scale_I}
-
-
-def dequantized(table_ID: np.ndarray, scale_I: np.ndarray) -> np.ndarray:
-    """The table as float32."""
-    return table_ID.astype(np.float32) * scale_I[:, None]
