@@ -148,12 +148,19 @@ def rule_table(results: Sequence[Result], figure: str, ways: Mapping[str, Rule])
             [name, str(len(chosen)), f"{over_pairs((r, best - value) for r, value, best, _ in columns):.4f}",
              f"{over_pairs(models):.4f}" if are_models else "-",
              f"{np.mean([value for value, _, _ in by_pair.values()]):.4f}",
-             f"{np.mean([value / none for value, none, _ in by_pair.values()]):.3f}",
+             mean_ratio([(value, none) for value, none, _ in by_pair.values()]),
              f"{min(value / text for value, _, text in by_pair.values()):.3f}",
              str(sum(value < none for _, value, _, none in columns)),
              str(sum(value < result.text for result, value, _, _ in columns))]
         )  # fmt: skip
     return rows
+
+
+def mean_ratio(fractions: Sequence[tuple[float, float]]) -> str:
+    """A cell; "-" if a denominator is 0."""
+    if any(denominator == 0 for _, denominator in fractions):
+        return "-"
+    return f"{np.mean([numerator / denominator for numerator, denominator in fractions]):.3f}"
 
 
 def arm_table(results: Sequence[Result], figure: str) -> list[list[str]]:

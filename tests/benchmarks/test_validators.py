@@ -71,6 +71,13 @@ def test_rules(files, capsys):
     assert changed["mean regret, all arms"] == "0.0500"  # ((0 + .1) / 2 + .05) / 2
 
 
+def test_a_ratio_to_a_model_without_hits_is_left_out(tmp_path, capsys):
+    models = {"none": 0.0, "coral-1": 0.1, "dann-0.1": 0.0, "dann-1": 0.0}
+    validators.main([str(write(tmp_path / "books.json", models)), "--figure", "model"])
+    row = table(capsys.readouterr().out, "rule")["always CORAL"]
+    assert (row["mean ratio to `none`"], row["mean ndcg@10"]) == ("-", "0.1000")
+
+
 def test_validators_and_arms(files, capsys):
     validators.main([*map(str, files), "--figure", "answer"])
     printed = capsys.readouterr().out
