@@ -1,7 +1,7 @@
-"""The switches against imbalance on a skewed mixture: `python -m benchmarks.imbalance DATA --encoder FOLDER`.
+"""The options against imbalance on a skewed mixture: `python -m benchmarks.imbalance DATA --encoder FOLDER`.
 
 One model is trained on a shop of 12,435 users (video_games), one of 610 (movies) and the target of 458 (gift_cards),
-once as `NAMED` says and once with each switch. Prints a Markdown table: NDCG@10 of the model on validation events of
+once as `NAMED` says and once with each option. Prints a Markdown table: NDCG@10 of the model on validation events of
 each domain, and over all of their users by how often the item was bought: at most 4 times in training (tail), 5 to 19
 (middle), 20 or more (head). Chooses nothing by these events: every run takes its last step. No test event is ranked.
 """
@@ -38,15 +38,15 @@ NAMED = Config(
 )
 SWITCHES = (
     "",
-    "--data.source-temperature 4",
-    "--loss.domain-weights group_dro",
-    "--loss.logit-adjustment 0.5",
+    "--data.source_temperature 4",
+    "--loss.domain_weights group_dro",
+    "--loss.logit_adjustment 0.5",
     "--loss.propensity 0.5",
     "--loss.focal 2",
     "--data.augment crop",
     "--data.augment mask",
     "--data.augment reorder",
-    "--data.field-dropout 0.2",
+    "--data.field_dropout 0.2",
 )
 SLICES = ("tail", "middle", "head")
 EDGES = (5, 20)  # training events at which the middle and the head begin

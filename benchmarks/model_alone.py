@@ -35,12 +35,12 @@ from llmrec_jax.train.interrupts import Interrupts
 CONFIG = Path(__file__).parents[1] / "configs" / "transfer_full.py"
 # The first parameters, which a step at the rate 0 does not change; the configuration without each of its choices.
 ROWS = (
-    "--train.steps 1 --train.eval-every 0",
-    "--loss.no-mask-history",
+    "--train.steps 1 --train.eval_every 0",
+    "--loss.no_mask_history",
     "--model.start random",
-    "--model.no-item-bias",
+    "--model.no_item_bias",
     "--model.width 128",
-    "--model.text-map trained",
+    "--model.text_map trained",
 )
 
 
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     shop = ["--data.root", given.root, "--data.target", given.domain]
     if given.cache_dir:
-        shop += ["--data.cache-dir", given.cache_dir]
+        shop += ["--data.cache_dir", given.cache_dir]
     print("| change | validation | test | difference, 95 % interval | step | minutes |")
     print("|---|---|---|---|---|---|")
     first_N = None

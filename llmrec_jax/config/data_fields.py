@@ -16,7 +16,8 @@ class DataConfig:
     """Domain to recommend in: a name under data.root, a path, or demo:NAME."""
     split: Literal["leave_one_out", "temporal", "random"] = "leave_one_out"
     """leave_one_out: each user's last event is the test event, the one before it the validation event.
-    temporal: events after one point in time, chosen on the target, are held out in all domains.
+    temporal: two points in time, after 80 % and 90 % of the target's events, are the same for all domains.
+    A user's first event between them is the validation event, the first one after both the test event.
     random: leave-one-out after shuffling each user's events."""
     split_seed: int = 0
     """Seed of random hold-outs (data.split=random, domains without order) and of the users data.target_fraction keeps.

@@ -111,7 +111,7 @@ def caches(data_cache: Path) -> list[Finding]:
     """The caches of prepared data and text vectors, of encoders, and of compiled programs."""
     hub = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub")
     wheels = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "llmrec_jax" / "encoders"
-    found = [_cache("data cache", data_cache, "set --data.cache-dir to a folder that you can write to")]
+    found = [_cache("data cache", data_cache, "set --data.cache_dir to a folder that you can write to")]
     found += [_cache("encoder cache", path.expanduser(), f"make it writable, or set {variable}")
               for path, variable in ((hub, "HF_HOME"), (wheels, "XDG_CACHE_HOME"))]  # fmt: skip
     compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR")

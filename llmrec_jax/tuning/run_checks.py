@@ -45,7 +45,7 @@ def mesh(config: Config) -> list[Finding]:
     text = " x ".join(f"{name} {length}" for name, length in shape.items())
     batch, shards = config.train.batch_size, layout.num_row_shards
     if batch % shards:
-        fix = f"set --train.batch-size to a multiple of {shards}, such as {math.ceil(batch / shards) * shards}"
+        fix = f"set --train.batch_size to a multiple of {shards}, such as {math.ceil(batch / shards) * shards}"
         text = f"{text}: train.batch_size={batch} is not divisible by {shards}"
         return [Finding("mesh", "problem", text, fix, shape)]
     if idle := jax.device_count() - layout.mesh.size:
@@ -85,7 +85,7 @@ def memory(experiment: Experiment) -> Finding:
     parts = ", ".join(f"{name.replace('_', ' ')} {size(facts[name] or 0)}" for name in list(facts)[:4])
     text = f"a step of batch size {experiment.config.train.batch_size} needs {size(total)} on one device: {parts}"
     if fitting is None:
-        fix = ("set --encoder.chunk-size 128 or less, lower --train.batch-size, set --encoder.mode lora, or shard by "
+        fix = ("set --encoder.chunk_size 128 or less, lower --train.batch_size, set --encoder.mode lora, or shard by "
                "--mesh.fsdp")  # fmt: skip
         return Finding("memory", "warning", f"{text}; more than any GPU has", fix, facts)
     return Finding("memory", "ok", f"{text}; with 25 % headroom, a GPU of {fitting} GB", None, facts)

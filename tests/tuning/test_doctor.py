@@ -100,7 +100,7 @@ def test_meshes(tmp_path):
     assert (wrong.level, "12 devices, but this job has 8" in wrong.text) == ("problem", True)
     train = dataclasses.replace(config.train, batch_size=12)
     wrong = one(run_checks.mesh(dataclasses.replace(config, train=train, mesh=MeshConfig(data=8))))
-    assert "--train.batch-size to a multiple of 8, such as 16" in wrong.fix
+    assert "--train.batch_size to a multiple of 8, such as 16" in wrong.fix
 
 
 def test_the_loader_and_the_memory_of_a_step(tmp_path):
