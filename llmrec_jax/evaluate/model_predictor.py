@@ -72,13 +72,15 @@ def last_events(histories: Sequence[np.ndarray], max_history: int) -> tuple[np.n
 
     int32, bool and int32 [N, S].
     """
-    times = histories.times if isinstance(histories, Histories) else None
-    history_NS = np.zeros((len(histories), max_history), np.int32)
-    mask_NS = np.zeros((len(histories), max_history), bool)
-    time_NS = np.full((len(histories), max_history), -1, np.int32)
-    for row, history in enumerate(histories):
-        recent = history[-max_history:]
-        history_NS[row, : len(recent)], mask_NS[row, : len(recent)] = recent, True
-        if times is not None:
-            time_NS[row, : len(recent)] = elapsed(times[row][-max_history:])
+    recent = [history[-max_history:] for history in histories]
+    length_N = np.array([len(items) for items in recent], np.int64)
+    mask_NS = np.arange(max_history) < length_N[:, None]
+    history_NS, time_NS = np.zeros(mask_NS.shape, np.int32), np.full(mask_NS.shape, -1, np.int32)
+    if not mask_NS.any():
+        return history_NS, mask_NS, time_NS
+    history_NS[mask_NS] = np.concatenate(recent)
+    if isinstance(histories, Histories) and histories.times is not None:
+        seconds_NS = np.zeros(mask_NS.shape, np.int64)
+        seconds_NS[mask_NS] = np.concatenate([times[-max_history:] for times in histories.times])
+        time_NS = np.where(mask_NS, elapsed(seconds_NS), time_NS)
     return history_NS, mask_NS, time_NS

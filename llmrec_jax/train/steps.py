@@ -8,7 +8,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,7 @@ def train_steps(
         return metrics.get(evaluator.metric)
 
     with contextlib.ExitStack() as stack:
-        step_fn = layout.compile(functools.partial(train_step, spec=run.spec), state)
-        share_fn = step_fn
-        if config.adapt.method != "none" and config.train.objective == "ranking":
-            share_fn = layout.compile(functools.partial(train_step, spec=run.spec._replace(logs_share=True)), state)
+        step_fn, validated_fn = _step_fns(run, layout, state)
         if config.train.patience and not evaluator.validates:
             raise UserError(f"train.patience={config.train.patience}: there are no validation events to judge steps on "
                             f"({evaluator.validator}); set it to 0")  # fmt: skip
@@ -148,7 +145,7 @@ def train_steps(
                 break
             batch, placed = next(feed)
             with progress.compiling() if step == first else contextlib.nullcontext():
-                state, device_metrics = (share_fn if is_validated(step + 1) else step_fn)(state, placed, catalog)
+                state, device_metrics = (validated_fn if is_validated(step + 1) else step_fn)(state, placed, catalog)
             if step == first:  # compiled: from now on a signal waits for the end of the step
                 stack.enter_context(interrupts.postponed())
             write_pending()
@@ -159,6 +156,15 @@ def train_steps(
     if best:
         state = checkpoints.restore(int(best["step"]), state)
     return state, best or {"step": num_steps}
+
+
+def _step_fns(run: Run, layout: Layout, state: TrainState) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The step, and the one before a validation, which also logs the adaptation's share of the gradient."""
+    step_fn = layout.compile(functools.partial(train_step, spec=run.spec), state)
+    is_adapted = run.config.adapt.method != "none" and run.config.train.objective == "ranking"
+    if not is_adapted or run.spec.compares_adaptation:  # every step logs it
+        return step_fn, step_fn
+    return step_fn, layout.compile(functools.partial(train_step, spec=run.spec._replace(logs_share=True)), state)
 
 
 def _info(run: Run, feed: Feed, best: dict[str, float]) -> RunInfo:

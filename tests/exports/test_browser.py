@@ -5,12 +5,10 @@ Ranking needs onnxruntime-web, which is not a dependency: $LLMREC_ORT_WEB names 
 npm package; `.ci/run` fetches it); without it that test is skipped.
 """
 
-import contextlib
 import functools
 import http.server
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ import pytest
 from llmrec_jax import Recommender
 from llmrec_jax.exports import browser_export
 from llmrec_jax.exports.scorer import scorer_of
+from tests import loopback
 
 CHROMIUM = os.environ.get("LLMREC_CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -28,21 +27,13 @@ EVIL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='ta
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no Chromium at {CHROMIUM}")
 
 
-@contextlib.contextmanager
-def served(folder):
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+
+def served(folder):
+    return loopback.served(functools.partial(Files, directory=folder))
 
 
 @pytest.fixture

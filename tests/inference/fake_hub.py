@@ -1,12 +1,12 @@
 """A Hugging Face hub in memory on loopback: creating a repository, one commit, and downloading its files."""
 
 import base64
-import contextlib
 import hashlib
 import http.server
 import json
 import re
-import threading
+
+from tests import loopback
 
 
 class FakeHub:
@@ -63,7 +63,6 @@ class FakeHub:
         return hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
 
 
-@contextlib.contextmanager
 def serve(hub):
     """The address of a server that answers for the hub."""
 
@@ -88,12 +87,4 @@ def serve(hub):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return loopback.served(Handler)

@@ -16,7 +16,8 @@ from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.inference import bundle
 from llmrec_jax.losses import objective
 from llmrec_jax.losses.methods import DISCRIMINATOR, METHODS, Method
-from llmrec_jax.train import adaptation
+from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import adaptation, steps
 from llmrec_jax.train.experiment import assemble
 from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.loop import train_and_evaluate
@@ -104,6 +105,15 @@ def test_the_log_has_the_distance_and_the_share_of_the_gradient_where_a_run_vali
     assert [line["step"] for line in lines if adaptation.SHARE in line] == [2, 4, 6]
     assert all(0 <= line[adaptation.A_DISTANCE] <= 2 for line in lines if adaptation.A_DISTANCE in line)
     assert all(line["gradient_scale/adapt"] == 1 for line in lines if adaptation.SHARE in line)
+
+
+@pytest.mark.parametrize("balance", ["loss", "gradient"])
+def test_a_step_that_logs_the_share_each_time_is_compiled_once(config, balance):
+    config = dataclasses.replace(config, adapt=AdaptConfig(method="coral", balance=balance))
+    experiment = assemble(prepare(config), config)
+    state = jax.eval_shape(experiment.init_state)
+    step_fn, validated_fn = steps._step_fns(experiment, make_layout(config.mesh), state)
+    assert (validated_fn is step_fn) == (balance == "gradient")
 
 
 def test_the_report_says_what_the_adaptation_did(own):

@@ -206,7 +206,7 @@ def test_a_stopped_job_goes_on_with_another_number_of_processes(alone, four):
 def test_what_several_processes_leave_is_read_by_one_device(alone, straight, four, root, mode, number):
     workdir = four if number == 4 else straight(mode, number)
     kept = {path.name for path in (workdir / "checkpoints").iterdir()}
-    assert {"6", "8"} <= kept <= {"4", "6", "8"}  # the newest two, and the best
+    assert kept == {"4", "6", "8"}  # the newest two, and the best when 6 was saved
     found, expected = (state_of(root, mode, folder, STEPS).params for folder in (workdir, alone))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, expected)
     recommendations = [Recommender.load(folder / "bundle").recommend(["book-0001"], k=5) for folder in (workdir, alone)]
