@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.adding import text_of
 from llmrec_jax.inference.answering import Options, answers, read_history, recommendations, warn_of_unknown
-from llmrec_jax.inference.arguments import as_count, as_texts
+from llmrec_jax.inference.arguments import as_count, as_ids, as_texts
 from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.inference.filters import Where, allowed
 from llmrec_jax.inference.nearest import Nearest
 from llmrec_jax.inference.ranking import best
 from llmrec_jax.inference.results import Explanation, Recommendations
 from llmrec_jax.inference.scoring import Scorer
-from llmrec_jax.inference.search import By, similar_scores, text_scores
+from llmrec_jax.inference.search import By, query_scores, similar_scores
 from llmrec_jax.inference.stored import Stored
 
 if TYPE_CHECKING:
@@ -160,8 +159,8 @@ class Recommender(Stored):
         Raises ValueError if an argument is invalid, or texts cannot be compared: no two of the items share a word.
         """
         catalog, [text] = self._catalog, as_texts([text])
-        scores_J = text_scores(catalog, Item("", text), lambda: self._network.text_features([text]))
-        top = best(scores_J, allowed(catalog, catalog.target, where, among), as_count(k))
+        scores_J = query_scores(catalog, text, lambda: self._network.text_features([text]))
+        top = best(scores_J, allowed(catalog, catalog.target, where, among) & (scores_J != 0), as_count(k))
         return recommendations(catalog, catalog.target_J, scores_J, top)
 
     def similar(self, item_id: str, k: int = 10, *, by: By = "text") -> Recommendations:

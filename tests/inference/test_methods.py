@@ -172,6 +172,16 @@ def test_a_search_for_the_text_of_an_item_finds_it(loaded):
         loaded.search(3)
 
 
+def test_a_search_without_words_of_the_items_finds_nothing(loaded):
+    """All texts of the shop have "a" and "the", some titles too; none has the other words."""
+    assert not loaded.search("", k=5)
+    assert not loaded.search("qqq zzz", k=5)
+    assert not loaded.search("The detective in a small town", k=5)
+    alone = loaded.search("inspector", k=10_000)
+    assert 0 < len(alone) < len(loaded.items)
+    assert loaded.search("the inspector of a small town", k=10_000).ids == alone.ids
+
+
 def test_similar_items(loaded, text_run):
     everything = {by: loaded.similar("book-0007", k=10_000, by=by) for by in ("text", "purchase", "model")}
     for found in everything.values():
