@@ -90,10 +90,13 @@ class Recommender(Stored):
         """
         scorer = self._scorer()
         asked = read_history(scorer.catalog, history, times)
-        warn_of_unknown(asked, stacklevel=2)
+        disliked = as_ids(disliked, scorer.catalog.number, "disliked")
         options = Options(disliked=disliked, where=where, among=among, seen=seen, diversity=diversity, new=new,
                           explain=explain, shop=shop)  # fmt: skip
-        return answers(scorer, [asked], k, **options)[0]
+        [found] = answers(scorer, [asked], k, **options)
+        answer = "; returning the most popular items" if found.fallback else ""
+        warn_of_unknown(found.unknown, asked.num_ids + len(disliked), answer, stacklevel=2)
+        return found
 
     def recommend_many(
         self,
@@ -181,6 +184,8 @@ class Recommender(Stored):
     def explain(self, history: Sequence[str], item_id: str) -> Explanation:
         """Why an item of the target has its score for a history: see `Explanation` and `explanation`.
 
+        Unknown ids of the history are ignored with a warning.
+
         >>> why = r.explain(["book-0001", "book-0002"], "book-0003")
         >>> abs(why.score - sum(why.parts.values())) < 1e-6, [item_id for item_id, _ in why.history]
         (True, ['book-0002', 'book-0001'])
@@ -189,6 +194,7 @@ class Recommender(Stored):
 
         scorer = self._scorer()
         asked, [number] = read_history(scorer.catalog, history, None), scorer.catalog.numbers_of([item_id], "item_id")
+        warn_of_unknown(asked.unknown, asked.num_ids, "", stacklevel=2)
         return explanation(scorer, self._network, asked.history, number, self._bundle.text)
 
     def build_index(self) -> None:

@@ -77,6 +77,13 @@ def test_what_is_like_a_disliked_item_loses_score(loaded):
     assert np.mean([loss[i] for i in near if i in loss]) < np.mean(list(loss.values()))
 
 
+def test_unknown_disliked_items_are_warned_of(loaded):
+    with pytest.warns(UserWarning, match="^1 of 4 items are unknown: nowhere$"):
+        found = loaded.recommend(HISTORY, disliked=(item_id for item_id in ["nowhere"]))
+    assert (found, found.unknown) == (loaded.recommend(HISTORY), ["nowhere"])
+    assert loaded.recommend_many([["neither"]], disliked=["nowhere"])[0].unknown == ["neither", "nowhere"]
+
+
 def test_dislikes_without_a_history_reorder_the_most_popular_items(loaded):
     popular = loaded.recommend([], k=10_000)
     found = loaded.recommend([], k=10_000, disliked=[popular.ids[0]], explain=True)
@@ -155,8 +162,11 @@ def test_wrong_options(loaded):
     for value in (-0.1, 1.1, float("nan"), "x", True):
         with pytest.raises(ValueError, match="diversity="):
             loaded.recommend(HISTORY, diversity=value)
-    with pytest.raises(ValueError, match="disliked is a str; pass a list of ids"):
-        loaded.recommend(HISTORY, disliked="book-0001")
+    for wrong, said in (("book-0001", "a str"), (None, "None")):
+        with pytest.raises(ValueError, match=f"disliked is {said}; pass a list of ids"):
+            loaded.recommend(HISTORY, disliked=wrong)
+    with pytest.raises(ValueError, match=r"^new=-1: ask for at least one item"):
+        loaded.recommend(HISTORY, new=-1)
     with pytest.raises(TypeError, match="novelty"):
         loaded.recommend_many([HISTORY], novelty=1)
 
