@@ -107,8 +107,8 @@ class AddItems(msgspec.Struct, forbid_unknown_fields=True):
             try:
                 msgspec.convert(item, NewItem)
             except msgspec.ValidationError as error:
-                message, _, place = str(error).removesuffix("`").partition(" - at `$")
-                raise ValueError(f"{message} - at `$.items[{n}]{place}`") from error
+                message, _, place = str(error).partition(" - at `$")
+                raise ValueError(f"{message} - at `$.items[{n}]{place.rstrip('`')}`") from error
             for name in item.keys() - set(NewItem.__struct_fields__):
                 if not isinstance(item[name], str | int | float | None) or isinstance(item[name], bool):
                     raise ValueError(f"Expected a text or a number - at `$.items[{n}].{name}`")
