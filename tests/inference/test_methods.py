@@ -176,7 +176,7 @@ def test_a_search_for_the_text_of_an_item_finds_it(loaded):
         found = loaded.search(f"{item.title} {item.brand}", k=3)
         assert found[0].title == item.title
         assert [score for _, score, _ in found] == sorted((score for _, score, _ in found), reverse=True)
-    paperbacks = loaded.search("love letter", k=10_000, where={"category": "Paperback"}).ids
+    paperbacks = loaded.search("a novel of the nineties", k=10_000, where={"category": "Paperback"}).ids
     assert 0 < len(paperbacks) < len(loaded.items)
     with pytest.raises(ValueError, match="text 0: 3 is not a string"):
         loaded.search(3)
