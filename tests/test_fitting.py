@@ -29,7 +29,7 @@ def test_a_recommender_in_one_call(rows, tmp_path):
     assert (recommender.target, len(recommender.items)) == ("shop", 450)
     found = recommender.recommend(["book-0001"], k=3, where={"price": {"max": 30}})
     assert all(recommender.item(item_id).attributes["price"] <= 30 for item_id in found.ids)
-    assert recommender.search("sea", k=1)
+    assert recommender.search("a winter", k=1)
     recommender.save(tmp_path / "kept")
     folder = recommender._bundle.folder
     del recommender

@@ -47,10 +47,8 @@ def serve(
         raise UserError("the key must have at least 8 characters, all of them printable ASCII without spaces")
     if key is None and not is_loopback(host) and not without_key:
         raise UserError(f"--host {host}: other machines can reach this address; set {KEY} or pass --without-key")
-    if not 0 <= port < 65536:
-        raise UserError(f"--port {port}: must be between 0 and 65535")
-    if not (timeout > 0 and concurrency > 0):
-        raise UserError("--timeout and --concurrency must be above 0")
+    if not (0 < timeout < float("inf") and concurrency > 0):
+        raise UserError("--timeout and --concurrency must be above 0, and finite")
     from llmrec_jax.progress import shown
     from llmrec_jax.server import Limits, create_app
     from llmrec_jax.server.listening import bound, run
@@ -58,7 +56,7 @@ def serve(
     with bound(host, port) as listener:
         print(f"loading {', '.join(named)}", file=sys.stderr)
         # A page of another site can make a browser send requests to localhost under its own name.
-        hosts = LOCAL if key is None and is_loopback(host) else None
+        hosts = (*LOCAL, f"[{host}]" if ":" in host else host) if key is None and is_loopback(host) else None
         with shown("loading the bundles"):
             app = create_app(named, Limits(timeout=timeout, concurrency=concurrency), key, hosts)
         run(app, listener, timeout, lambda url: print(f"serving at {url}; Ctrl-C stops", file=sys.stderr, flush=True))

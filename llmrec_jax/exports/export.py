@@ -33,7 +33,7 @@ def export(bundle: str | Path, folder: str | Path, format: Format, *, int8: bool
         raise UserError(f"format is {format!r}; known: {', '.join(get_args(Format))}")
     if int8 and format == "hf":
         raise UserError("--int8 stores item vectors, which the format hf does not have")
-    folder = Path(folder).expanduser()
+    folder = Path(folder).expanduser().resolve()  # "." has no name; if it is a link, replace what it points to
     _check_replaceable(folder)
     loaded = bundle_lib.load(Path(bundle))
     folder.parent.mkdir(parents=True, exist_ok=True)

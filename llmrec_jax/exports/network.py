@@ -22,7 +22,8 @@ def score(o: Any, facts: dict[str, Any], history_BS: Any) -> tuple[Any, Any]:
     for channel in facts["channels"]:
         scores_BJ = scores_BJ + weights[channel["part"]] * channel_scores(o, channel, own_BS, is_own_BS, num_target)
     has_item_B1 = o.sum(o.to_float(is_item_BS), 1) > 0
-    return o.where(has_item_B1, scores_BJ, o.expand(o.get("popularity"), 0)), users_BD
+    scores_BJ = o.where(has_item_B1, scores_BJ, o.expand(o.get("popularity"), 0))
+    return scores_BJ + o.expand(o.get("removal"), 0), users_BD  # -inf for items that were removed from the catalogue
 
 
 def channel_scores(o: Any, channel: dict[str, Any], own_BS: Any, is_own_BS: Any, num_target: int) -> Any:

@@ -27,14 +27,18 @@ class Recommender:
         self.facts = json.loads((folder / "scorer.json").read_text("utf-8"))
         self.ops = Ops(read_safetensors(folder / "scorer.safetensors"))
         self.items = json.loads((folder / "items.json").read_text("utf-8"))  # [[id, title], ...], the target's first
-        self.number = {item_id: n for n, (item_id, _) in reversed(list(enumerate(self.items)))}
+        # An id in several domains is that of the target's item; of the target's items with one id, all but the last
+        # were removed.
+        own = self.facts["num_target"]
+        others = {item_id: own + n for n, (item_id, _) in reversed(list(enumerate(self.items[own:])))}
+        self.number = others | {item_id: n for n, (item_id, _) in enumerate(self.items[:own])}
 
     def recommend(self, history: Sequence[str], k: int = 10) -> list[tuple[str, float, str]]:
         """The `k` best (item_id, score, title), without the history (oldest first). Unknown ids are left out; without
         any known id these are the most popular items."""
         numbers = [self.number[item_id] for item_id in history if item_id in self.number]
         scores_J = score(self.ops, self.facts, np.array([numbers or [-1]], np.int64))[0][0]
-        is_candidate_J = np.ones(len(scores_J), bool)
+        is_candidate_J = np.isfinite(scores_J)  # removed items are -inf
         is_candidate_J[[n for n in numbers if n < len(scores_J)]] = False
         candidates = np.flatnonzero(is_candidate_J)
         best = candidates[np.argsort(-scores_J[candidates], kind="stable")[:k]]

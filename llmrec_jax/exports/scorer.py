@@ -57,6 +57,7 @@ def scorer_of(bundle: Bundle, *, int8: bool = False) -> Scorer:
         "vectors": np.asarray(vectors_ID, np.float32),
         "is_known": vectors_ID[:num_target].any(axis=1).astype(np.float32),
         "popularity": (popularity_I[:num_target] / (popularity_I.sum() or 1)).astype(np.float32),
+        "removal": np.array([-np.inf if bundle.items[n].is_removed else 0 for n in order[:num_target]], np.float32),
     }
     channels = _channels(bundle, arrays)
     tables = {"vectors", *(channel[side] for channel in channels for side in ("as_history", "as_item"))}

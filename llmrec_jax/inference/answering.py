@@ -34,16 +34,18 @@ class Options(TypedDict, total=False):
 
 
 class Asked(NamedTuple):
-    """A history as it was given, and its known items."""
+    """A history, or a list of disliked items, as it was given, and its known items."""
 
     history: History
     num_ids: int
     unknown: list[str]
 
 
-def read_history(catalog: Catalog, history: Sequence[str], times: Sequence[float] | None) -> Asked:
-    """The known items of a history. Raises ValueError if ids or times are invalid."""
-    ids = as_ids(history, catalog.number)
+def read_history(
+    catalog: Catalog, history: Sequence[str], times: Sequence[float] | None, name: str = "history"
+) -> Asked:
+    """The known items of a history, the argument `name`. Raises ValueError if ids or times are invalid."""
+    ids = as_ids(history, catalog.number, name)
     number_S = np.array([catalog.number.get(item_id, -1) for item_id in ids], np.int64)
     is_known_S = number_S >= 0
     times_S = None if times is None else as_times(times, len(ids))[is_known_S]
@@ -74,20 +76,20 @@ def answers(
     shop = catalog.target if shop is None else shop
     if shop not in catalog.shops:
         raise UserError(f"shop={shop!r}: not a domain of this bundle; it has {', '.join(catalog.shops)}")
-    is_plain = where is None and among is None and not (len(disliked) or seen or diversity or new or explain)
+    avoided, num_avoided, not_found = read_history(catalog, disliked, None, "disliked")
+    is_plain = where is None and among is None and not (num_avoided or seen or diversity or new or explain)
     has_index = scorer.nearest is not None and scorer.nearest.catalog is catalog and shop == catalog.target
     if is_plain and has_index and all(len(scorer.own(one.history)) for one in asked):
         return [_approximate(scorer, one, k) for one in asked]
     shelf_J, allowed_J = catalog.shelf(shop), allowed(catalog, shop, where, among)
     vectors_JD = catalog.vectors_ID[shelf_J] if diversity else np.zeros((len(shelf_J), 0), np.float32)
     place_I = catalog.places(shop)
-    avoided = _known(catalog, disliked)
-    allowed_J[_places(place_I, avoided)] = False
+    allowed_J[_places(place_I, avoided.numbers)] = False
     found: list[Recommendations] = []
     size = max(1, BLOCK // max(1, len(shelf_J)))
     for start in range(0, len(asked), size):
         block = asked[start : start + size]
-        parts = scorer.parts([one.history for one in block], shop, avoided)
+        parts = scorer.parts([one.history for one in block], shop, avoided.numbers)
         scores_NJ = np.zeros((len(block), len(shelf_J)), np.float32)
         for scores_of_part_NJ in parts.values():
             scores_NJ += scores_of_part_NJ
@@ -101,8 +103,9 @@ def answers(
             if new:
                 top = with_new(top, scores_NJ[n], candidate_J & catalog.is_new_I[shelf_J], k, new)
             shares = [scorer.shares(parts, n, j, history) for j in top] if explain else None
-            one = recommendations(catalog, shelf_J, scores_NJ[n], top, unknown, not len(history.numbers), shares)
-            if scorer.calibration and shop == catalog.target and not len(avoided) and len(scorer.own(history)):
+            is_fallback = not len(history.numbers)
+            one = recommendations(catalog, shelf_J, scores_NJ[n], top, unknown + not_found, is_fallback, shares)
+            if scorer.calibration and shop == catalog.target and not len(avoided.numbers) and len(scorer.own(history)):
                 one.probabilities = scorer.calibration(scores_NJ[n][top]).tolist()
             found.append(one)
     return found
@@ -137,18 +140,11 @@ def recommendations(
     return Recommendations(found, unknown=unknown, fallback=fallback, parts=shares)
 
 
-def warn_of_unknown(asked: Asked, stacklevel: int) -> None:
-    """Name the unknown ids of a history in a warning."""
-    if asked.unknown:
-        some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in asked.unknown[:5])
-        answer = "" if len(asked.history.numbers) else "; returning the most popular items"
-        count = f"{len(asked.unknown)} of {asked.num_ids}"
-        warnings.warn(f"{count} items are unknown: {some}{answer}", stacklevel=stacklevel + 1)
-
-
-def _known(catalog: Catalog, disliked: Sequence[str]) -> np.ndarray:
-    numbers = [catalog.number.get(item_id) for item_id in as_ids(disliked, catalog.number, "disliked")]
-    return np.array([number for number in numbers if number is not None], np.int64)
+def warn_of_unknown(unknown: Sequence[str], num_ids: int, answer: str, stacklevel: int) -> None:
+    """Name the unknown ones among `num_ids` ids in a warning; `answer` says what follows, if anything."""
+    if unknown:
+        some = ", ".join(item_id if item_id.isprintable() else ascii(item_id) for item_id in unknown[:5])
+        warnings.warn(f"{len(unknown)} of {num_ids} items are unknown: {some}{answer}", stacklevel=stacklevel + 1)
 
 
 def _places(place_I: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def as_count(k: Any, name: str = "k") -> int:
     if isinstance(k, bool | np.bool_):
         raise UserError(f"{name}={k!r}: not a whole number")
     if count < 1:
-        raise UserError(f"k={count}: ask for at least one item")
+        raise UserError(f"{name}={count}: ask for at least one item")
     return count
 
 

@@ -33,7 +33,8 @@ def explanation(scorer: Scorer, network: Network, history: History, number: int,
     if position < 0:
         item = catalog.items[number]
         raise UserError(
-            f"{item.item_id!r} is an item of {item.domain!r}: only items of {catalog.target!r} can be explained"
+            f"item_id: {item.item_id!r} is an item of {item.domain!r}: "
+            f"only items of {catalog.target!r} can be explained"
         )
     found = scorer.parts([history, *_leave_one_out(history)], catalog.target, np.array([], np.int64))
     parts = scorer.shares(found, 0, position, history)

@@ -50,9 +50,9 @@ def index_field(items: Sequence[BundleItem], name: str) -> FieldIndex:
 
 
 def keys_of(value: str | float) -> set[str]:
-    """Under what a value is found."""
+    """Under what a value is found. A number has all of its digits, such as those of an ISBN, and 20.0 is 20."""
     if not isinstance(value, str):
-        return {f"{value:g}"}
+        return {str(int(value) if isinstance(value, float) and value.is_integer() else value)}
     text = value.strip().casefold()
     return {text, *PARTS.split(text)} - {""}
 

@@ -61,9 +61,10 @@ def _matches(index: FieldIndex, name: str, wanted: Any) -> np.ndarray:
         return (index.numbers_I >= low) & (index.numbers_I <= high)
     found_I = np.zeros(len(index.numbers_I), bool)
     for value in wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted]:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
             raise UserError(f"where: {name}: {value!r} is neither a text nor a number")
-        for key in [value.strip().casefold()] if isinstance(value, str) else keys_of(float(value)):
+        value = value.item() if isinstance(value, np.number) else value
+        for key in [value.strip().casefold()] if isinstance(value, str) else keys_of(value):
             found_I[index.items.get(key, [])] = True
     return found_I
 

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.adding import text_of
 from llmrec_jax.inference.answering import Options, answers, read_history, recommendations, warn_of_unknown
-from llmrec_jax.inference.arguments import as_count, as_texts
+from llmrec_jax.inference.arguments import as_count, as_ids, as_texts
 from llmrec_jax.inference.bundle import Bundle
 from llmrec_jax.inference.filters import Where, allowed
 from llmrec_jax.inference.nearest import Nearest
 from llmrec_jax.inference.ranking import best
 from llmrec_jax.inference.results import Explanation, Recommendations
 from llmrec_jax.inference.scoring import Scorer
-from llmrec_jax.inference.search import By, similar_scores, text_scores
+from llmrec_jax.inference.search import By, query_scores, similar_scores
 from llmrec_jax.inference.stored import Stored
 
 if TYPE_CHECKING:
@@ -91,10 +90,13 @@ class Recommender(Stored):
         """
         scorer = self._scorer()
         asked = read_history(scorer.catalog, history, times)
-        warn_of_unknown(asked, stacklevel=2)
+        disliked = as_ids(disliked, scorer.catalog.number, "disliked")
         options = Options(disliked=disliked, where=where, among=among, seen=seen, diversity=diversity, new=new,
                           explain=explain, shop=shop)  # fmt: skip
-        return answers(scorer, [asked], k, **options)[0]
+        [found] = answers(scorer, [asked], k, **options)
+        answer = "; returning the most popular items" if found.fallback else ""
+        warn_of_unknown(found.unknown, asked.num_ids + len(disliked), answer, stacklevel=2)
+        return found
 
     def recommend_many(
         self,
@@ -160,8 +162,8 @@ class Recommender(Stored):
         Raises ValueError if an argument is invalid, or texts cannot be compared: no two of the items share a word.
         """
         catalog, [text] = self._catalog, as_texts([text])
-        scores_J = text_scores(catalog, Item("", text), lambda: self._network.text_features([text]))
-        top = best(scores_J, allowed(catalog, catalog.target, where, among), as_count(k))
+        scores_J = query_scores(catalog, text, lambda: self._network.text_features([text]))
+        top = best(scores_J, allowed(catalog, catalog.target, where, among) & (scores_J != 0), as_count(k))
         return recommendations(catalog, catalog.target_J, scores_J, top)
 
     def similar(self, item_id: str, k: int = 10, *, by: By = "text") -> Recommendations:
@@ -182,6 +184,8 @@ class Recommender(Stored):
     def explain(self, history: Sequence[str], item_id: str) -> Explanation:
         """Why an item of the target has its score for a history: see `Explanation` and `explanation`.
 
+        Unknown ids of the history are ignored with a warning.
+
         >>> why = r.explain(["book-0001", "book-0002"], "book-0003")
         >>> abs(why.score - sum(why.parts.values())) < 1e-6, [item_id for item_id, _ in why.history]
         (True, ['book-0002', 'book-0001'])
@@ -190,6 +194,7 @@ class Recommender(Stored):
 
         scorer = self._scorer()
         asked, [number] = read_history(scorer.catalog, history, None), scorer.catalog.numbers_of([item_id], "item_id")
+        warn_of_unknown(asked.unknown, asked.num_ids, "", stacklevel=2)
         return explanation(scorer, self._network, asked.history, number, self._bundle.text)
 
     def build_index(self) -> None:

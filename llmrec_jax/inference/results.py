@@ -32,7 +32,7 @@ class Recommendations(list[Recommendation]):
         probabilities: Sequence[float] | None = None,
     ):
         super().__init__(found)
-        self.unknown = list(unknown)  # ids of the history that are unknown and were ignored
+        self.unknown = list(unknown)  # ids of the history and of `disliked` that are unknown and were ignored
         self.fallback = fallback  # True: no id of the history is known, so these are the most popular items
         # For each recommendation, the probability that it is the next event, estimated on validation events by isotonic
         # regression. None if the bundle has no such map, or the scores are not those that it was fitted to: with

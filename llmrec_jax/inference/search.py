@@ -6,13 +6,13 @@ vectors without one, and TF-IDF vectors of title and brand.
 Shape letters besides those of `types.py`: V features of a channel, J items of the target.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 import scipy.sparse
 
-from llmrec_jax.baselines.readers import Fitted
+from llmrec_jax.baselines.readers import Fitted, TermReader
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.catalog import Catalog
@@ -23,21 +23,48 @@ BY = ("text", "purchase", "model")
 TEXT, PURCHASE = "text", "co_purchase"  # parts of the answer
 
 
-def text_scores(catalog: Catalog, item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
+def query_scores(catalog: Catalog, query: str, features: Callable[[], np.ndarray]) -> np.ndarray:
+    """How similar the text of each item of the target is to a query, float32 [J]; `features` as for `text_scores`.
+
+    0 for an item that shares no word with it, unless the text part also reads an encoder's vectors.
+    """
+    return text_scores(as_query(catalog.channels.get(TEXT, [])), Item("", query), features)
+
+
+def as_query(channels: Sequence[Fitted]) -> list[Fitted]:
+    """The channels of the text part as they read a query: a word that all items have, such as "the", does not count.
+
+    In an item's text such words weigh little beside the others. But of a query, they may be the only known words. A
+    word counts as much as in the channel where it is the most frequent: many titles have no "the", but their texts do.
+    """
+    readers = [fitted.reader for fitted in channels if isinstance(fitted.reader, TermReader)]
+    weights: dict[str, float] = {}
+    for reader in readers:
+        for term, weight in zip(reader.terms, reader.weight_V.tolist(), strict=True):
+            weights[term] = min(weight, weights.get(term, weight))
+
+    def changed(reader: TermReader) -> TermReader:
+        weight_V = np.array([weights[term] for term in reader.terms], np.float32)
+        return reader._replace(weight_V=weight_V - 1)  # 1 is the weight of a word that all items have
+
+    return [f._replace(reader=changed(f.reader)) if isinstance(f.reader, TermReader) else f for f in channels]
+
+
+def text_scores(channels: Sequence[Fitted], item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
     """How similar the text of each item of the target is to that of `item`, float32 [J].
 
     Args:
-      catalog: the items.
+      channels: of the text part.
       item: it need not be in the catalogue; a query is an item with a title alone.
       features: its vector of the pretrained encoder, float32 [1, F]; called only if the text part reads it.
 
     Raises:
       ValueError: the bundle has no text part, because no two texts share a word.
     """
-    channels = [fitted for fitted in catalog.channels.get(TEXT, []) if not fitted.channel.name.endswith("_long")]
-    if not channels:
+    short = [fitted for fitted in channels if not fitted.channel.name.endswith("_long")]
+    if not short:
         raise UserError("this bundle cannot compare texts: no two items of the target share a word")
-    return np.sum([channel_scores(fitted, item, features) for fitted in channels], axis=0)
+    return np.sum([channel_scores(fitted, item, features) for fitted in short], axis=0)
 
 
 def similar_scores(
@@ -53,7 +80,7 @@ def similar_scores(
         candidate_J[position] = False
     if by == "text":
         item = catalog.items[number].as_record()
-        return text_scores(catalog, item, lambda: features(item)), candidate_J
+        return text_scores(catalog.channels.get(TEXT, []), item, lambda: features(item)), candidate_J
     if by == "purchase":
         scores_J = _purchase_scores(catalog, position)
         return scores_J, candidate_J & (scores_J > 0)

@@ -90,7 +90,7 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         """Raise ApiError for a request that is refused by its headers or because there are too many."""
         headers, path = Headers(scope=scope), scope["path"]
-        if self._hosts is not None and _without_port(headers.get("host", "")) not in self._hosts:
+        if self._hosts is not None and _without_port(headers.get("host", "").lower()) not in self._hosts:
             raise ApiError(400, "a server without a key answers requests to localhost only; start it with a key")
         if self._key is not None and path.startswith(NEEDS_KEY) and not self._is_key(headers):
             raise ApiError(401, "wrong key; send it as 'Authorization: Bearer KEY'",

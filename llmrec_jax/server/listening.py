@@ -14,6 +14,8 @@ KEEP_ALIVE = 75  # seconds; longer than a proxy keeps a connection (nginx: 60), 
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket bound to an address, not yet listening. Raises UserError if it cannot be."""
+    if not 0 <= port < 65536:  # getaddrinfo takes the lower 16 bits of a larger one
+        raise UserError(f"--port {port}: must be between 0 and 65535")
     found = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

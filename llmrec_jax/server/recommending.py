@@ -39,9 +39,7 @@ def compute(jobs: Sequence[Job]) -> list[Shelf | Exception]:
     return answers
 
 
-def shelf(
-    recommender: Recommender, found: Recommendations, unknown: Sequence[str] = (), probabilities: bool = False
-) -> Shelf:
+def shelf(recommender: Recommender, found: Recommendations, probabilities: bool = False) -> Shelf:
     """A response from what a recommender found."""
     items = []
     for n, row in enumerate(found):
@@ -52,7 +50,7 @@ def shelf(
         if probabilities:
             one.probability = None if found.probabilities is None else found.probabilities[n]
         items.append(one)
-    return Shelf(items, [*unknown, *found.unknown], found.fallback, 0.0)
+    return Shelf(items, found.unknown, found.fallback, 0.0)
 
 
 def conditions(where: Where) -> dict[str, Condition] | None:
@@ -69,13 +67,8 @@ def _range(value: Range) -> dict[str, float]:
 def _recommended(recommender: Recommender, requests: Sequence[Recommend]) -> list[Shelf]:
     """Requests that differ in their histories and `k` only."""
     one, most = requests[0], max(asked.k for asked in requests)
-    unknown = [recommender.unknown([*asked.history, *one.disliked]) for asked in requests]
-    histories = [
-        [item_id for item_id in asked.history if item_id not in missing]
-        for asked, missing in zip(requests, map(set, unknown), strict=True)
-    ]
     lists = recommender.recommend_many(
-        histories,
+        [asked.history for asked in requests],
         most,
         disliked=one.disliked,
         where=conditions(one.where),
@@ -87,8 +80,8 @@ def _recommended(recommender: Recommender, requests: Sequence[Recommend]) -> lis
         shop=one.shop,
     )
     shelves = []
-    for asked, found, missing in zip(requests, lists, unknown, strict=True):
-        answer = shelf(recommender, found, missing, asked.probabilities)
+    for asked, found in zip(requests, lists, strict=True):
+        answer = shelf(recommender, found, asked.probabilities)
         del answer.items[asked.k :]
         shelves.append(answer)
     return shelves

@@ -102,15 +102,16 @@ class AddItems(msgspec.Struct, forbid_unknown_fields=True):
     bundle: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the fields that have a type. Raises ValueError, so that decoding fails."""
+        """Check the fields that have a type. Raises ValueError, so that decoding fails; places are msgspec's."""
         for n, item in enumerate(self.items):
             try:
                 msgspec.convert(item, NewItem)
             except msgspec.ValidationError as error:
-                raise ValueError(f"item {n}: {error}") from error
+                message, _, place = str(error).partition(" - at `$")
+                raise ValueError(f"{message} - at `$.items[{n}]{place.rstrip('`')}`") from error
             for name in item.keys() - set(NewItem.__struct_fields__):
                 if not isinstance(item[name], str | int | float | None) or isinstance(item[name], bool):
-                    raise ValueError(f"item {n}: {name}: neither a text nor a number")
+                    raise ValueError(f"Expected a text or a number - at `$.items[{n}].{name}`")
 
 
 class RemoveItems(msgspec.Struct, forbid_unknown_fields=True):

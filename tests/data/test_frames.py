@@ -118,6 +118,7 @@ def test_times_and_ids_of_any_type(config):
     ("items", "events", "message"),
     [
         ({"id": ["a"], "titel": ["A"]}, EVENTS, "items: no column 'item_id'; it has id, titel"),
+        (ITEMS, [], "events: no column 'user_id'; it has none"),
         (ITEMS, {"userid": ["u"], "item_id": ["a"]}, "events: no column 'user_id'.*rename 'userid'"),
         (ITEMS, {"user_id": ["u"], "item_id": ["a"], "timestamp": ["soon"]}, "events, row 0: timestamp is neither"),
         (ITEMS, {"user_id": ["u", None], "item_id": ["a", "b"]}, "events, row 1: user_id is empty"),

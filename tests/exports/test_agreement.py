@@ -17,6 +17,7 @@ from llmrec_jax.evaluate.verdict import ndcg
 from llmrec_jax.exports import jax_program, network, numpy_export, onnx_export
 from llmrec_jax.exports.scorer import scorer_of
 from llmrec_jax.exports.text_encoder import text_encoder_of
+from llmrec_jax.inference import bundle as bundle_lib
 from llmrec_jax.models.architectures import ENCODERS
 from tests.exports.variants import HISTORIES, with_encoder, with_model
 
@@ -88,6 +89,26 @@ def test_numpy_agrees(variant, live, tmp_path):
         own = [scores[row.item_id] for row in expected]
         np.testing.assert_allclose(own, [row.score for row in expected], atol=1e-4)
     assert recommender.recommend(["unknown"], k=3) == recommender.recommend([], k=3)
+
+
+def test_removed_items_are_not_recommended(bundle, tmp_path):
+    recommender = Recommender(bundle)
+    first, second, *_ = recommender.recommend([], k=2).ids
+    recommender.remove_items([first, second])
+    recommender.add_items([{"item_id": second, "title": "A new edition"}])
+    recommender.save(tmp_path / "bundle")
+    scorer = scorer_of(bundle_lib.load(tmp_path / "bundle"))
+    numpy_export.write(scorer, tmp_path)
+    exported = imported(tmp_path / "recommender.py").Recommender(tmp_path)
+    for history in ([], ["book-0005"], [first], [second]):
+        found, expected = exported.recommend(history, k=10_000), recommender.recommend(history, k=10_000)
+        assert [row[0] for row in found[:10]] == expected.ids[:10]
+        assert {row[0] for row in found} == set(expected.ids)
+        assert len(found) == len(expected)
+    onnx_export.write(scorer, None, tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / "scorer.onnx")
+    [scores_1J] = session.run(["scores"], {"history": np.array([[-1, 5]], np.int64)})
+    assert [scorer.items[n][0] for n in np.flatnonzero(np.isneginf(scores_1J[0]))] == sorted([first, second])
 
 
 def test_onnx_agrees(variant, live, tmp_path):

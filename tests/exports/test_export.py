@@ -42,6 +42,12 @@ def test_the_command(folder, tmp_path, capsys, shown_work):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_current_folder_is_a_folder_like_others(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert export(folder, ".", "numpy") == tmp_path
+    assert (tmp_path / "recommender.py").is_file()
+
+
 def test_what_a_format_lacks_is_named(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="known: hf, jax, onnx, numpy"):
         export(folder, tmp_path / "out", "tflite")

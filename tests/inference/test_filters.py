@@ -9,8 +9,10 @@ from llmrec_jax.inference.filters import allowed
 
 ITEMS = [
     BundleItem("a", "A", "shop", category="Beauty, Skin Care", brand="Ada", attributes={"price": 5, "size": "XL"}),
-    BundleItem("b", "B", "shop", category="beauty > hair", brand="Bo", attributes={"price": "$12.50"}),
-    BundleItem("c", "C", "shop", brand="ADA", attributes={"price": 20.0, "stock": "true"}),
+    BundleItem(
+        "b", "B", "shop", category="beauty > hair", brand="Bo", attributes={"price": "$12.50", "code": 9780306406157}
+    ),
+    BundleItem("c", "C", "shop", brand="ADA", attributes={"price": 20.0, "stock": "true", "code": 9780306406164}),
     BundleItem("d", "D", "shop", category="Beauty", brand="Bo", attributes={"price": "12,50"}, is_removed=True),
     BundleItem("a", "Of another shop", "other", category="Beauty"),
 ]
@@ -49,6 +51,11 @@ def found(where=None, among=None, shop="shop"):
         ({"price": {"min": 12.5}}, "bc"),
         ({"price": {"max": np.float32(5)}}, "a"),
         ({"price": 20}, "c"),
+        ({"price": np.int64(20)}, "c"),
+        ({"code": 9780306406157}, "b"),
+        ({"code": 9780306406157.0}, "b"),
+        ({"code": "9780306406157"}, "b"),
+        ({"code": 10**400}, ""),
         ({"price": 20.0, "stock": "true"}, "c"),
         ({"size": "xl"}, "a"),
     ],
@@ -61,7 +68,7 @@ def test_where(where, expected):
     ("where", "message"),
     [
         ("beauty", "where is a str; pass a dict"),
-        ({"prize": 3}, "no item has a field 'prize'; fields of the items: brand, category, price, size, stock"),
+        ({"prize": 3}, "no item has a field 'prize'; fields of the items: brand, category, code, price, size, stock"),
         ({"price": {"from": 3}}, r"price: {'from': 3} is not a range such as"),
         ({"price": {}}, "price: {} is not a range"),
         ({"price": {"min": "3"}}, "price: min is '3', not a number"),

@@ -77,6 +77,13 @@ def test_what_is_like_a_disliked_item_loses_score(loaded):
     assert np.mean([loss[i] for i in near if i in loss]) < np.mean(list(loss.values()))
 
 
+def test_unknown_disliked_items_are_warned_of(loaded):
+    with pytest.warns(UserWarning, match="^1 of 4 items are unknown: nowhere$"):
+        found = loaded.recommend(HISTORY, disliked=(item_id for item_id in ["nowhere"]))
+    assert (found, found.unknown) == (loaded.recommend(HISTORY), ["nowhere"])
+    assert loaded.recommend_many([["neither"]], disliked=["nowhere"])[0].unknown == ["neither", "nowhere"]
+
+
 def test_dislikes_without_a_history_reorder_the_most_popular_items(loaded):
     popular = loaded.recommend([], k=10_000)
     found = loaded.recommend([], k=10_000, disliked=[popular.ids[0]], explain=True)
@@ -155,8 +162,11 @@ def test_wrong_options(loaded):
     for value in (-0.1, 1.1, float("nan"), "x", True):
         with pytest.raises(ValueError, match="diversity="):
             loaded.recommend(HISTORY, diversity=value)
-    with pytest.raises(ValueError, match="disliked is a str; pass a list of ids"):
-        loaded.recommend(HISTORY, disliked="book-0001")
+    for wrong, said in (("book-0001", "a str"), (None, "None")):
+        with pytest.raises(ValueError, match=f"disliked is {said}; pass a list of ids"):
+            loaded.recommend(HISTORY, disliked=wrong)
+    with pytest.raises(ValueError, match=r"^new=-1: ask for at least one item"):
+        loaded.recommend(HISTORY, new=-1)
     with pytest.raises(TypeError, match="novelty"):
         loaded.recommend_many([HISTORY], novelty=1)
 
@@ -166,10 +176,20 @@ def test_a_search_for_the_text_of_an_item_finds_it(loaded):
         found = loaded.search(f"{item.title} {item.brand}", k=3)
         assert found[0].title == item.title
         assert [score for _, score, _ in found] == sorted((score for _, score, _ in found), reverse=True)
-    paperbacks = loaded.search("love letter", k=10_000, where={"category": "Paperback"}).ids
+    paperbacks = loaded.search("a novel of the nineties", k=10_000, where={"category": "Paperback"}).ids
     assert 0 < len(paperbacks) < len(loaded.items)
     with pytest.raises(ValueError, match="text 0: 3 is not a string"):
         loaded.search(3)
+
+
+def test_a_search_without_words_of_the_items_finds_nothing(loaded):
+    """All texts of the shop have "a" and "the", some titles too; none has the other words."""
+    assert not loaded.search("", k=5)
+    assert not loaded.search("qqq zzz", k=5)
+    assert not loaded.search("The detective in a small town", k=5)
+    alone = loaded.search("inspector", k=10_000)
+    assert 0 < len(alone) < len(loaded.items)
+    assert loaded.search("the inspector of a small town", k=10_000).ids == alone.ids
 
 
 def test_similar_items(loaded, text_run):

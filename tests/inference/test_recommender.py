@@ -64,6 +64,8 @@ def test_unknown_items_are_warned_of_and_left_out(recommender):
     assert (found.unknown, found.fallback) == (["nowhere"], False)
     assert recommender.recommend(["book-0001"]).unknown == []
     assert recommender.unknown(["nowhere", "book-0001"]) == ["nowhere"]
+    with pytest.warns(UserWarning, match="1 of 2 items are unknown: nowhere$"):
+        assert recommender.explain(["nowhere", "book-0001"], "book-0002").history[0][0] == "book-0001"
 
 
 def test_nothing_known_is_answered_by_popularity(recommender, text_run):

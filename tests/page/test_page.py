@@ -212,6 +212,19 @@ def test_by_keyboard_alone(visit, address):
     page.wait_for_selector("#added .badge")
 
 
+def test_a_search_that_finds_nothing_says_so(visit, address):
+    page = visit(address)
+    nothing = {"items": [], "unknown": [], "fallback": False, "milliseconds": 1}
+    page.route("**/v1/search", lambda route: route.fulfill(json=nothing))
+    page.fill("#query", "qqq")
+    page.wait_for_selector("#results li")
+    assert page.inner_text("#results") == (
+        "Nothing found: no item has these words, other than words that all items have."
+    )
+    page.fill("#query", "")
+    page.wait_for_selector("#results li", state="detached")
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_phone_width_needs_no_sideways_scrolling(visit, address, width):
     page = visit(address, viewport={"width": width, "height": 740}, has_touch=True)

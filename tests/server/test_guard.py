@@ -8,6 +8,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from llmrec_jax.errors import UserError
 from llmrec_jax.server import Limits, create_app
 from llmrec_jax.server.bundles import Bundles
 from llmrec_jax.server.listening import bound
@@ -52,7 +53,8 @@ def test_only_the_own_names_are_answered(served):
     """A page whose name is made to point to 127.0.0.1 reaches the server under that name."""
     with served(hosts=["localhost", "127.0.0.1", "[::1]"]) as client:
         for host, status in [("evil.example", 400), ("localhost.evil.example:8000", 400), ("", 400),
-                             ("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200)]:  # fmt: skip
+                             ("localhost:8000", 200), ("127.0.0.1", 200), ("LocalHost", 200),
+                             ("[::1]:8000", 200)]:  # fmt: skip
             assert client.get("/healthz", headers={"host": host}).status_code == status, host
 
 
@@ -168,9 +170,13 @@ def test_operations_have_unique_routes():
 
 
 def test_a_port_in_use_is_told():
-    from llmrec_jax.errors import UserError
-
     with bound("127.0.0.1", 0) as first:
         first.listen()
         with pytest.raises(UserError, match="cannot listen"):
             bound("127.0.0.1", first.getsockname()[1])
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_does_not_exist_is_told(port):
+    with pytest.raises(UserError, match=f"--port {port}: must be between 0 and 65535"):
+        bound("127.0.0.1", port)

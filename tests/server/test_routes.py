@@ -192,18 +192,23 @@ def test_a_field_that_is_wrong_is_named(client, body, field, words):
 
 
 @pytest.mark.parametrize(
-    ("item", "words"),
+    ("item", "field", "words"),
     [
-        ({"item_id": "x"}, "item 0: Object missing required field `title`"),
-        ({"item_id": 3, "title": "x"}, "item 0"),
-        ({"item_id": "x", "title": "x", "tags": ["a"]}, "item 0: tags"),
-        ({"item_id": "", "title": "x"}, "item 0"),
+        ({"item_id": "x"}, "items[1]", "items[1]: Object missing required field `title`"),
+        ({"item_id": 3, "title": "x"}, "items[1].item_id", "items[1].item_id: Expected `str`, got `int`"),
+        ({"item_id": "x", "title": "x", "facts": [["a"]]}, "items[1].facts[0]", "of length >= 2"),
+        ({"item_id": "x", "title": "x", "tags": ["a"]}, "items[1].tags", "items[1].tags: Expected a text or a number"),
+        ({"item_id": "", "title": "x"}, "items", "item 1: item_id is empty"),
     ],
 )
-def test_an_item_that_is_wrong_is_named(client, item, words):
-    response = client.post("/v1/items", json={"items": [item]})
-    assert response.status_code == 422
-    assert words in response.json()["error"]["message"]
+def test_an_item_that_is_wrong_is_named(client, item, field, words):
+    response = client.post("/v1/items", json={"items": [{"item_id": "first", "title": "First"}, item]})
+    refused(response, 422, field, words)
+
+
+def test_only_items_of_the_target_are_explained(client):
+    response = client.post("/v1/explain", json={"history": [], "item_id": "film-0007"})
+    refused(response, 422, "item_id", "only items of 'books' can be explained")
 
 
 def test_what_is_not_json_is_refused(client):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from llmrec_jax import cli
-from llmrec_jax.cli.serve import is_loopback, names
+from llmrec_jax.cli.serve import LOCAL, is_loopback, names
 from llmrec_jax.errors import UserError
 from tests.conftest import REPO
 
@@ -94,6 +94,7 @@ def test_names_of_bundles():
         (["--api-key", "short"], "at least 8 characters"),
         (["--port", "70000"], "between 0 and 65535"),
         (["--timeout", "0"], "above 0"),
+        (["--timeout", "inf"], "finite"),
         (["--host", "192.0.2.1", "--without-key"], "cannot listen on 192.0.2.1"),
     ],
 )
@@ -106,6 +107,19 @@ def test_what_it_refuses_to_start_with(arguments, words, capsys, monkeypatch, tm
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path, capsys):
     assert cli.main(["serve", str(tmp_path), "--port", "0"]) == 2
     assert "config.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "names"), [("localhost", LOCAL), ("127.0.0.2", (*LOCAL, "127.0.0.2")), ("192.0.2.1", None)]
+)
+def test_a_loopback_address_is_answered_by_its_own_name_too(host, names, monkeypatch):
+    found = []
+    monkeypatch.delenv("LLMREC_API_KEY", raising=False)
+    monkeypatch.setattr("llmrec_jax.server.create_app", lambda bundles, limits, key, hosts: found.append(hosts))
+    monkeypatch.setattr("llmrec_jax.server.listening.bound", lambda host, port: contextlib.nullcontext())
+    monkeypatch.setattr("llmrec_jax.server.listening.run", lambda *arguments: None)
+    assert cli.main(["serve", "shop", "--host", host, "--without-key"]) == 0
+    assert [hosts and set(hosts) for hosts in found] == [names and set(names)]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def columns_of(frame: Frame, what: str, needed: Sequence[str], known: Sequence[s
             near = difflib.get_close_matches(name, columns, n=1)
             hint = f"; rename {near[0]!r}, which looks like it" if near else ""
             raise UserError(
-                f"{what}: no column {name!r}; it has {', '.join(columns)} (known: {', '.join(known)}){hint}"
+                f"{what}: no column {name!r}; it has {', '.join(columns) or 'none'} (known: {', '.join(known)}){hint}"
             )
     return columns
 

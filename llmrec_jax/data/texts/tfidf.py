@@ -102,6 +102,7 @@ def _idf(num_texts: int, df_V: np.ndarray) -> np.ndarray:
 
 def _normalized(counts_NV: scipy.sparse.csr_matrix, idf_V: np.ndarray, prior: float = 0.0) -> scipy.sparse.csr_matrix:
     weights_NV = counts_NV.multiply(idf_V[None]).tocsr()
+    weights_NV.eliminate_zeros()  # of terms without weight: a row of nothing else is empty
     norm_N = np.sqrt(np.asarray(weights_NV.multiply(weights_NV).sum(axis=1)).ravel())
     weights_NV.data /= np.repeat(norm_N + np.float32(prior), np.diff(weights_NV.indptr))
     return weights_NV

@@ -51,7 +51,8 @@ async function update() {
   const scores = (await session.run({ history: input })).scores.data;
   if (turn !== asked) return; // a newer history is being scored
   const own = new Set(history);
-  const best = [...Array(numTarget).keys()].filter((n) => !own.has(n)).sort((a, b) => scores[b] - scores[a]);
+  const isCandidate = (n) => !own.has(n) && scores[n] > -Infinity; // a removed item has -Infinity
+  const best = [...Array(numTarget).keys()].filter(isCandidate).sort((a, b) => scores[b] - scores[a]);
   byId("shelf").replaceChildren(...best.slice(0, SHOWN).map((n) => {
     const score = document.createElement("span");
     score.className = "score";

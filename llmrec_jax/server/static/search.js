@@ -1,8 +1,9 @@
 // The search: free text, compared by the server with the text of every item.
 import * as api from "./api.js";
-import { announce, button, byId, later, row } from "./dom.js";
+import { announce, button, byId, later, make, row } from "./dom.js";
 
 const NUM_FOUND = 12;
+const NOTHING = "Nothing found: no item has these words, other than words that all items have.";
 
 export class Search {
   /** `state` has the history; `actions`: functions `open`, `add` and `remove` of an item, `found` of ids, and `fail`. */
@@ -25,7 +26,9 @@ export class Search {
     const { items } = query ? await api.search(query, NUM_FOUND, this.pending.signal) : { items: [] };
     this.found = items;
     byId("skip-results").hidden = !items.length;
-    byId("results").replaceChildren(...items.map((item) => row(item, this.actions.open, this.#toggle(item))));
+    const rows = items.map((item) => row(item, this.actions.open, this.#toggle(item)));
+    if (query && !items.length) rows.push(make("li.meta", {}, NOTHING));
+    byId("results").replaceChildren(...rows);
     this.showPressed();
     this.actions.found(items.map((item) => item.item_id));
     if (query) announce(`${items.length} found. First: ${items[0]?.title ?? "none"}.`);
