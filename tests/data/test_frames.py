@@ -115,8 +115,8 @@ def test_times_and_ids_of_any_type(config):
         domain = Domain.from_frames(pandas.DataFrame({"item_id": [7.0], "title": ["T"]}), events, data=config)
         assert (domain.timestamps_E.tolist(), domain.user_ids, domain.item_ids) == ([seconds], ["1"], ["7"])
     events = [{"user_id": np.float32(1), "item_id": np.float32(7), "rating": np.float32("nan")}]
-    domain = Domain.from_frames([{"item_id": np.float32(7), "title": ["A", "B"], "price": decimal.Decimal("2.50")}], events,
-                                data=config)  # fmt: skip
+    items = [{"item_id": np.float32(7), "title": ["A", "B"], "price": decimal.Decimal("2.50")}]
+    domain = Domain.from_frames(items, events, data=config)
     assert (domain.user_ids, domain.item_ids, domain.titles) == (["1"], ["7"], ["A, B"])
     assert domain.items[0].attributes == {"price": 2.5}
 

@@ -127,6 +127,7 @@ def test_report_is_strict_json_and_the_ranks_lie_beside_it(tmp_path):
     assert list(report["results"][0])[:4] == ["method", "domain", "split", "users"]
     with np.load(tmp_path / "ranks.npz") as ranks:
         assert sorted(ranks.files) == ["history_length", "model", "popularity", "target_events", "user_ids"]
+        assert ranks["target_events"].tolist() == [(user + 1) % ITEMS for user in range(USERS)]
         assert ranks["user_ids"].tolist() == [f"u{user}" for user in range(USERS)]
         for row in report["results"]:
             if row["split"] == "test":

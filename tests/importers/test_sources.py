@@ -85,8 +85,8 @@ def test_parquet_and_feather(tmp_path):
 
 
 def workbook(sheets, numbered=True):
-    """A workbook as Excel writes it: shared texts, dates as numbers with a style, empty cells left out. Some programs do
-    not number the rows."""
+    """A workbook as Excel writes it: shared texts, dates as numbers with a style, empty cells left out. Some
+    programs do not number the rows."""
     texts = list(dict.fromkeys(cell for _, rows in sheets for row in rows for cell in row if isinstance(cell, str)))
     parts = {
         "[Content_Types].xml": "<Types/>",
