@@ -38,6 +38,7 @@ def item_knn(events_NI: scipy.sparse.csr_matrix) -> ScorePredictor:
 
     A user with n_u events gives each of them the weight 1 / sqrt(n_u), and `m` is the sum of the weights of an item:
     Deshpande and Karypis, https://doi.org/10.1145/963770.963776 (users with fewer events count more), plus shrinkage.
+    Takes memory in proportion to the pairs of items that occur together, the square of the longest history at least.
 
     Args:
       events_NI: 1 where a user has an item, from training events only.

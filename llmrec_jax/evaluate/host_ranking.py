@@ -90,8 +90,8 @@ def _count(name: str, scores_RI: np.ndarray, histories: Sequence[np.ndarray], ta
     users_R = np.arange(len(scores_RI))
     target_R1 = scores_RI[users_R, target_R][:, None].copy()
     for user, history in zip(users_R, histories, strict=True):
-        scores_RI[user, history] = -np.inf
-    scores_RI[users_R, target_R] = -np.inf
+        scores_RI[user, history] = np.nan  # neither higher than the target nor equal, also where this is -inf
+    scores_RI[users_R, target_R] = np.nan
     return Ranks(
         np.count_nonzero(scores_RI > target_R1, axis=1).astype(np.int64),
         np.count_nonzero(scores_RI == target_R1, axis=1).astype(np.int64),

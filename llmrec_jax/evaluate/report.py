@@ -87,8 +87,9 @@ def evaluate_target(
     sees_more = dict.fromkeys(COUNTING if corpus.protocol.regime == "zero-shot" else (), "the target's interactions")
     results, left_out, ranks = [], [], {}
     test = next(case for case in cases if case.split == "test")
-    counts_I = corpus.train_counts(corpus.target)
-    lists = ListMeasures(test, counts_I, corpus.domains[corpus.target].texts)
+    texts = corpus.domains[corpus.target].texts
+    counts_I = np.bincount(corpus.train_events(corpus.target)[0], minlength=len(texts))  # also with weights
+    lists = ListMeasures(test, counts_I, texts)
 
     def keep(method: str, case: Case, found: Ranks) -> None:
         more = {"sees": sees_more[method]} if method in sees_more else {}

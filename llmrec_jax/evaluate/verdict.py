@@ -8,6 +8,7 @@ import numpy as np
 RESAMPLES = 10_000
 FEWEST_USERS = 20  # with fewer, a bootstrap is unreliable
 CUTOFF = 10
+COUNTS = 2**22  # of resamples in memory at a time
 
 
 class Verdict(NamedTuple):
@@ -90,7 +91,10 @@ def paired_bootstrap(
     """
     values, counts = np.unique(difference_N, return_counts=True)
     size = len(difference_N)
-    drawn = np.random.default_rng(seed).multinomial(size, counts / size, resamples or RESAMPLES)
+    rng, shares, total = np.random.default_rng(seed), counts / size, resamples or RESAMPLES
+    at_once = max(1, COUNTS // len(values))  # drawn in parts, the numbers are the same
+    parts = [min(at_once, total - start) for start in range(0, total, at_once)]
+    mean_M = np.concatenate([rng.multinomial(size, shares, part) @ values for part in parts]) / size
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn @ values / size, [tail, 1 - tail])
+    low, high = np.quantile(mean_M, [tail, 1 - tail])
     return float(low), float(high)

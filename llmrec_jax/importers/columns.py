@@ -45,7 +45,7 @@ class Log:
 
     def texts(self, cells: Cells) -> dict[str, Any]:
         """The item of a row, as far as the log describes it; its id stands for its title if the log has none."""
-        item_id = cells[self.at["item_id"]]
+        item_id = identity(cells[self.at["item_id"]])
         return record({"title": item_id, **{role: cells[at] for role, at in self.at.items()}})
 
     def _cell(self, column: str, cell: Any) -> str:
@@ -77,6 +77,18 @@ class Log:
             raise ValueError(f"action is not one of {', '.join(ACTIONS)}")
         if action in SHOWN and not list_id:
             raise ValueError("the item was only shown, but impression_id is empty")
+
+
+def logs(sources: Sequence[Source], columns: Sequence[str]) -> list[Log]:
+    """The tables of one log. They are read alike: a file of one day does not tell whether its month comes first."""
+    found = [Log(source, columns) for source in sources]
+    told = [log.clock.day_first for log in found if log.clock and log.clock.form == "date" and log.clock.is_certain]
+    largest = max(range(len(found)), key=lambda n: sources[n].table.size)
+    for log in found:
+        log.zero_is_none = found[largest].zero_is_none
+        if told and log.clock and not log.clock.is_certain:
+            log.clock.day_first = told[0]
+    return found
 
 
 def record(cells: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import ast
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from llmrec_jax.importers.files import File
 from llmrec_jax.importers.table import SAMPLE, Rows, Table
 from llmrec_jax.progress import Meter
 
+ARRAY = re.compile(rb"\[\s*([{\[\]]|$)")
 MAX_ARRAY = 2**31  # bytes of a JSON array, which is read whole
 
 
@@ -21,6 +23,8 @@ def open_json(file: File) -> Table | None:
     """The table in a file that begins like JSON; None if its lines are neither JSON objects nor Python dicts."""
     start = file.start(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"["):
+        if not ARRAY.match(start):  # a list of texts or numbers, or the header [user_id],[item_id]
+            return None
         return _table(file, "JSON array", lambda meter: _array(file, meter))
     for syntax, decode in SYNTAXES.items():
         table = _table(file, syntax, functools.partial(_objects, file, decode))

@@ -1,6 +1,8 @@
 """Turns cells into ids, numbers and texts. A cell is a text, or a value of JSON or a database."""
 
 import ast
+import datetime
+import decimal
 import json
 import math
 import re
@@ -13,6 +15,7 @@ LISTED = re.compile(r"[^|]+(\|[^|]+)+")  # genres of MovieLens: "Drama|Comedy"
 NOTHING = {"(no genres listed)", "[]", "{}"}
 NUMBER = re.compile(r"[-+]?(\d{1,3}([.,' \u00a0]\d{3})+|\d+)?([.,]\d+)?")
 AMOUNT = re.compile(r"\d[\d.,' \u00a0]*")
+THOUSAND = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")  # in a price, which has two decimals at most
 MAX_LITERAL = 100_000  # characters of a text that is parsed as a list
 SPACE = re.compile(r"\s+")
 
@@ -35,10 +38,14 @@ def number(value: Any) -> float:
 
 
 def amount(value: Any) -> float | None:
-    """The first number in a price: "$12.99", "12,99 EUR", "from 12.99". None if there is none."""
+    """The first number in a price: "$12.99", "12,99 EUR", "from 12.99", "$1,299". None if there is none."""
     if isinstance(value, str):
         found = AMOUNT.search(value)
-        value = found[0].strip(" .,'\u00a0") if found else None
+        first = found[0].strip(" .,'\u00a0") if found else ""
+        # A plain "1.299" is a number as programs write it, "1,299" and "1.299 EUR" are prices as people do.
+        if THOUSAND.fullmatch(first) and ("," in first or first != value.strip()):
+            first = re.sub("[.,]", "", first)
+        value = first
     try:
         price = number(value)
     except (ValueError, TypeError):
@@ -120,8 +127,8 @@ def _literal(written: str) -> Any:
     return None
 
 
-def attribute(value: Any, is_number: bool) -> str | float | int | None:
-    """A cell of a column without a meaning of its own: a number, or a short text; None if it is neither.
+def attribute(value: Any, is_number: bool) -> str | float | decimal.Decimal | datetime.date | None:
+    """A cell of a column without a meaning of its own: a number, a date, or a short text; None if it is none of these.
 
     `is_number`: the column holds numbers, perhaps written as text.
     """
@@ -130,12 +137,10 @@ def attribute(value: Any, is_number: bool) -> str | float | int | None:
             value = number(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or is_missing(value):
+    if is_missing(value):
         return None
-    if isinstance(value, int):
+    if isinstance(value, int | float | decimal.Decimal | datetime.date):
         return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
     if not isinstance(value, str) or len(value) > 200 or value.startswith(("http:", "https:", "[", "{", "//")):
         return None
     return _one_line(value) or None

@@ -85,16 +85,18 @@ class _Book:
     def rows(self, part: str, meter: Meter | None) -> Iterator[tuple[int, list[Any]]]:
         """The rows of a sheet that are not empty, with their numbers."""
         with self.file.raw() as raw, zipfile.ZipFile(raw) as archive, archive.open(part) as data:
+            number = 0
             for _, element in ElementTree.iterparse(data):
                 if _name(element) != "row":
                     continue
+                number = int(element.get("r", number + 1))  # some programs leave the number out
                 cells: list[Any] = []
                 for cell in element:
                     place = LETTERS.match(cell.get("r", ""))
                     cells += [None] * (_number(place[0]) - len(cells) if place else 0)
                     cells.append(self._value(cell))
                 if any(cell is not None for cell in cells):
-                    yield int(element.get("r", 0)), cells
+                    yield number, cells
                 element.clear()
         if meter:
             meter.advance(self.file.size)

@@ -16,7 +16,7 @@ from llmrec_jax.data.domains.writing import DomainWriter
 from llmrec_jax.errors import UserError
 from llmrec_jax.importers import values
 from llmrec_jax.importers.catalogue import KEYS
-from llmrec_jax.importers.columns import Log, record
+from llmrec_jax.importers.columns import Log, logs, record
 from llmrec_jax.importers.plan import Plan
 from llmrec_jax.importers.profile import profile
 from llmrec_jax.importers.roles import ITEM_ROLES
@@ -73,9 +73,9 @@ def _fill(plan: Plan, draft: Path) -> Counts:
         for source in plan.items:
             meter.begin(f"reading items: {source.table.name}")
             run.items(source, meter)
-        for source in plan.events:
+        for source, log in zip(plan.events, logs(plan.events, plan.event_columns), strict=True):
             meter.begin(f"reading interactions: {source.table.name}")
-            run.events(source, meter)
+            run.events(source, log, meter)
     if any(source.table.order for source in plan.events):
         (draft / "domain.json").write_text(json.dumps({"order": "none"}) + "\n")
     return run.counts
@@ -124,9 +124,8 @@ class _Import:
         self.counts.items += 1
         return ""
 
-    def events(self, source: Source, meter: Meter) -> None:
-        """Write the interactions of a log and, if there is no catalogue, their items."""
-        log = Log(source, self.plan.event_columns)
+    def events(self, source: Source, log: Log, meter: Meter) -> None:
+        """Write the interactions of a table and, if there is no catalogue, their items."""
         for line, cells in source.table.read(log.wanted, meter):
             try:
                 if isinstance(cells, ValueError):

@@ -76,7 +76,7 @@ def test_columns_that_are_declared(tmp_path):
     assert read(tmp_path, rows, columns=columns | {"timestamp": None})[0].order == "sequence"
     assert read(tmp_path, rows, columns=columns, order="none")[0].order == "none"
     wrong = folder_of(tmp_path, ITEMS, rows, columns=columns | {"timestamp": "when"})
-    assert "the header has no the column that domain.json names for timestamp" in error_of(wrong)
+    assert "the header lacks the column that domain.json names for timestamp" in error_of(wrong)
 
 
 def test_a_header_repeated_where_files_were_joined(tmp_path):

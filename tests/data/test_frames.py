@@ -1,9 +1,11 @@
 """Domains from frames: every kind of frame gives the same domain as the folder, and none of the libraries is needed."""
 
 import datetime
+import decimal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from llmrec_jax.config import DataConfig
@@ -112,6 +114,17 @@ def test_times_and_ids_of_any_type(config):
         events = pandas.DataFrame({"user_id": [1.0], "item_id": [7], "timestamp": column})
         domain = Domain.from_frames(pandas.DataFrame({"item_id": [7.0], "title": ["T"]}), events, data=config)
         assert (domain.timestamps_E.tolist(), domain.user_ids, domain.item_ids) == ([seconds], ["1"], ["7"])
+    events = [{"user_id": np.float32(1), "item_id": np.float32(7), "rating": np.float32("nan")}]
+    items = [{"item_id": np.float32(7), "title": ["A", "B"], "price": decimal.Decimal("2.50")}]
+    domain = Domain.from_frames(items, events, data=config)
+    assert (domain.user_ids, domain.item_ids, domain.titles) == (["1"], ["7"], ["A, B"])
+    assert domain.items[0].attributes == {"price": 2.5}
+
+
+def test_a_frame_with_two_columns_of_a_name(config):
+    events = pytest.importorskip("pandas").DataFrame([["u", "a", "b"]], columns=["user_id", "item_id", "item_id"])
+    with pytest.raises(UserError, match="events: 'item_id' is the name of several columns"):
+        Domain.from_frames(ITEMS, events, data=config)
 
 
 @pytest.mark.parametrize(

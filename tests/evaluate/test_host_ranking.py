@@ -34,6 +34,17 @@ def test_ranks_are_those_on_the_devices_for_any_block_of_users(monkeypatch):
         np.testing.assert_array_equal(found.ties_N, expected.ties_N)
 
 
+def test_items_that_a_predictor_excludes_do_not_tie_with_the_history():
+    def scores(histories):
+        return np.where(np.arange(120) == TARGET_N[3], -np.inf, np.zeros((len(histories), 120)))
+
+    found = rank_scores(ScorePredictor("own", 120, scores), [np.arange(50)], TARGET_N[3:4])
+    assert (found.higher_N.tolist(), found.ties_N.tolist()) == (
+        [len(np.setdiff1d(np.arange(50, 120), TARGET_N[3]))],
+        [0],
+    )
+
+
 def test_a_nan_is_an_error():
     broken = ScorePredictor("broken", 120, lambda histories: np.full((len(histories), 120), np.nan))
     with pytest.raises(FloatingPointError, match="broken: 1800 scores are NaN"):

@@ -12,6 +12,7 @@ from llmrec_jax.baselines.counting import popularity
 from llmrec_jax.config import MeshConfig
 from llmrec_jax.data.corpus import Case
 from llmrec_jax.errors import UserError
+from llmrec_jax.evaluate import verdict as verdict_lib
 from llmrec_jax.evaluate.report import evaluate_target, write_report
 from llmrec_jax.evaluate.tables import print_evaluation, print_table
 from llmrec_jax.evaluate.verdict import FEWEST_USERS, ndcg, paired_bootstrap, verdict
@@ -35,7 +36,7 @@ def corpus_of(regime="zero-shot"):
         protocol=protocol,
         report_cases=lambda: cases,
         facts={"x": 1},
-        train_counts=lambda domain: np.arange(ITEMS),
+        train_events=lambda domain: (np.repeat(np.arange(ITEMS), np.arange(ITEMS)), None),
     )
 
 
@@ -126,6 +127,7 @@ def test_report_is_strict_json_and_the_ranks_lie_beside_it(tmp_path):
     assert list(report["results"][0])[:4] == ["method", "domain", "split", "users"]
     with np.load(tmp_path / "ranks.npz") as ranks:
         assert sorted(ranks.files) == ["history_length", "model", "popularity", "target_events", "user_ids"]
+        assert ranks["target_events"].tolist() == [(user + 1) % ITEMS for user in range(USERS)]
         assert ranks["user_ids"].tolist() == [f"u{user}" for user in range(USERS)]
         for row in report["results"]:
             if row["split"] == "test":
@@ -197,12 +199,14 @@ def test_a_baseline_that_sees_more_than_the_model_decides_only_if_there_is_no_ot
     assert "ease (which sees the target's interactions) 1.0000" in alone.text
 
 
-def test_the_interval_is_that_of_resampled_users():
+def test_the_interval_is_that_of_resampled_users(monkeypatch):
     rng = np.random.default_rng(0)
     difference_N = ndcg(rng.integers(1, 20, 300)) - ndcg(rng.integers(1, 25, 300) + 0.5)
     means = difference_N[rng.integers(300, size=(20_000, 300))].mean(axis=1)
     found = paired_bootstrap(difference_N)
     assert found == paired_bootstrap(difference_N)
     np.testing.assert_allclose(found, np.quantile(means, [0.025, 0.975]), atol=0.12 * means.std())
+    monkeypatch.setattr(verdict_lib, "COUNTS", 1000)  # in parts
+    np.testing.assert_allclose(paired_bootstrap(difference_N), found, rtol=1e-12)
     assert paired_bootstrap(np.full(5, 0.25)) == (0.25, 0.25)
     assert not any(map(math.isnan, paired_bootstrap(np.zeros(1))))

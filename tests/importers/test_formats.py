@@ -7,6 +7,7 @@ import pytest
 
 from llmrec_jax import importers
 from llmrec_jax.data.domains import prepare
+from llmrec_jax.importers.table import SAMPLE
 from tests.importers import samples
 from tests.importers.samples import ITEMS, LOG, SAMPLES, number_of
 
@@ -35,6 +36,14 @@ def test_a_format_is_read_without_a_hint(tmp_path, name):
     assert counts.interactions == len(LOG)
     _check_items(name, items)
     _check_values(name, events)
+
+
+def test_mind_gives_the_history_of_users_beyond_the_sample(tmp_path):
+    files = samples.mind()
+    lists = "".join(f"{n}\tu{n}\t11/15/2019 8:55:22 AM\t\tN1-0 N2-1\n" for n in range(SAMPLE))
+    _, counts = imported([samples.write(tmp_path / "raw", files | {"behaviors.tsv": lists + files["behaviors.tsv"]})],
+                         tmp_path / "to")  # fmt: skip
+    assert counts.interactions == SAMPLE + len(LOG)
 
 
 def _check_items(name, items):

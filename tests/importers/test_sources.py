@@ -1,6 +1,8 @@
 """Where tables come from: archives, compressed files, Parquet, databases, TFDS; and that imports stream."""
 
 import bz2
+import datetime
+import decimal
 import gzip
 import io
 import lzma
@@ -70,16 +72,21 @@ def test_parquet_and_feather(tmp_path):
     pyarrow, parquet, feather = (pytest.importorskip(f"pyarrow{name}") for name in ("", ".parquet", ".feather"))
     log = pyarrow.table(dict(zip(COLUMNS, zip(*LOG, strict=True), strict=True)))
     catalogue = pyarrow.table({"item_id": [item for item, *_ in ITEMS], "title": [title for _, title, _ in ITEMS],
-                               "tags": [[genre, "War"] for *_, genre in ITEMS]})  # fmt: skip
+                               "tags": [[genre, "War"] for *_, genre in ITEMS],
+                               "weight": [decimal.Decimal("2.50")] * len(ITEMS), "new": [True] * len(ITEMS),
+                               "made": [datetime.date(2020, 5, 31)] * len(ITEMS)})  # fmt: skip
     samples.write(tmp_path / "raw", {})
     parquet.write_table(log, tmp_path / "raw" / "log.parquet")
     feather.write_feather(catalogue, tmp_path / "raw" / "items.feather", compression="uncompressed")
     check([tmp_path / "raw"], tmp_path / "to")
-    assert records(tmp_path / "to")[0][0]["category"] == "Drama, War"
+    found = records(tmp_path / "to")[0][0]
+    assert found["category"] == "Drama, War"
+    assert (found["weight"], found["new"], found["made"]) == (2.5, True, "2020-05-31")
 
 
-def workbook(sheets):
-    """A workbook as Excel writes it: shared texts, dates as numbers with a style, empty cells left out."""
+def workbook(sheets, numbered=True):
+    """A workbook as Excel writes it: shared texts, dates as numbers with a style, empty cells left out. Some
+    programs do not number the rows."""
     texts = list(dict.fromkeys(cell for _, rows in sheets for row in rows for cell in row if isinstance(cell, str)))
     parts = {
         "[Content_Types].xml": "<Types/>",
@@ -99,7 +106,7 @@ def workbook(sheets):
                                                      f's="{int(isinstance(cell, float))}"><v>{cell}') + "</v></c>"
                 for at, cell in enumerate(row) if cell is not None
             ]  # fmt: skip
-            lines += f'<row r="{number}">{"".join(cells)}</row>'
+            lines += f'<row r="{number}">{"".join(cells)}</row>' if numbered else f"<row>{''.join(cells)}</row>"
         parts[f"xl/worksheets/s{n}.xml"] = f"<worksheet><sheetData>{lines}</sheetData></worksheet>"
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
@@ -119,6 +126,9 @@ def test_a_workbook_of_excel(tmp_path):
     items, rows = records(tmp_path / "to")
     assert {item["item_id"]: item["title"] for item in items} == {item: title for item, title, _ in ITEMS}
     assert sorted(int(row["timestamp"].split(".")[0]) for row in rows) == sorted(time for *_, time in LOG)
+    (tmp_path / "bare.xlsx").write_bytes(workbook(sheets, numbered=False))
+    check([tmp_path / "bare.xlsx"], tmp_path / "same")
+    assert records(tmp_path / "same") == (items, rows)
     (tmp_path / "shop.xlsx").write_bytes(workbook([*sheets[:2], ("Artikel", [])])[:-30])
     with pytest.raises(UserError, match="is damaged or was not copied whole"):
         importers.plan([str(tmp_path / "shop.xlsx")])

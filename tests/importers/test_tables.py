@@ -92,6 +92,8 @@ TABLES = {
     "JSON of pandas": {
         "o.json": json.dumps({"columns": ["user", "item", "rating", "time"], "index": list(range(len(LOG))), "data": LOG}),
         "p.json": json.dumps({name: {str(n): row[at] for n, row in enumerate(ITEMS)} for at, name in enumerate(("item", "title", "tags"))})},
+    "names in brackets": {"o.csv": log("[user]", "[item]", "[time]", rows=[(u, i, t) for u, i, _, t in LOG]), "p.csv": NAMED},
+    "ids as fractions": {"o.json": lines([{"user": float(u), "item": float(i), "time": t} for u, i, _, t in LOG])},
     "JSON by rows": {
         "o.json": json.dumps({"orders": [{"user": u, "item": i, "time": t} for u, i, _, t in LOG], "version": 3}),
         "p.json": json.dumps({f"row {n}": {"item": i, "title": t} for n, (i, t, _) in enumerate(ITEMS)})},
@@ -120,7 +122,9 @@ def test_tables_are_read_without_a_hint(tmp_path, name):
     assert (report["items"], report["users"], report["interactions"]) == (len(ITEMS), 6, len(LOG))
     known = {samples.number_of(item["item_id"]) for item in catalogue}
     assert len(known) == len(ITEMS)
-    if name not in ("only a log", "one unknown name"):
+    if name == "ids as fractions":
+        assert all(item["title"] == item["item_id"] for item in catalogue)
+    elif name not in ("only a log", "one unknown name"):
         assert not any(item["title"] == item["item_id"] for item in catalogue)
     if "timestamp" in events[0]:
         days = {(row["user_id"].strip("Cc"), int(float(row["timestamp"]) // 86_400)) for row in events}
@@ -187,13 +191,22 @@ def test_further_columns_of_products_are_kept(tmp_path):
 
 
 def test_prices_in_any_form(tmp_path):
-    forms = ["$12.99", "12,99 €", "from 12.99", "12.99", 12.99, "1,234.50", {"a": 1}, None]
+    forms = ["$12.99", "12,99 €", "$1,299", "1.299 €", "1.299", "1,234.50", {"a": 1}, None]
     catalogue = lines(
         [{"item": item, "title": title, "price": price} for (item, title, _), price in zip(ITEMS, forms, strict=True)]
     )
     folder = samples.write(tmp_path / "raw", {"o.csv": log("user", "item", "rating", "time"), "p.jsonl": catalogue})
     imported([folder], tmp_path / "to")
-    assert [item.get("price") for item in records(tmp_path / "to")[0]] == [*[12.99] * 5, 1234.5, None, None]
+    assert [item.get("price") for item in records(tmp_path / "to")[0]] == [
+        12.99,
+        12.99,
+        1299,
+        1299,
+        1.299,
+        1234.5,
+        None,
+        None,
+    ]
 
 
 def test_ambiguous_dates_are_settled_by_the_whole_file(tmp_path):
@@ -203,6 +216,17 @@ def test_ambiguous_dates_are_settled_by_the_whole_file(tmp_path):
     assert {row["timestamp"] for row in records(tmp_path / "to")[1]} <= {
         str(1580515200 + n * 86_400) for n in range(29)
     }
+
+
+def test_files_of_one_log_are_read_alike(tmp_path):
+    days = {"1.csv": "11/01/2019", "2.csv": "11/15/2019"}
+    files = {name: log("user", "item", "rating", "date", rows=[(u, i, r - (name == "1.csv"), day) for u, i, r, _ in LOG * (1 + (name == "2.csv"))],
+                       delimiter=";") for name, day in days.items()}  # fmt: skip
+    files["1.csv"] = files["1.csv"].replace(";1;", ";0;").replace(";4;", ";5;")
+    imported([samples.write(tmp_path / "raw", {**files, "p.csv": NAMED})], tmp_path / "to")
+    rows = records(tmp_path / "to")[1]
+    assert {int(row["timestamp"]) // 86_400 - 18_201 for row in rows} == {0, 14}  # the first is in November
+    assert "0" in {row["rating"] for row in rows}  # the larger file has no zero
 
 
 def test_zeros_are_no_ratings_where_most_are(tmp_path):

@@ -55,7 +55,7 @@ def read_header(line: str, settings: Settings) -> Header:
         raise _lacking(headers)
     for column in COLUMNS:
         if column in settings.columns and settings.columns[column] is not None and column not in fitting[0].at:
-            raise HeaderError(f"the header has no the column that domain.json names for {column}")
+            raise HeaderError(f"the header lacks the column that domain.json names for {column}")
     _ask(fitting[0], settings)
     return fitting[0]
 

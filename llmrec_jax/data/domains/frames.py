@@ -3,6 +3,7 @@
 `llmrec import` writes the same bytes for the same data, so both give a domain of the same hash.
 """
 
+import collections
 import datetime
 import difflib
 import importlib
@@ -81,8 +82,8 @@ def write(items: Frame, events: Frame, folder: Path) -> None:
     with DomainWriter(folder, columns) as writer:
         for number, values in enumerate(zip(*catalogue.values(), strict=True)):
             record = {name: _plain(value) for name, value in zip(catalogue, values, strict=True)}
-            record["item_id"], title = identity(record["item_id"]), record["title"]
-            record["title"] = title if isinstance(title, str | list | None) else str(title)
+            record["item_id"] = identity(record["item_id"])
+            record["title"] = _title(record["title"])
             _checked("items", number, lambda record=record: writer.item(record))
         for number, values in enumerate(zip(*(log[column] for column in columns), strict=True)):
             cells = zip(columns, values, strict=True)
@@ -126,6 +127,8 @@ def _columns(frame: Any, what: str) -> Mapping[Any, list[Any]]:
     names = getattr(frame, "column_names", None)
     names = getattr(frame, "columns", None) if names is None else names
     if isinstance(names, Iterable) and hasattr(frame, "__getitem__") and hasattr(frame, "__len__"):
+        if twice := [name for name, count in collections.Counter(names).items() if count > 1]:
+            raise UserError(f"{what}: {twice[0]!r} is the name of several columns; rename all but one")
         return {name: _list(frame[name]) for name in names}
     return _by_arrow(frame, what)
 
@@ -166,8 +169,15 @@ def _plain(value: Any) -> Any:
     return None if not isinstance(value, list | str) and is_missing(value) else value
 
 
+def _title(value: Any) -> str | None:
+    """A title; a list of texts is joined as in items.jsonl."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else None if value is None else str(value)
+
+
 def _cell(column: str, value: Any) -> str:
     """The text of a cell of `interactions.csv`. Raises ValueError or TypeError."""
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
     if column in ("user_id", "item_id", "action", "impression_id"):
         return identity(value)
     if is_missing(value):

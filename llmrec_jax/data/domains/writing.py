@@ -5,6 +5,7 @@ Checks the values of items and ids as the reader does; converting cells to value
 
 import contextlib
 import csv
+import decimal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,8 @@ def time_text(nanoseconds: int) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """4 for 4.0; other values as they are."""
+    """4 for 4.0; other values as they are, but a decimal as a float."""
+    value = float(value) if isinstance(value, decimal.Decimal) else value
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_FLOATS else value
 
 

@@ -69,7 +69,7 @@ def _behaviors(table: Table, prefix: str) -> Table:
     source = table.read
 
     def convert(rows: Rows) -> Rows:
-        pending = dict(first)
+        seen: set[str] = set()  # users whose history is given
         for number, cells in rows:
             if isinstance(cells, ValueError):
                 yield number, cells
@@ -80,8 +80,8 @@ def _behaviors(table: Table, prefix: str) -> Table:
                 yield number, ValueError(NO_TIME)
                 continue
             user = cells[1].strip()
-            if pending.get(user) == time:
-                del pending[user]
+            if first.get(user) == time and user not in seen:
+                seen.add(user)
                 yield from _history(number, user, time, cells[3].split())
             yield from _list(number, user, time, f"{prefix}{cells[0].strip()}", cells[4].split())
 
