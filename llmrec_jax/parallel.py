@@ -22,11 +22,8 @@ from llmrec_jax.config import MeshConfig
 from llmrec_jax.errors import UserError
 from llmrec_jax.types import Collectives, on_one_shard
 
-AXES = (
-    "data",
-    "fsdp",
-    "tensor",
-)  # tensor is last: `models/splash.py` shards heads over the last axis, rows over others
+# tensor is last: `models/splash.py` shards heads over the last axis, rows over others
+AXES = ("data", "fsdp", "tensor")
 ROWS = P(("data", "fsdp"))  # the batch is sharded over both; tensor-parallel devices hold the same rows
 MIN_SHARDED_SIZE = 2**12  # smaller arrays are replicated
 
@@ -51,6 +48,9 @@ def make_mesh(config: MeshConfig) -> Mesh:
                          f"but this job has {num_devices}")  # fmt: skip
     if config.mode == "pmap" and used != data:
         raise UserError("mesh.mode=pmap replicates the state: mesh.fsdp and mesh.tensor must be 1")
+    if config.mode == "pmap":  # which needs the devices of a process side by side; `jax.make_mesh` orders them by links
+        by_process = sorted(jax.devices()[:used], key=lambda device: device.process_index)
+        return Mesh(np.array(by_process).reshape(shape), AXES, axis_types=(AxisType.Auto,) * 3)
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:used])
 
 

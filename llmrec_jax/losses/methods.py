@@ -169,7 +169,7 @@ def _information_maximization(sides: Sides, progress: jax.Array) -> jax.Array:
 
 
 def _mcc(sides: Sides, progress: jax.Array) -> jax.Array:
-    return adaptation.mcc(_logits(sides), sides.is_target_N)
+    return adaptation.mcc(_logits(sides), sides.is_target_N, is_item_I=sides.is_target_item_U)
 
 
 def _bnm(sides: Sides, progress: jax.Array) -> jax.Array:

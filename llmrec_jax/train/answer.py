@@ -90,7 +90,7 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
     by_split = {before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}
     calibration = None
-    if judge is not None and judge.is_target:
+    if judge is not None and judge.is_target and judge.num_users:
         num_folds = math.ceil(FOLDS * CALIBRATED / judge.num_users)
         calibration = fit_calibration(itertools.islice(judge.folds(), num_folds), fit.weights)
     return Answer(by_split, fit, counted["test"], judge, calibration)

@@ -130,10 +130,10 @@ class Checkpoints:
         arrays = ocp.load_checkpointables(self._folder / str(step), {"state": _as_dict(abstract)})["state"]
         return TrainState(**arrays)
 
-    def drop_after(self, step: int) -> None:
-        """Delete the checkpoints after `step`: a run resumed from `step` writes them again."""
+    def drop_after(self, step: int | None) -> None:
+        """Delete the checkpoints after `step`, all if None: a run resumed from `step` writes them again."""
         for later in self.steps():
-            if later > step:
+            if step is None or later > step:
                 self._delete(later)
         self._prune()
 

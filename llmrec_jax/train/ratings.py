@@ -49,7 +49,7 @@ def _table(corpus: Corpus, domain: int) -> Table | None:
     if not trains_A.any():
         return None
     users_A, items_A, ratings_A = found.users_A[trains_A], found.items_A[trains_A], found.ratings_A[trains_A]
-    scale = float(ratings_A.std())
+    scale = scale_of(ratings_A)
     _, user_A = np.unique(users_A, return_inverse=True)
     num_users = int(user_A.max()) + 1
     fold_A = (np.random.default_rng([domain, num_users]).permutation(num_users) % FOLDS)[user_A]
@@ -69,6 +69,11 @@ def _table(corpus: Corpus, domain: int) -> Table | None:
         items_A=(items_A + corpus.joint.starts[domain]).astype(np.int32)[has_history_A],
         columns=tuple(column.astype(np.float32)[has_history_A] for column in columns),
     )
+
+
+def scale_of(ratings_A: np.ndarray) -> float:
+    """The standard deviation of ratings, the unit of the loss and of the features; 1 if all of them are equal."""
+    return float(ratings_A.std()) if np.ptp(ratings_A) else 1.0
 
 
 def prior(parts: baseline.RatingParts) -> np.ndarray:

@@ -61,7 +61,7 @@ def train_steps(
         info = checkpoints.info(latest)
         iterator.set_state(info.pipeline)
         best, first = info.best, latest
-    checkpoints.drop_after(first)
+    checkpoints.drop_after(latest)
 
     def is_last(step: int) -> bool:
         patience = config.train.patience * config.train.eval_every
@@ -121,12 +121,12 @@ def train_steps(
         for step in range(first, num_steps + 1):
             if step > first:
                 stopping = stopping or (is_alone and interrupts.requested)
-                save = stopping or step % config.train.checkpoint_every == 0
+                save = step % config.train.checkpoint_every == 0
                 if is_observed(step):
                     value = write_pending(state, validates=evaluator.validates and is_validated(step))
                     if value is not None and value > best.get("value", float("-inf")):
                         best, save = {"step": step, "value": value}, True
-                if save or is_last(step):
+                if save or stopping or is_last(step):  # `write_pending` may have learned of a stop
                     write_pending()
                     if metrics_file:
                         metrics_file.sync()

@@ -20,7 +20,7 @@ from llmrec_jax.parallel import to_host
 from llmrec_jax.predictor import Histories, VectorPredictor
 from llmrec_jax.train.impressions import list_metrics
 from llmrec_jax.train.init_from import facts_of
-from llmrec_jax.train.ratings import features, fitted, prior, training_ratings
+from llmrec_jax.train.ratings import features, fitted, prior, scale_of, training_ratings
 from llmrec_jax.types import Head
 
 Predict = Callable[..., Any]
@@ -44,7 +44,7 @@ def rating_rows(corpus: Corpus, predictor: VectorPredictor, head: Predict) -> li
     model = fitted(corpus, domain, found, trains_A)
     parts = baseline.predict(model, found.items_A, found.ratings_A, found.offsets)
     trained_A = found.ratings_A[trains_A]
-    scale, low, high = float(trained_A.std()), trained_A.min(), trained_A.max()
+    scale, low, high = scale_of(trained_A), trained_A.min(), trained_A.max()
     rows = []
     for name in ("valid", "test"):
         number_N = found.held_out(split, name)

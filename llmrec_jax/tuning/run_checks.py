@@ -56,11 +56,12 @@ def mesh(config: Config) -> list[Finding]:
 def loader(experiment: Experiment) -> Finding:
     """Batches a second that this machine makes: the most steps a second that a run can take."""
     iterator, config = experiment.batches(), experiment.config.train
-    most = config.steps - 1
-    for _ in range(min(WARMUP, most)):
+    warmup = min(WARMUP, (config.steps - 1) // 2)
+    most = max(1, config.steps - 1 - warmup)
+    for _ in range(warmup):
         next(iterator)
     made, start = 0, time.perf_counter()
-    while made < most - WARMUP and time.perf_counter() - start < LOADER_SECONDS:
+    while made < most and time.perf_counter() - start < LOADER_SECONDS:
         next(iterator)
         made += 1
     rate = made / max(time.perf_counter() - start, 1e-9)

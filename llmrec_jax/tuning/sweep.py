@@ -31,6 +31,7 @@ from llmrec_jax import config as config_lib
 from llmrec_jax.config import Config
 from llmrec_jax.errors import UserError
 from llmrec_jax.train import session
+from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.experiment import Experiment, assemble
 from llmrec_jax.train.interrupts import Interrupts
@@ -60,7 +61,7 @@ def sweep(
       ValueError: the configuration has no validation, the folder holds another sweep, or no
         trial could be trained.
     """
-    if not config.train.eval_every:
+    if not config.train.eval_every or ("train.eval_every" in space and 0 in space["train.eval_every"].values):
         raise UserError("train.eval_every=0: a sweep compares validations; set it above 0")
     if config.stages or config.train.objective != "ranking":
         raise UserError("a sweep needs a configuration without stages and with train.objective=ranking")
@@ -88,9 +89,11 @@ def sweep(
 class _PruningEvaluator(Evaluator):
     """An evaluator that reports each validation to a trial, and stops the run if the trial is to be stopped."""
 
-    def __init__(self, experiment: Experiment, mesh: Mesh, *, trial: Any, validated: int):
+    def __init__(self, experiment: Experiment, mesh: Mesh, *, trial: Any, resumed: int | None):
         super().__init__(experiment, mesh)
-        self._trial, self._validated = trial, validated
+        self._trial, self._validated = trial, 0
+        if resumed is not None:  # the step; those up to it were validated before, and the start if it may be kept
+            self._validated = resumed // experiment.config.train.eval_every + experiment.may_keep_start
 
     def validate(self, params: Params) -> float:
         value = super().validate(params)
@@ -131,10 +134,8 @@ def _run(
 def _validation(config: Config, folder: Path, trial: Any, data: Data, interrupts: Interrupts) -> float:
     """The validation of the selected step of a run in `folder`."""
     quiet = Console(quiet=True)
-    steps = [int(path.name) for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()]
-    judge = functools.partial(
-        _PruningEvaluator, trial=trial, validated=max(steps, default=0) // config.train.eval_every
-    )
+    resumed, _ = Checkpoints(folder / "checkpoints", read_only=True).newest_intact()
+    judge = functools.partial(_PruningEvaluator, trial=trial, resumed=resumed)
     with session.held(config, folder, quiet):
         fitted = session.fit(config, folder, quiet, interrupts, lambda _: assemble(data, config), judge)
     if "value" not in fitted.best:

@@ -111,6 +111,14 @@ def test_joint_mmd_compares_users_together_with_their_predictions(outputs):
     np.testing.assert_allclose(got, adaptation.joint_mmd(layers, ~is_target_N, is_target_N), rtol=1e-4)
 
 
+def test_the_class_confusion_is_the_mean_over_the_items_of_the_target_alone(outputs):
+    got = values(build(method="mcc", level="user"), outputs)["adapt/user"]
+    is_probe_U = outputs.item_mask_U & (outputs.item_domain_U == TARGET)
+    assert is_probe_U.sum() < len(is_probe_U)
+    logits_NI = outputs.users_ND @ outputs.items_UD[is_probe_U].T / TEMPERATURE
+    np.testing.assert_allclose(got, adaptation.mcc(logits_NI, outputs.user_domain_N == TARGET), rtol=1e-4)
+
+
 def test_cdan_sees_the_user_and_the_item_that_its_predictions_expect(complete):
     found = complete("cdan_e", "user")
     got = values(build(method="cdan_e", level="user"), found)

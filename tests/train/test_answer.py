@@ -122,5 +122,8 @@ def test_a_refit_counts_validation_events_and_tests_on_the_same_ones(load):
     added_I = np.bincount(valid.target_N, minlength=450)
     np.testing.assert_array_equal(after.train_counts(0), before.train_counts(0) + added_I)
     assert not len(after.case(0, "valid").users_N)
+    answer = answer_of(after)  # the command gives it the weights of the finished run
+    assert answer.fit.reason == "fixed, because books has 0 validation users, fewer than 500"
+    assert answer.calibration is None
     with pytest.raises(UserError, match="call llmrec refit"):
         load_corpus(DataConfig(sources=(), target="demo:books", train_on="train+valid"), 16, seed=0, selection="auto")

@@ -115,6 +115,17 @@ def test_a_save_killed_before_its_manifest_counts_as_never_made(folder):
     assert not folder.with_name("nothing").exists()
 
 
+def test_a_run_that_begins_anew_saves_its_start_again(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(state(0), 0, info())
+    checkpoints.wait()
+    (tmp_path / "checkpoints" / "0" / manifest.NAME).unlink()
+    checkpoints.drop_after(checkpoints.newest_intact()[0])
+    checkpoints.save(state(0), 0, info())
+    checkpoints.close()
+    assert checkpoints.newest_intact() == (0, [])
+
+
 def test_what_is_not_a_checkpoint_stays(folder):
     (folder / "notes").mkdir()
     (folder / "7").mkdir()

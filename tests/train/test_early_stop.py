@@ -1,4 +1,4 @@
-"""`train.patience` ends a run early; a run that starts from counts may select its start."""
+"""`train.patience` or a signal ends a run early; a run that starts from counts may select its start."""
 
 import dataclasses
 import io
@@ -11,9 +11,11 @@ from rich.console import Console
 
 from llmrec_jax.errors import UserError
 from llmrec_jax.parallel import make_layout
+from llmrec_jax.train import steps
 from llmrec_jax.train.checkpoint import Checkpoints
 from llmrec_jax.train.evaluation import Evaluator
 from llmrec_jax.train.export import bundle_in
+from llmrec_jax.train.interrupts import Saved
 from llmrec_jax.train.loop import train_and_evaluate
 from tests.train.tiny import metrics_of, tiny_config
 
@@ -51,6 +53,26 @@ def test_a_run_that_does_not_improve_on_its_start_ends_early_and_keeps_the_start
     assert [line["step"] for line in metrics_of(workdir)] == [1, 2, 3, 4]
     again = json.loads((workdir / "report.json").read_text())
     assert again["results"] == report["results"]
+
+
+class TwoProcesses:
+    """The module `jax`, as one of two processes sees it."""
+
+    def process_count(self):
+        return 2
+
+    def __getattr__(self, name):
+        return getattr(jax, name)
+
+
+def test_a_stop_that_another_process_asks_for_at_a_validation_is_saved(tmp_path, monkeypatch):
+    scores, signals = iter([0.3, 0.1]), iter([False, True])  # of steps 0 and 2; during steps 1 and 2
+    monkeypatch.setattr(Evaluator, "validate", lambda self, params: next(scores))
+    monkeypatch.setattr(steps, "jax", TwoProcesses())
+    monkeypatch.setattr(steps, "on_any_process", lambda _: next(signals))
+    with pytest.raises(Saved, match="step 2 of 100 is saved"):
+        train_and_evaluate(quick_config(), tmp_path, Console(quiet=True))
+    assert Checkpoints(tmp_path / "checkpoints", read_only=True).newest_intact() == (2, [])
 
 
 def test_patience_without_validation_is_refused(tmp_path):

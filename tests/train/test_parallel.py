@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from llmrec_jax import parallel
 from llmrec_jax.config import AdaptConfig, LossConfig, MeshConfig
 from llmrec_jax.data.batches.batch import make_batch
 from llmrec_jax.parallel import make_layout
@@ -79,6 +80,14 @@ def test_every_layout_starts_from_the_same_state():
         layout = make_layout(mesh)
         found = jax.device_get(layout.to_global(layout.init(experiment.init_state)))
         jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_pmap_does_not_order_devices_by_their_links(monkeypatch):
+    """On a TPU pod that order mixes the devices of different processes, whose shards of the batch would be swapped."""
+    linked = parallel.Mesh(np.array(jax.devices()[::-1]).reshape(8, 1, 1), parallel.AXES)
+    monkeypatch.setattr(jax, "make_mesh", lambda *_, **__: linked)
+    assert make_layout(MeshConfig(data=8)).mesh is linked
+    assert list(make_layout(MeshConfig(mode="pmap", data=8)).mesh.devices.flat) == jax.devices()
 
 
 def test_items_that_no_training_event_names_get_no_id_vector(on_one_device):

@@ -12,12 +12,14 @@ from safetensors.numpy import load_file
 
 from llmrec_jax import Recommender
 from llmrec_jax.config import AdaptConfig, MeshConfig, TasksConfig
+from llmrec_jax.data.corpus import load_corpus
 from llmrec_jax.errors import UserError
 from llmrec_jax.losses import objective, tasks
 from llmrec_jax.train import experiment as experiment_lib
 from llmrec_jax.train.export import bundle_in
 from llmrec_jax.train.loop import train_and_evaluate
 from llmrec_jax.train.prepared import prepare
+from llmrec_jax.train.ratings import rating_tables
 from llmrec_jax.train.task_metrics import perplexity_rows
 from tests.train.rated import write_shop
 from tests.train.tiny import assert_same_step, gradients_and_metrics, tiny_config
@@ -93,6 +95,19 @@ def test_the_report_compares_the_task_with_its_baselines(config, tmp_path, monke
     assert last["loss"] - 0.01 * last["loss/small/items"] == pytest.approx(
         last["loss/ranking/target"] + 0.1 * last["loss/rating/events"] + 0.5 * last["loss/click/lists"]
     )
+
+
+def test_the_inputs_of_a_shop_whose_ratings_are_all_equal_are_finite(tmp_path):
+    folder = write_shop(tmp_path / "shop")
+    table = folder / "interactions.csv"
+    table.write_text(re.sub(r",[1-5](?=,\d+,click)", ",5", table.read_text()))
+    data = tiny_config(tmp_path / "cache", sources=(), target=str(folder)).data
+    (found,) = rating_tables(load_corpus(data, 16, seed=0, selection="auto"))
+    ratings_A, prior_A, scale_A, features_AF = found.columns
+    assert set(ratings_A) == {5}
+    np.testing.assert_allclose(prior_A, 5)
+    np.testing.assert_array_equal(scale_A, 1)
+    assert np.isfinite(features_AF).all()
 
 
 def test_a_task_is_refused_where_no_event_has_what_it_needs(config, tmp_path):

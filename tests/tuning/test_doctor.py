@@ -111,6 +111,9 @@ def test_the_loader_and_the_memory_of_a_step(tmp_path):
     finding = run_checks.loader(experiment)
     assert finding.facts["batches"] == 4  # of 8 steps, 3 to warm up
     assert finding.facts["batches_per_second"] > 1
+    train = dataclasses.replace(experiment.config.train, steps=1)
+    short = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, train=train))
+    assert run_checks.loader(short).facts["batches_per_second"] > 0
     finding = run_checks.memory(experiment)
     facts = finding.facts
     assert 1.9 < facts["optimizer"] / facts["parameters"] < 2.1  # Adam's two moments

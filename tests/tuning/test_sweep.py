@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import optuna
 import pytest
@@ -82,6 +83,8 @@ def test_a_folder_of_another_sweep_is_refused(trained, tmp_path):
     blind = dataclasses.replace(Config(), train=dataclasses.replace(Config().train, eval_every=0))
     with pytest.raises(ValueError, match=r"train\.eval_every=0"):
         sweep_lib.sweep(blind, tmp_path / "new", SPACE, 1, QUIET)
+    with pytest.raises(ValueError, match=r"train\.eval_every=0"):
+        sweep_lib.sweep(Config(), tmp_path / "new", {"train.eval_every": Choice((0, 50))}, 1, QUIET)
 
 
 def test_values_that_do_not_fit_each_other_are_left_out(trained, tmp_path):
@@ -116,6 +119,16 @@ def test_a_validation_below_the_median_stops_a_trial(monkeypatch):
     assert third_validation(0.6) == 0.6
     with pytest.raises(optuna.TrialPruned):
         third_validation(0.4)
+
+
+@pytest.mark.parametrize(("resumed", "number"), [(None, 1), (0, 2), (8, 4)])
+def test_a_resumed_trial_goes_on_counting_its_validations(monkeypatch, resumed, number):
+    """Of the start, which may be kept, and of every fourth step: the median is that of the same number."""
+    monkeypatch.setattr(sweep_lib.Evaluator, "__init__", lambda self, experiment, mesh: None)
+    monkeypatch.setattr(sweep_lib.Evaluator, "validate", lambda self, params: 0.5)
+    experiment, trial = types.SimpleNamespace(may_keep_start=True, config=tiny_config()), optuna.create_study().ask()
+    sweep_lib._PruningEvaluator(experiment, None, trial=trial, resumed=resumed).validate(None)
+    assert list(trial.storage.get_trial(trial._trial_id).intermediate_values) == [number]
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def information_maximization(logits_NI: Array, is_target_N: Array) -> jax.Array:
     return rows.if_enough(rows.mean(jnp.sum(difference_NI, axis=1), is_target_N), is_target_N, rows=2)
 
 
-def mcc(logits_NI: Array, is_target_N: Array, *, temperature: float = 2.5) -> jax.Array:
+def mcc(logits_NI: Array, is_target_N: Array, *, is_item_I: Array | None = None, temperature: float = 2.5) -> jax.Array:
     """Minimum class confusion (arXiv:1912.03699): how much the items' predictions are mixed with one another.
 
     With `p = softmax(logits / temperature)`, weights `w = 1 + exp(-H(p))` of certain rows (no gradient, as in the
@@ -56,6 +56,7 @@ def mcc(logits_NI: Array, is_target_N: Array, *, temperature: float = 2.5) -> ja
     Args:
       logits_NI: scores of the probe.
       is_target_N: the rows to use.
+      is_item_I: bool, False on padding of the probe, whose scores are so low that it is never predicted.
       temperature: 2.5 in the paper, for logits of a classifier; for scores that the ranking loss divides by its own
         temperature, pass them divided.
     """
@@ -67,7 +68,8 @@ def mcc(logits_NI: Array, is_target_N: Array, *, temperature: float = 2.5) -> ja
     confused_I = rows.product(weight_N, p_NI * -jnp.expm1(log_p_NI))
     is_predicted_I = mass_I > 1e-30
     share_I = jnp.where(is_predicted_I, confused_I / jnp.where(is_predicted_I, mass_I, 1.0), 0.0)
-    return rows.if_enough(share_I.mean(), is_target_N, rows=2)
+    share = share_I.mean() if is_item_I is None else rows.mean(share_I, is_item_I)
+    return rows.if_enough(share, is_target_N, rows=2)
 
 
 def bnm(logits_NI: Array, is_target_N: Array) -> jax.Array:
