@@ -1,11 +1,14 @@
 """`llmrec refit` runs a finished run again with all of its choices."""
 
+import dataclasses
 import json
 
 import pytest
 
-from llmrec_jax import cli
+from llmrec_jax import Recommender, cli
 from llmrec_jax.cli import training
+from llmrec_jax.config import AdaptConfig
+from llmrec_jax.train.interrupts import Interrupts
 from llmrec_jax.train.workdir import as_json
 from tests.train.tiny import tiny_config
 
@@ -32,6 +35,20 @@ def test_the_selected_step_and_the_weights_are_kept(started, tmp_path):
     assert refitted.model == config.model
     assert cli.main(["refit", str(workdir), "--to", str(tmp_path / "deploy")]) == 0
     assert started[1][1] == tmp_path / "deploy"
+
+
+@pytest.mark.slow
+def test_the_bundle_of_a_refit_gives_probabilities(tmp_path):
+    """A refit has no validation events to fit them on; they are those of the finished run."""
+    workdir = tmp_path / "run"
+    config = dataclasses.replace(tiny_config(sources=(), target_fraction=1.0), adapt=AdaptConfig())
+    with Interrupts() as interrupts:
+        training.run(config, workdir, interrupts)
+    assert cli.main(["refit", str(workdir)]) == 0
+    first, second = (Recommender.load(folder / "bundle") for folder in (workdir, tmp_path / "run-refit"))
+    assert (first.has_probabilities, second.has_probabilities) == (True, True)
+    report = json.loads((tmp_path / "run-refit" / "report.json").read_text())
+    assert report["answer"]["weights"] == json.loads((workdir / "report.json").read_text())["answer"]["weights"]
 
 
 def test_a_folder_without_a_finished_run_is_refused(started, tmp_path, capsys):

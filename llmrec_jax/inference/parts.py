@@ -68,19 +68,23 @@ def write(folder: Path, parts: Parts) -> None:
 
 def load(folder: Path) -> Parts:
     """Read both files. Raises ValueError, which names the file, if they are invalid or do not fit each other."""
-    path = folder / "parts.json"
+    facts = _facts(folder)
+    path = folder / "parts.safetensors"
     try:
-        facts = msgspec.json.decode(path.read_bytes(), type=_Facts)
-        path = folder / "parts.safetensors"
         arrays = safetensors.numpy.load(path.read_bytes())
         channels: dict[str, list[Fitted]] = {}
         table = functools.cache(lambda name: _get(arrays, name))
         for stored in facts.channels:
             channels.setdefault(stored.part, []).append(_channel(stored, table, arrays))
-    except (OSError, ValueError, KeyError, msgspec.DecodeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as part of a bundle: {error}") from error
-    calibration = facts.calibration and Calibration(*np.array(facts.calibration, np.float64).T)
-    return Parts(facts.weights, channels, calibration or None)
+    return Parts(facts.weights, channels, calibration(folder))
+
+
+def calibration(folder: Path) -> Calibration | None:
+    """That of a bundle, if it has one. Raises ValueError as `load`."""
+    corners = _facts(folder).calibration
+    return Calibration(*np.array(corners, np.float64).T) if corners else None
 
 
 class _StoredChannel(msgspec.Struct, frozen=True):
@@ -102,6 +106,14 @@ class _Facts(msgspec.Struct, frozen=True):
     weights: dict[str, float]
     channels: list[_StoredChannel]
     calibration: tuple[tuple[float, float], ...] | None = None  # score and probability
+
+
+def _facts(folder: Path) -> _Facts:
+    path = folder / "parts.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Facts)
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(f"{path}: cannot be read as part of a bundle: {error}") from error
 
 
 def _channel(stored: _StoredChannel, table: Callable[[str], Matrix], arrays: Mapping[str, np.ndarray]) -> Fitted:

@@ -31,6 +31,8 @@ from llmrec_jax.data.corpus import Case, Corpus
 from llmrec_jax.data.domains.domain import stored_items
 from llmrec_jax.errors import UserError
 from llmrec_jax.evaluate.report import read_report
+from llmrec_jax.inference import bundle as bundle_lib
+from llmrec_jax.inference.parts import calibration as stored_calibration
 from llmrec_jax.predictor import VectorPredictor, take
 from llmrec_jax.progress import counted
 
@@ -89,11 +91,7 @@ def make_answer(corpus: Corpus, domains: Domains, config: AnswerConfig) -> Answe
         fit = fit._replace(weights=fit.weights | {MODEL: 1.0}, held_out=None)
     fitted = {before: dataclasses.replace(blend, weights=fit.weights) for before, blend in blends.items()}
     by_split = {before: fitted.get(before, fitted["test"]) for before in ("valid", "test")}
-    calibration = None
-    if judge is not None and judge.is_target and judge.num_users:
-        num_folds = math.ceil(FOLDS * CALIBRATED / judge.num_users)
-        calibration = fit_calibration(itertools.islice(judge.folds(), num_folds), fit.weights)
-    return Answer(by_split, fit, counted["test"], judge, calibration)
+    return Answer(by_split, fit, counted["test"], judge, _calibration(judge, fit.weights, config.weights_from))
 
 
 class _Parts:
@@ -170,6 +168,16 @@ def _fit(judge: Judge | None, blend: Blend, regime: str) -> Fit:
     fitted_parts = list(blend.weights) if judge.is_target else [MODEL]
     weights = dict(blend.weights) | {part: fit.weights[part] for part in fitted_parts}
     return fit._replace(weights=weights, fitted_untrained=fit.fitted_untrained if judge.is_target else None)
+
+
+def _calibration(judge: Judge | None, weights: dict[str, float], weights_from: str | None) -> Calibration | None:
+    """Fitted on validation users of the target. A refit has none: it takes the calibration of the finished run."""
+    if judge is not None and judge.is_target and judge.num_users:
+        num_folds = math.ceil(FOLDS * CALIBRATED / judge.num_users)
+        return fit_calibration(itertools.islice(judge.folds(), num_folds), weights)
+    if weights_from is not None and (bundle := Path(weights_from) / bundle_lib.NAME).is_dir():
+        return stored_calibration(bundle)
+    return None
 
 
 def _rows(case: Case, rows: np.ndarray) -> tuple[Sequence[np.ndarray], np.ndarray]:
