@@ -80,7 +80,7 @@ def train_step(
         weighted = values | {name: weight * values[name] for name, weight in weights.items()}
         if spec.weighting == "uncertainty":
             log_variances = {name: outputs.heads[uncertainty.HEAD + name]() for name in ("ranking", *spec.tasks)}
-            weighted = uncertainty.weighted(weighted, log_variances, collectives.psum(jnp.ones(())))
+            weighted = uncertainty.weighted(weighted, counts, log_variances, collectives.psum(jnp.ones(())))
             weights |= {f"uncertainty/{name}": jnp.exp(-value) for name, value in log_variances.items()}
         return weighted, (values, weights, log_weight_G)
 

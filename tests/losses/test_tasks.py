@@ -91,12 +91,18 @@ def test_uncertainty_weighs_each_task_by_its_own_variance():
     values = {"ranking/source": jnp.float32(3), "ranking/target": jnp.float32(1), "rating/events": jnp.float32(0.5),
               "adapt/item": jnp.float32(7)}  # fmt: skip
     log_variances = {"ranking": jnp.float32(np.log(8)), "rating": jnp.float32(0)}
-    found = uncertainty.weighted(values, log_variances, 4)
+    counts = {name: jnp.float32(3) for name in values}
+    found = uncertainty.weighted(values, counts, log_variances, 4)
     expected = {"ranking/source": 3 / 8, "ranking/target": 1 / 8, "rating/events": 0.5, "adapt/item": 7,
                 "ranking/log_variance": np.log(8) / 8, "rating/log_variance": 0}  # fmt: skip
     assert {name: pytest.approx(float(value)) for name, value in found.items()} == expected
-    slope = jax.grad(lambda s: sum(uncertainty.weighted({"a/b": jnp.float32(4)}, {"a": s}, 1).values()))
-    assert float(slope(jnp.float32(np.log(8)))) == pytest.approx(0, abs=1e-6)  # at twice the loss
+
+    def slope(loss, count, s):
+        total = jax.grad(lambda s: sum(uncertainty.weighted({"a/b": loss}, {"a/b": count}, {"a": s}, 1).values()))
+        return float(total(jnp.float32(s)))
+
+    assert slope(4.0, 3, np.log(8)) == pytest.approx(0, abs=1e-6)  # at twice the loss
+    assert slope(0.0, 0, 1.0) == 0  # a batch without rows of the task
 
 
 def test_what_a_run_does_not_have_is_refused_by_name():
