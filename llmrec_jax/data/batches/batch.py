@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from llmrec_jax.data.batches import negatives, triples
+from llmrec_jax.data.batches import negatives, streams, triples
 from llmrec_jax.data.batches.augment import augmented
 from llmrec_jax.data.batches.capacity import Capacity, distinct_items, padded
 from llmrec_jax.data.batches.mixture import interleave, users_of_step
@@ -29,9 +29,8 @@ from llmrec_jax.types import Batch, Impressions, Items, Predictions, Ratings
 
 # Version of the sampling rule. Increment it when a change gives a step other users, windows or unlabelled items (not
 # other padding): otherwise a resumed run would silently continue with different batches.
-BATCH_RULE = 2
+BATCH_RULE = 3
 TARGETS = {"ratings": Ratings, "impressions": Impressions}  # fields of a batch that tasks predict
-_ORDER, _STEP, _MASKS, _AUGMENT = range(4)  # independent random streams from one seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +85,7 @@ class BatchPlan:
 
 def make_batch(plan: BatchPlan, step: int) -> Batch:
     """The batch of a step. The items of a bucket are in ascending order."""
-    rng = np.random.default_rng([plan.seed, _STEP, step, 0])
+    rng = np.random.default_rng([plan.seed, streams.STEP, step, 0])
     items_BW, event_mask_BW, weight_BW, time_BW, event_BW = _rows(plan, step, rng)
     event_N = np.flatnonzero(event_mask_BW)
     items_N = items_BW.reshape(-1)[event_N].astype(np.int64)
@@ -167,7 +166,7 @@ def _event_masks(plan: BatchPlan, step: int, event_mask_BW: np.ndarray) -> tuple
     if not plan.mask_rate:
         is_first_BW = np.arange(event_mask_BW.shape[1])[None] == 0
         return event_mask_BW & ~is_last_BW, np.zeros_like(event_mask_BW), event_mask_BW & ~is_first_BW
-    rng = np.random.default_rng([plan.seed, _MASKS, step])
+    rng = np.random.default_rng([plan.seed, streams.MASKS, step])
     # The last event always, because recommending is to predict what follows a whole history.
     masked_BW = event_mask_BW & (rng.random(event_mask_BW.shape) < plan.mask_rate) | is_last_BW
     return event_mask_BW, masked_BW, masked_BW
@@ -186,7 +185,7 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
     time_BW = np.full((plan.batch_size, length), -1, np.int32)
     event_BW = np.zeros((plan.batch_size, length), np.int64)
     for domain, split in enumerate(plan.splits):
-        users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, _ORDER, domain))
+        users_M = users_of_step(plan.users[domain], plan.rows[domain], step, (plan.seed, streams.ORDER, domain))
         if not users_M.size:
             continue
         begin_M, end_M = split.offsets[users_M], split.train_end[users_M]
@@ -196,7 +195,7 @@ def _rows(plan: BatchPlan, step: int, rng: np.random.Generator) -> tuple[np.ndar
         place_MW, length_M = np.arange(length)[None], np.minimum(end_M - begin_M, length)
         time_place_MW = place_MW
         if plan.augment != "none":
-            stream = np.random.default_rng([plan.seed, _AUGMENT, step, domain])
+            stream = np.random.default_rng([plan.seed, streams.AUGMENT, step, domain])
             place_MW, length_M = augmented(plan.augment, plan.augment_rate, length_M, length, stream)
             if plan.augment != "reorder":  # reordered items keep the times of the places that they move to
                 time_place_MW = place_MW

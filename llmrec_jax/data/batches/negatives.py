@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmrec_jax.data.batches import streams
 from llmrec_jax.data.batches.capacity import padded
 from llmrec_jax.types import Negatives
-
-_STREAM = 2  # of random numbers; `pipeline` uses 0 and 1. A change of the sampling increments `pipeline.BATCH_RULE`
 
 
 def sample(seed: int, step: int, starts: np.ndarray, rows: Sequence[int], num_negatives: int) -> list[np.ndarray]:
@@ -31,7 +30,7 @@ def sample(seed: int, step: int, starts: np.ndarray, rows: Sequence[int], num_ne
     for domain, start in enumerate(starts[:-1] if num_negatives else ()):
         num_items = int(starts[domain + 1] - start)
         size = min(num_negatives, num_items) if rows[domain] else 0
-        rng = np.random.default_rng([seed, _STREAM, step, domain])
+        rng = np.random.default_rng([seed, streams.NEGATIVES, step, domain])
         found.append(start + rng.choice(num_items, size, replace=False, shuffle=False))
     return found
 

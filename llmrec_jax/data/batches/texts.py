@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from llmrec_jax.data.batches import streams
 from llmrec_jax.data.batches.capacity import padded
 from llmrec_jax.data.batches.iterator import Iterator, iterate
 from llmrec_jax.data.batches.mixture import users_of_step
@@ -20,7 +21,6 @@ from llmrec_jax.types import Items, TextBatch
 
 GROUPS = 4
 HELD_OUT, MOST_HELD_OUT = 0.05, 1000  # share of the texts, and their largest number
-_STREAM, _HELD_OUT_STREAM = 3, 4  # of random numbers; a change of the sampling increments `batch.BATCH_RULE`
 
 
 class TextPlan(NamedTuple):
@@ -36,7 +36,7 @@ class TextPlan(NamedTuple):
 def hold_out(num_texts: int, seed: int) -> np.ndarray:
     """The texts that are not trained on, int64, ascending; none of fewer than 20."""
     number = min(int(num_texts * HELD_OUT), MOST_HELD_OUT)
-    return np.sort(np.random.default_rng([seed, _HELD_OUT_STREAM]).permutation(num_texts)[:number])
+    return np.sort(np.random.default_rng([seed, streams.HELD_OUT_TEXTS]).permutation(num_texts)[:number])
 
 
 def plan_texts(
@@ -64,7 +64,7 @@ def text_batch(plan: TextPlan, step: int) -> TextBatch:
     """The batch of a step. Each text of a group is in one batch per epoch of the group."""
     parts = []
     for number, (group, rows) in enumerate(zip(plan.groups, plan.rows, strict=True)):
-        texts_U = users_of_step(group, rows, step, (plan.seed, _STREAM, number))
+        texts_U = users_of_step(group, rows, step, (plan.seed, streams.TEXTS, number))
         parts.append(Items(*padded(texts_U, -(-rows // plan.multiple) * plan.multiple)))
     return TextBatch(tuple(parts))
 

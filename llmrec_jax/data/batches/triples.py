@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmrec_jax.data.batches import streams
 from llmrec_jax.data.domains.domain import Domain
 from llmrec_jax.data.domains.graph import held_out
 from llmrec_jax.types import Triples
 
 BLOCKS, BLOCK = 64, 8  # of a step, and triples in each; a change increments `batch.BATCH_RULE`
 NEGATIVES = 64  # sampled tails of a triple
-_STREAM = 5  # of random numbers; `batch`, `negatives` and `texts` use the others
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def sample(graph: Graph, seed: int, step: int, multiple: int) -> tuple[np.ndarra
       step: number of the step.
       multiple: N is a multiple of it.
     """
-    rng = np.random.default_rng([seed, _STREAM, step])
+    rng = np.random.default_rng([seed, streams.TRIPLES, step])
     first = rng.integers(len(graph), size=num_triples(multiple) // BLOCK)
     rows_N = ((first[:, None] + np.arange(BLOCK)) % len(graph)).reshape(-1)
     relation_N, tail_N, head_N = graph.relation_X[rows_N], graph.tail_X[rows_N], graph.head_X[rows_N]
