@@ -30,7 +30,7 @@ from llmrec_jax.baselines.channel import Matrix
 from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.folders import ITEMS, decompressed, find
 from llmrec_jax.data.domains.records import DESCRIPTION_CHARS, Item, plain
-from llmrec_jax.inference.search import TEXT, as_query, channel_scores
+from llmrec_jax.inference.search import channel_scores
 
 QUERY = 100  # characters
 MOST_QUERIES = 300
@@ -134,7 +134,7 @@ def searched(recommender: Recommender, domain: Path) -> Iterator[Row]:
 
 def _text_channels(recommender: Recommender) -> dict[str, Callable[[str], np.ndarray]]:
     """Scores of a query by each channel that `search` sums."""
-    channels = [f for f in as_query(recommender._catalog.channels[TEXT]) if not f.channel.name.endswith("_long")]
+    channels = [f for f in recommender._catalog.query_channels if not f.channel.name.endswith("_long")]
 
     def of(fitted: Any) -> Callable[[str], np.ndarray]:
         return lambda query: channel_scores(

@@ -131,3 +131,22 @@ def _ones(lists: Sequence[Sequence[str]], known: Mapping[str, int]) -> scipy.spa
     ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     columns = np.array([column for row in rows for column in row], np.int64)
     return scipy.sparse.csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=(len(lists), len(known)))
+
+
+def for_queries(channels: Sequence[Fitted]) -> list[Fitted]:
+    """Text channels as they read a query: a word that all items have, such as "the", does not count.
+
+    In an item's text such words weigh little beside the others. But of a query, they may be the only known words. A
+    word counts as much as in the channel where it is the most frequent: many titles have no "the", but their texts do.
+    """
+    readers = [fitted.reader for fitted in channels if isinstance(fitted.reader, TermReader)]
+    weights: dict[str, float] = {}
+    for reader in readers:
+        for term, weight in zip(reader.terms, reader.weight_V.tolist(), strict=True):
+            weights[term] = min(weight, weights.get(term, weight))
+
+    def changed(reader: TermReader) -> TermReader:
+        weight_V = np.array([weights[term] for term in reader.terms], np.float32)
+        return reader._replace(weight_V=weight_V - 1)  # 1 is the weight of a word that all items have
+
+    return [f._replace(reader=changed(f.reader)) if isinstance(f.reader, TermReader) else f for f in channels]

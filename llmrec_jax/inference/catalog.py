@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from llmrec_jax.baselines.readers import Fitted
+from llmrec_jax.baselines.readers import Fitted, for_queries
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.arguments import as_ids
 from llmrec_jax.inference.bundle import Bundle, BundleItem
@@ -125,6 +125,16 @@ class Catalog:
         if name not in self._fields:
             self._fields[name] = index_field(self.items, name)
         return self._fields[name]
+
+    @property
+    def text_channels(self) -> list[Fitted]:
+        """The channels of the answer's part "text"; none if no two texts share a word."""
+        return self.channels.get("text", [])
+
+    @functools.cached_property
+    def query_channels(self) -> list[Fitted]:
+        """`text_channels` as they read a query."""
+        return for_queries(self.text_channels)
 
     @functools.cached_property
     def field_names(self) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse
 
-from llmrec_jax.baselines.readers import Fitted, TermReader
+from llmrec_jax.baselines.readers import Fitted
 from llmrec_jax.data.domains.records import Item
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.catalog import Catalog
@@ -20,7 +20,7 @@ from llmrec_jax.inference.filters import allowed
 
 By = Literal["text", "purchase", "model"]
 BY = ("text", "purchase", "model")
-TEXT, PURCHASE = "text", "co_purchase"  # parts of the answer
+PURCHASE = "co_purchase"  # a part of the answer
 
 
 def query_scores(catalog: Catalog, query: str, features: Callable[[], np.ndarray]) -> np.ndarray:
@@ -28,26 +28,7 @@ def query_scores(catalog: Catalog, query: str, features: Callable[[], np.ndarray
 
     0 for an item that shares no word with it, unless the text part also reads an encoder's vectors.
     """
-    return text_scores(as_query(catalog.channels.get(TEXT, [])), Item("", query), features)
-
-
-def as_query(channels: Sequence[Fitted]) -> list[Fitted]:
-    """The channels of the text part as they read a query: a word that all items have, such as "the", does not count.
-
-    In an item's text such words weigh little beside the others. But of a query, they may be the only known words. A
-    word counts as much as in the channel where it is the most frequent: many titles have no "the", but their texts do.
-    """
-    readers = [fitted.reader for fitted in channels if isinstance(fitted.reader, TermReader)]
-    weights: dict[str, float] = {}
-    for reader in readers:
-        for term, weight in zip(reader.terms, reader.weight_V.tolist(), strict=True):
-            weights[term] = min(weight, weights.get(term, weight))
-
-    def changed(reader: TermReader) -> TermReader:
-        weight_V = np.array([weights[term] for term in reader.terms], np.float32)
-        return reader._replace(weight_V=weight_V - 1)  # 1 is the weight of a word that all items have
-
-    return [f._replace(reader=changed(f.reader)) if isinstance(f.reader, TermReader) else f for f in channels]
+    return text_scores(catalog.query_channels, Item("", query), features)
 
 
 def text_scores(channels: Sequence[Fitted], item: Item, features: Callable[[], np.ndarray]) -> np.ndarray:
@@ -80,7 +61,7 @@ def similar_scores(
         candidate_J[position] = False
     if by == "text":
         item = catalog.items[number].as_record()
-        return text_scores(catalog.channels.get(TEXT, []), item, lambda: features(item)), candidate_J
+        return text_scores(catalog.text_channels, item, lambda: features(item)), candidate_J
     if by == "purchase":
         scores_J = _purchase_scores(catalog, position)
         return scores_J, candidate_J & (scores_J > 0)

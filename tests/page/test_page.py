@@ -219,7 +219,7 @@ def test_a_search_that_finds_nothing_says_so(visit, address):
     page.fill("#query", "qqq")
     page.wait_for_selector("#results li")
     assert page.inner_text("#results") == (
-        "Nothing found: no item has these words, other than words that all items have."
+        "Nothing found: no item has these words. Words that all items have do not count."
     )
     page.fill("#query", "")
     page.wait_for_selector("#results li", state="detached")

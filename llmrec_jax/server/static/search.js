@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { announce, button, byId, later, make, row } from "./dom.js";
 
 const NUM_FOUND = 12;
-const NOTHING = "Nothing found: no item has these words, other than words that all items have.";
+const NOTHING = "Nothing found: no item has these words. Words that all items have do not count.";
 
 export class Search {
   /** `state` has the history; `actions`: functions `open`, `add` and `remove` of an item, `found` of ids, and `fail`. */
