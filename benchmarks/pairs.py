@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", help="folder of the domain folders")
     parser.add_argument("results", type=Path)
-    parser.add_argument("--encoder", required=True, help="folder of MiniLM")
+    parser.add_argument("--encoder", required=True, help="folder of MiniLM; None: from scratch, with --changes")
     parser.add_argument("--cache-dir", default=".cache/llmrec_jax")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="pairs at a time")

@@ -134,14 +134,13 @@ def searched(recommender: Recommender, domain: Path) -> Iterator[Row]:
 
 def _text_channels(recommender: Recommender) -> dict[str, Callable[[str], np.ndarray]]:
     """Scores of a query by each channel that `search` sums."""
-    channels = [f for f in recommender._catalog.query_channels if not f.channel.name.endswith("_long")]
 
     def of(fitted: Any) -> Callable[[str], np.ndarray]:
         return lambda query: channel_scores(
             fitted, Item("", query), lambda: recommender._network.text_features([query])
         )
 
-    return {fitted.channel.name: of(fitted) for fitted in channels}
+    return {fitted.channel.name: of(fitted) for fitted in recommender._catalog.query_channels}
 
 
 def _queries(recommender: Recommender, domain: Path) -> tuple[list[str], list[int]]:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse
 
 from llmrec_jax.baselines.channel import Channel, Matrix
-from llmrec_jax.baselines.readers import Fitted
+from llmrec_jax.baselines.readers import Fitted, comparing
 
 # Chosen on validation events of shops from which a tenth of the items was hidden: see docs/recommend.md.
 NEIGHBOURS = 20
@@ -35,7 +35,7 @@ def with_borrowed_counts(
       is_counted_I: the items that they borrow from, bool.
     """
     found = {name: list(part) for name, part in parts.items()}
-    channels = [fitted.channel for fitted in found.get("text", []) if not fitted.channel.name.endswith("_long")]
+    channels = [fitted.channel for fitted in comparing(found.get("text", []))]
     if not (channels and len(cold_Q) and is_counted_I.any() and SHARE.keys() & found.keys()):
         return found
     weights_QI = neighbour_weights(channels, cold_Q, is_counted_I)

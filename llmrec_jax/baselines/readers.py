@@ -133,6 +133,11 @@ def _ones(lists: Sequence[Sequence[str]], known: Mapping[str, int]) -> scipy.spa
     return scipy.sparse.csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=(len(lists), len(known)))
 
 
+def comparing(channels: Sequence[Fitted]) -> list[Fitted]:
+    """Those of a part that compare two items: a channel named `..._long` is the same table, with a longer history."""
+    return [fitted for fitted in channels if not fitted.channel.name.endswith("_long")]
+
+
 def for_queries(channels: Sequence[Fitted]) -> list[Fitted]:
     """Text channels as they read a query: a word that all items have, such as "the", does not count.
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from llmrec_jax.baselines.readers import Fitted, for_queries
+from llmrec_jax.baselines.readers import Fitted, comparing, for_queries
 from llmrec_jax.errors import UserError
 from llmrec_jax.inference.arguments import as_ids
 from llmrec_jax.inference.bundle import Bundle, BundleItem
@@ -128,8 +128,8 @@ class Catalog:
 
     @property
     def text_channels(self) -> list[Fitted]:
-        """The channels of the answer's part "text"; none if no two texts share a word."""
-        return self.channels.get("text", [])
+        """The channels of the answer's part "text" that compare two texts; none if no two texts share a word."""
+        return comparing(self.channels.get("text", []))
 
     @functools.cached_property
     def query_channels(self) -> list[Fitted]:

@@ -78,13 +78,12 @@ def load(folder: Path) -> Parts:
             channels.setdefault(stored.part, []).append(_channel(stored, table, arrays))
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read as part of a bundle: {error}") from error
-    return Parts(facts.weights, channels, calibration(folder))
+    return Parts(facts.weights, channels, _calibration(facts))
 
 
 def calibration(folder: Path) -> Calibration | None:
     """That of a bundle, if it has one. Raises ValueError as `load`."""
-    corners = _facts(folder).calibration
-    return Calibration(*np.array(corners, np.float64).T) if corners else None
+    return _calibration(_facts(folder))
 
 
 class _StoredChannel(msgspec.Struct, frozen=True):
@@ -114,6 +113,10 @@ def _facts(folder: Path) -> _Facts:
         return msgspec.json.decode(path.read_bytes(), type=_Facts)
     except (OSError, msgspec.DecodeError) as error:
         raise UserError(f"{path}: cannot be read as part of a bundle: {error}") from error
+
+
+def _calibration(facts: _Facts) -> Calibration | None:
+    return Calibration(*np.array(facts.calibration, np.float64).T) if facts.calibration else None
 
 
 def _channel(stored: _StoredChannel, table: Callable[[str], Matrix], arrays: Mapping[str, np.ndarray]) -> Fitted:

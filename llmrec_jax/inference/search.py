@@ -35,17 +35,16 @@ def text_scores(channels: Sequence[Fitted], item: Item, features: Callable[[], n
     """How similar the text of each item of the target is to that of `item`, float32 [J].
 
     Args:
-      channels: of the text part.
+      channels: `Catalog.text_channels` or `query_channels`.
       item: it need not be in the catalogue; a query is an item with a title alone.
       features: its vector of the pretrained encoder, float32 [1, F]; called only if the text part reads it.
 
     Raises:
       ValueError: the bundle has no text part, because no two texts share a word.
     """
-    short = [fitted for fitted in channels if not fitted.channel.name.endswith("_long")]
-    if not short:
+    if not channels:
         raise UserError("this bundle cannot compare texts: no two items of the target share a word")
-    return np.sum([channel_scores(fitted, item, features) for fitted in short], axis=0)
+    return np.sum([channel_scores(fitted, item, features) for fitted in channels], axis=0)
 
 
 def similar_scores(
