@@ -30,7 +30,7 @@ test-fast: setup  ## without the tests marked slow
 
 # What may differ between versions of Python and JAX: reading, configuration, command line, files, inference, numbers of
 # the losses, one run that is killed and resumed, one step of the quickstart.
-PORTABLE := tests/config tests/data tests/inference tests/losses tests/test_cli.py \
+PORTABLE := tests/config tests/data tests/inference tests/losses tests/cli \
   tests/train/test_resume.py::test_killed_run_equals_the_straight_one --ignore tests/inference/test_trained.py
 
 test-portable: setup  ## the subset that .ci/run runs on a second Python
